@@ -1,0 +1,3 @@
+"""Spleen segmentation in abdominal CT and MR volumes with TensorFlow."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,99 @@
+"""Files of users: what is wrong with one, in words, and outputs that are whole or absent."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import pathlib
+import secrets
+from collections.abc import Iterator
+from typing import Any
+
+
+class InputError(ValueError):
+    """What the user gave is at fault. The message is one line: FILE: expected …, found …."""
+
+
+class InputWarning(UserWarning):
+    """What the user gave can be used, but may not mean what the user thinks."""
+
+
+@contextlib.contextmanager
+def replacing(path: str | os.PathLike) -> Iterator[pathlib.Path]:
+    """Yields a path to write to, beside `path`, and renames it to `path` when all went well.
+
+    A reader never sees half a file, and an earlier one stays until its successor is whole. The
+    yielded name keeps the suffixes of `path`, for writers that look at them.
+
+    Raises:
+        InputError: if the folder cannot be made or the file cannot be written there.
+    """
+    path = pathlib.Path(path)
+    partial = path.with_name(f".partial-{secrets.token_hex(4)}-{path.name}")
+    try:
+        make_folder(path.parent)
+        if path.is_dir():
+            raise InputError(f"{path}: expected a file to write, found a folder.")
+        yield partial
+        os.replace(partial, path)
+    except OSError as error:
+        if error.filename is None or pathlib.Path(error.filename) not in (partial, path):
+            raise
+        raise InputError(
+            f"{path}: expected a place to write to, found: {error.strerror}."
+        ) from None
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def make_folder(folder: str | os.PathLike) -> pathlib.Path:
+    """Makes a folder for outputs, with its parents.
+
+    Raises:
+        InputError: if that is not possible.
+    """
+    folder = pathlib.Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"{folder}: expected a folder to write to, found: {error.strerror}."
+        ) from None
+    if not os.access(folder, os.W_OK):
+        raise InputError(f"{folder}: expected a folder to write to, found: permission denied.")
+    return folder
+
+
+def sha256(path: str | os.PathLike) -> str:
+    """The SHA-256 of a file's bytes, in hexadecimal."""
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def write_text(path: str | os.PathLike, text: str) -> None:
+    """Writes a whole text file or none."""
+    with replacing(path) as partial:
+        partial.write_text(text, encoding="utf-8")
+
+
+def write_json(path: str | os.PathLike, content: Any) -> None:
+    """Writes JSON with sorted layout and strict numbers: NaN must have become None before."""
+    write_text(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
+
+
+def read_json(path: str | os.PathLike) -> Any:
+    """Reads JSON.
+
+    Raises:
+        InputError: if the file is missing or is not JSON.
+    """
+    try:
+        return json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{path}: expected a JSON file, found: {error.strerror}.") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise InputError(
+            f"{path}: expected JSON, found text that does not parse: {error}."
+        ) from None

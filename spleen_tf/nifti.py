@@ -1,0 +1,301 @@
+"""NIfTI files to Volume, and masks back into the geometry of their source."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import os
+import pathlib
+import warnings
+import zlib
+from collections.abc import Iterator
+from typing import BinaryIO
+
+import nibabel as nib
+import numpy as np
+from nibabel.spatialimages import HeaderDataError
+
+from spleen_tf import files, volume
+from spleen_tf.files import InputWarning
+from spleen_tf.volume import Volume, VolumeError
+
+SUFFIXES = (".nii", ".nii.gz")
+
+_HEADERS = {348: nib.Nifti1Header, 540: nib.Nifti2Header}
+_MM_PER_UNIT = {"meter": 1000.0, "micron": 0.001}
+# DEFLATE cannot expand further: RFC 1951 codes at most 258 bytes in two bits or so.
+_MAX_GZIP_RATIO = 1032
+_GEOMETRY_FIELDS = (
+    *("qform_code", "sform_code", "quatern_b", "quatern_c", "quatern_d"),
+    *("qoffset_x", "qoffset_y", "qoffset_z", "srow_x", "srow_y", "srow_z"),
+)
+
+
+def is_nifti(path: str | os.PathLike) -> bool:
+    """Whether a file's name says NIfTI."""
+    return str(path).endswith(SUFFIXES)
+
+
+def stem(path: str | os.PathLike) -> str:
+    """The file's name without .nii or .nii.gz."""
+    return pathlib.Path(path).name.removesuffix(".gz").removesuffix(".nii")
+
+
+def read(path: str | os.PathLike) -> Volume:
+    """Reads a volume whole: voxels, geometry and, for .gz, the checksum at the stream's end.
+
+    Args:
+        path: .nii or .nii.gz, NIfTI-1 or NIfTI-2.
+
+    Returns:
+        A Volume in physical units (the header's slope and intercept applied): int16 where that
+        loses nothing, else float32. Trailing dimensions of 1 are dropped.
+
+    Raises:
+        VolumeError: if the file is missing, damaged, or does not hold one finite 3D image.
+    """
+    with _opened(path) as (stream, header):
+        geometry = _geometry(header, path)
+        raw = _read_voxels(stream, header, geometry.shape, path)
+    return Volume(_physical(raw, header, path), geometry.affine, str(path), header)
+
+
+def read_geometry(path: str | os.PathLike) -> Volume:
+    """Like read, but the array is an empty placeholder of the right shape that takes no memory.
+
+    Finds in milliseconds what is wrong with a header; damage to the voxels stays unseen.
+    """
+    with _opened(path) as (_, header):
+        return _geometry(header, path)
+
+
+def write_mask(path: str | os.PathLike, mask_ijk: np.ndarray, like: Volume) -> None:
+    """Writes a mask in its source's geometry.
+
+    The file is uint8 with slope 1 and intercept 0, has the source's sform, qform, their codes
+    and its length unit, and nothing else of the source's header: free text may name a patient.
+
+    Args:
+        path: .nii or .nii.gz; replaced only when the new file is whole.
+        mask_ijk: (I, J, K), nonzero inside.
+        like: the volume that the mask belongs to.
+    """
+    if mask_ijk.shape != like.shape:
+        raise VolumeError(f"{path}: expected a mask of shape {like.shape}, found {mask_ijk.shape}.")
+    image = np.asfortranarray(mask_ijk != 0).view(np.uint8)
+    if like.header is None:
+        write(path, Volume(image, like.affine, like.source))
+        return
+    header = type(like.header)()
+    header.set_data_dtype(np.uint8)
+    header.set_data_shape(image.shape)
+    for field in _GEOMETRY_FIELDS:
+        header[field] = like.header[field]
+    header["pixdim"][:4] = like.header["pixdim"][:4]
+    # The lowest three bits are the unit of length; the others are of time, which a mask has not.
+    header["xyzt_units"] = int(like.header["xyzt_units"]) & 7
+    header.set_slope_inter(1, 0)
+    _save(path, image, header)
+
+
+def write(path: str | os.PathLike, image: Volume) -> None:
+    """Writes a volume with its dtype and its affine (sform and qform, code 1, millimetres).
+
+    NIfTI-1, whose affine is float32, unless that would round it; then NIfTI-2.
+    """
+    exact = np.array_equal(image.affine.astype(np.float32).astype(np.float64), image.affine)
+    header = nib.Nifti1Header() if exact else nib.Nifti2Header()
+    header.set_data_dtype(image.array_ijk.dtype)
+    header.set_data_shape(image.shape)
+    header.set_qform(image.affine, code=1)
+    header.set_sform(image.affine, code=1)
+    header.set_xyzt_units("mm")
+    header.set_slope_inter(1, 0)
+    _save(path, image.array_ijk, header)
+
+
+def _save(path, array_ijk, header) -> None:
+    if not is_nifti(path):
+        raise VolumeError(f"{path}: expected an output name that ends in .nii or .nii.gz.")
+    image_class = nib.Nifti2Image if isinstance(header, nib.Nifti2Header) else nib.Nifti1Image
+    with files.replacing(path) as partial:
+        # An affine of None keeps sform, qform and their codes as they stand in the header.
+        nib.save(image_class(array_ijk, None, header), partial)
+
+
+@contextlib.contextmanager
+def _opened(path) -> Iterator[tuple[BinaryIO, nib.Nifti1Header]]:
+    """The stream, behind its header, and the header; damage met while reading is put in words."""
+    path = pathlib.Path(path)
+    if not path.is_file():
+        found = "a folder" if path.is_dir() else "no such file"
+        raise VolumeError(f"{path}: expected a NIfTI file, found {found}.")
+    try:
+        with open(path, "rb") as raw:
+            zipped = raw.read(2) == b"\x1f\x8b"
+            raw.seek(0)
+            stream = gzip.GzipFile(fileobj=raw) if zipped else raw
+            yield stream, _read_header(stream, path)  # type: ignore[misc]
+    except EOFError:
+        raise VolumeError(
+            f"{path}: expected a whole gzip stream, found one that is cut short; copy it again."
+        ) from None
+    except (gzip.BadGzipFile, zlib.error) as error:
+        raise VolumeError(
+            f"{path}: expected an intact gzip stream, found damage ({error}); copy it again."
+        ) from None
+    except OSError as error:
+        raise VolumeError(f"{path}: expected a readable file, found: {error.strerror}.") from None
+
+
+def _read_header(stream, path) -> nib.Nifti1Header:
+    start = stream.read(4)
+    size = {int.from_bytes(start, order): order for order in ("little", "big")}
+    size_of_header = next((n for n in _HEADERS if n in size), None)
+    if len(start) < 4 or size_of_header is None:
+        raise VolumeError(f"{path}: expected a NIfTI header, found other content.")
+    block = start + stream.read(size_of_header - 4)
+    magic = block[344:348] if size_of_header == 348 else block[4:8]
+    if len(block) < size_of_header or magic[:2] not in (b"n+", b"ni"):
+        raise VolumeError(f"{path}: expected a NIfTI header, found one that is cut or not NIfTI.")
+    if magic[:2] == b"ni":
+        raise VolumeError(
+            f"{path}: expected header and voxels in one .nii file, found half of a pair "
+            "(.hdr and .img); convert it to .nii."
+        )
+    return _HEADERS[size_of_header](block, check=False)
+
+
+def _geometry(header, path) -> Volume:
+    shape = _shape_3d(header, path)
+    voxel_sizes = header["pixdim"][1:4].astype(float)
+    if not (np.isfinite(voxel_sizes).all() and (voxel_sizes > 0).all()):
+        raise VolumeError(
+            f"{path}: expected positive voxel sizes, found {voxel_sizes.tolist()} in pixdim."
+        )
+    placeholder = np.broadcast_to(np.zeros((), np.int16), shape)
+    return Volume(placeholder, _affine(header, shape, path), str(path), header)
+
+
+def _shape_3d(header, path) -> tuple[int, ...]:
+    dim = [int(n) for n in header["dim"]]
+    if not 1 <= dim[0] <= 7 or min(dim[1 : dim[0] + 1]) < 1:
+        raise VolumeError(f"{path}: expected dimensions of at least 1, found dim = {dim}.")
+    shape = tuple(dim[1 : dim[0] + 1])
+    if len(shape) < 3:
+        raise VolumeError(f"{path}: expected a 3D volume, found {len(shape)}D, shape {shape}.")
+    if max(shape[3:], default=1) > 1:
+        raise VolumeError(
+            f"{path}: expected one 3D volume, found shape {shape}: more than one time point or "
+            "channel; save the one you mean as a file of its own."
+        )
+    if min(shape[:3]) < 2:
+        raise VolumeError(f"{path}: expected at least 2 voxels an axis, found shape {shape[:3]}.")
+    return shape[:3]
+
+
+def _affine(header, shape, path) -> np.ndarray:
+    """The sform where its code is set, else the qform, else the voxel sizes; in millimetres."""
+    sform, qform = None, None
+    if header["sform_code"] > 0:
+        sform = header.get_sform()
+    if header["qform_code"] > 0:
+        with contextlib.suppress(HeaderDataError):  # An unusable quaternion counts as absent.
+            qform = header.get_qform()
+    affine = sform if sform is not None else qform
+    if affine is None:
+        affine = header.get_base_affine()
+        warnings.warn(
+            f"{path}: neither sform nor qform is set; orientation is taken from the order of "
+            "the axes, which may be wrong",
+            InputWarning,
+            stacklevel=2,
+        )
+    volume.check_affine(affine, str(path))
+    if sform is not None and qform is not None:
+        apart = volume.corner_distance_voxels(sform, qform, shape)
+        if not apart <= 0.5:
+            warnings.warn(
+                f"{path}: sform and qform disagree by {apart:.1f} voxels; the sform is used",
+                InputWarning,
+                stacklevel=2,
+            )
+    scale = np.diag([_MM_PER_UNIT.get(_length_unit(header), 1.0)] * 3 + [1.0])
+    return scale @ affine.astype(np.float64)
+
+
+def _length_unit(header) -> str:
+    code = int(header["xyzt_units"]) & 7
+    return {1: "meter", 2: "mm", 3: "micron"}.get(code, "unknown")
+
+
+def _read_voxels(stream, header, shape, path) -> np.ndarray:
+    try:
+        dtype = header.get_data_dtype()
+    except HeaderDataError:
+        raise VolumeError(
+            f"{path}: expected a known data type, found code {int(header['datatype'])}."
+        ) from None
+    if dtype.kind not in "iuf" or dtype.itemsize > 8:
+        raise VolumeError(f"{path}: expected one real number a voxel, found data type {dtype}.")
+    num_bytes = int(np.prod(shape, dtype=object)) * dtype.itemsize
+    zipped = isinstance(stream, gzip.GzipFile)
+    available = os.path.getsize(path) * (_MAX_GZIP_RATIO if zipped else 1)
+    if num_bytes > available:
+        raise VolumeError(
+            f"{path}: expected {num_bytes:,} bytes of voxels as its header says (shape {shape}), "
+            f"found a file that can hold at most {available:,}; cut short, or a wrong header."
+        )
+    skip = int(header["vox_offset"]) - stream.tell()
+    if skip > 0:
+        stream.read(skip)
+    array = np.empty(shape, dtype, order="F")
+    view = array.reshape(-1, order="F").view(np.uint8).data
+    filled = 0
+    while filled < num_bytes and (count := stream.readinto(view[filled : filled + (1 << 24)])):
+        filled += count
+    if filled < num_bytes:
+        raise VolumeError(
+            f"{path}: expected {num_bytes:,} bytes of voxels, found {filled:,}; it is cut short."
+        )
+    while zipped and stream.read(1 << 20):  # The checksum is looked at only at the end.
+        continue
+    return array
+
+
+def _physical(raw: np.ndarray, header, path) -> np.ndarray:
+    """Slope and intercept applied; int16 where that loses nothing, else float32."""
+    try:
+        slope, intercept = header.get_slope_inter()
+    except HeaderDataError as error:
+        raise VolumeError(f"{path}: expected a usable scaling, found: {error}.") from None
+    scaled = slope is not None and (slope, intercept) != (1.0, 0.0)
+    if not scaled and raw.dtype.kind in "iu" and np.can_cast(raw.dtype, np.int16):
+        return raw.astype(np.int16, copy=False)
+    as_int16 = np.empty(raw.shape, np.int16, order="F")
+    for k in range(raw.shape[2]):  # A slab at a time: no second full-size float array.
+        slab = _scaled(raw[..., k], slope, intercept) if scaled else raw[..., k]
+        if not np.isfinite(slab).all():
+            raise VolumeError(
+                f"{path}: expected finite voxels, found NaN or infinity (slab {k} of the last "
+                "axis); replace them before."
+            )
+        if slab.min() < -32768 or slab.max() > 32767 or (slab != np.rint(slab)).any():
+            break
+        as_int16[..., k] = slab
+    else:
+        return as_int16
+    del as_int16
+    as_float32 = np.empty(raw.shape, np.float32, order="F")
+    for k in range(raw.shape[2]):
+        as_float32[..., k] = _scaled(raw[..., k], slope, intercept) if scaled else raw[..., k]
+    if not np.isfinite(as_float32).all():
+        raise VolumeError(
+            f"{path}: expected finite voxels, found NaN, infinity or values beyond float32; "
+            "replace them before."
+        )
+    return as_float32
+
+
+def _scaled(slab, slope, intercept):
+    return slab.astype(np.float64) * slope + intercept
