@@ -108,10 +108,7 @@ def parse(argv: list[str], config_type: type[Config], description: str = "") -> 
     if any(argument in ("--help", "-h", "-help") for argument in argv[1:]):
         print(_help(argv[0], config_type, description))
         sys.exit(EXIT_DONE)
-    try:
-        rest = values(argv)
-    except flags.Error as error:
-        raise ConfigError(f"{error}; --help lists the flags.") from None
+    rest = _fill(values, argv)
     if rest[1:]:
         raise ConfigError(
             f"expected flags such as --{_fields(config_type)[0].name}=…, found {rest[1]!r}; "
@@ -125,6 +122,24 @@ def parse(argv: list[str], config_type: type[Config], description: str = "") -> 
     )
     check(config)
     return config
+
+
+def _fill(values: flags.FlagValues, argv: list[str]) -> list[str]:
+    """Reads the flags and returns what is left; complaints of absl become a ConfigError."""
+    try:
+        return values(argv)
+    except flags.CantOpenFlagFileError as error:
+        cause = error.__context__
+        assert isinstance(cause, OSError)
+        raise ConfigError(
+            f"{cause.filename}: expected a file of flags, found: {cause.strerror}."
+        ) from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(
+            f"--flagfile: expected a text file, found other bytes: {error}."
+        ) from None
+    except flags.Error as error:
+        raise ConfigError(f"{error}; --help lists the flags.") from None
 
 
 def check(config: Any) -> None:
@@ -145,7 +160,9 @@ def check(config: Any) -> None:
 def _check_bounds(name: str, numbers: tuple, rule: Any) -> None:
     low, high = rule["minimum"], rule["maximum"]
     for number in numbers:
-        if number != number or (low is not None and number < low):
+        if number != number:
+            raise ConfigError(f"--{name}: expected a number, found {number}.")
+        if low is not None and number < low:
             raise ConfigError(f"--{name}: expected at least {low}, found {number}.")
         if high is not None and number > high:
             raise ConfigError(f"--{name}: expected at most {high}, found {number}.")

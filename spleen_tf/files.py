@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -10,6 +11,9 @@ import pathlib
 import secrets
 from collections.abc import Iterator
 from typing import Any
+
+# A failing write names no file; these errors come from nothing but writing.
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class InputError(ValueError):
@@ -31,21 +35,23 @@ def replacing(path: str | os.PathLike) -> Iterator[pathlib.Path]:
         InputError: if the folder cannot be made or the file cannot be written there.
     """
     path = pathlib.Path(path)
+    make_folder(path.parent)
+    if os.path.isdir(path):
+        raise InputError(f"{path}: expected a file to write, found a folder.")
     partial = path.with_name(f".partial-{secrets.token_hex(4)}-{path.name}")
     try:
-        make_folder(path.parent)
-        if path.is_dir():
-            raise InputError(f"{path}: expected a file to write, found a folder.")
         yield partial
         os.replace(partial, path)
     except OSError as error:
-        if error.filename is None or pathlib.Path(error.filename) not in (partial, path):
+        ours = error.filename is not None and pathlib.Path(error.filename) in (partial, path)
+        if not ours and error.errno not in _NO_ROOM:
             raise
         raise InputError(
             f"{path}: expected a place to write to, found: {error.strerror}."
         ) from None
     finally:
-        partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # It was renamed, or could not be made.
+            partial.unlink()
 
 
 def make_folder(folder: str | os.PathLike) -> pathlib.Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gzip
+import math
 import os
 import pathlib
 import warnings
@@ -55,7 +56,7 @@ def read(path: str | os.PathLike) -> Volume:
         VolumeError: if the file is missing, damaged, or does not hold one finite 3D image.
     """
     with _opened(path) as (stream, header):
-        geometry = _geometry(header, path)
+        geometry = _geometry(stream, header, path)
         raw = _read_voxels(stream, header, geometry.shape, path)
     return Volume(_physical(raw, header, path), geometry.affine, str(path), header)
 
@@ -65,8 +66,8 @@ def read_geometry(path: str | os.PathLike) -> Volume:
 
     Finds in milliseconds what is wrong with a header; damage to the voxels stays unseen.
     """
-    with _opened(path) as (_, header):
-        return _geometry(header, path)
+    with _opened(path) as (stream, header):
+        return _geometry(stream, header, path)
 
 
 def write_mask(path: str | os.PathLike, mask_ijk: np.ndarray, like: Volume) -> None:
@@ -101,14 +102,18 @@ def write_mask(path: str | os.PathLike, mask_ijk: np.ndarray, like: Volume) -> N
 def write(path: str | os.PathLike, image: Volume) -> None:
     """Writes a volume with its dtype and its affine (sform and qform, code 1, millimetres).
 
+    A sheared affine stands in the sform alone.
+
     NIfTI-1, whose affine is float32, unless that would round it; then NIfTI-2.
     """
     exact = np.array_equal(image.affine.astype(np.float32).astype(np.float64), image.affine)
     header = nib.Nifti1Header() if exact else nib.Nifti2Header()
     header.set_data_dtype(image.array_ijk.dtype)
     header.set_data_shape(image.shape)
-    header.set_qform(image.affine, code=1)
     header.set_sform(image.affine, code=1)
+    header.set_qform(image.affine, code=1)
+    if volume.corner_distance_voxels(image.affine, header.get_qform(), image.shape) > 0.5:
+        header["qform_code"] = 0  # A qform cannot hold shear; it would contradict the sform.
     header.set_xyzt_units("mm")
     header.set_slope_inter(1, 0)
     _save(path, image.array_ijk, header)
@@ -127,10 +132,10 @@ def _save(path, array_ijk, header) -> None:
 def _opened(path) -> Iterator[tuple[BinaryIO, nib.Nifti1Header]]:
     """The stream, behind its header, and the header; damage met while reading is put in words."""
     path = pathlib.Path(path)
-    if not path.is_file():
-        found = "a folder" if path.is_dir() else "no such file"
-        raise VolumeError(f"{path}: expected a NIfTI file, found {found}.")
     try:
+        if not path.is_file():
+            found = "a folder" if path.is_dir() else "no such file"
+            raise VolumeError(f"{path}: expected a NIfTI file, found {found}.")
         with open(path, "rb") as raw:
             zipped = raw.read(2) == b"\x1f\x8b"
             raw.seek(0)
@@ -166,8 +171,9 @@ def _read_header(stream, path) -> nib.Nifti1Header:
     return _HEADERS[size_of_header](block, check=False)
 
 
-def _geometry(header, path) -> Volume:
+def _geometry(stream, header, path) -> Volume:
     shape = _shape_3d(header, path)
+    _check_room(stream, header, shape, path)
     voxel_sizes = header["pixdim"][1:4].astype(float)
     if not (np.isfinite(voxel_sizes).all() and (voxel_sizes > 0).all()):
         raise VolumeError(
@@ -194,8 +200,45 @@ def _shape_3d(header, path) -> tuple[int, ...]:
     return shape[:3]
 
 
+def _check_room(stream, header, shape, path) -> None:
+    """Refuses a claim that the file cannot keep, before anything of that size is allocated."""
+    offset, lowest = float(header["vox_offset"]), header.single_vox_offset
+    if not lowest <= offset < math.inf:
+        raise VolumeError(
+            f"{path}: expected voxels from byte {lowest} on, found vox_offset {offset:g}."
+        )
+    num_bytes = math.prod(shape) * _dtype(header, path).itemsize
+    most = os.path.getsize(path) * (_MAX_GZIP_RATIO if _is_zipped(stream) else 1)
+    room = max(0, most - int(offset))
+    if num_bytes > room:
+        raise VolumeError(
+            f"{path}: expected {num_bytes:,} bytes of voxels as its header says (shape {shape}), "
+            f"found a file that can hold at most {room:,}; cut short, or a wrong header."
+        )
+
+
+def _is_zipped(stream) -> bool:
+    return isinstance(stream, gzip.GzipFile)
+
+
+def _dtype(header, path) -> np.dtype:
+    try:
+        dtype = header.get_data_dtype()
+    except HeaderDataError:
+        raise VolumeError(
+            f"{path}: expected a known data type, found code {int(header['datatype'])}."
+        ) from None
+    if dtype.kind not in "iuf" or dtype.itemsize > 8:
+        raise VolumeError(
+            f"{path}: expected one real number of at most 64 bits a voxel, found data type {dtype}."
+        )
+    return dtype
+
+
 def _affine(header, shape, path) -> np.ndarray:
     """The sform where its code is set, else the qform, else the voxel sizes; in millimetres."""
+    if header["pixdim"][0] not in (-1, 1):  # The handedness of the qform: 1 unless it is -1.
+        header["pixdim"][0] = 1
     sform, qform = None, None
     if header["sform_code"] > 0:
         sform = header.get_sform()
@@ -230,25 +273,9 @@ def _length_unit(header) -> str:
 
 
 def _read_voxels(stream, header, shape, path) -> np.ndarray:
-    try:
-        dtype = header.get_data_dtype()
-    except HeaderDataError:
-        raise VolumeError(
-            f"{path}: expected a known data type, found code {int(header['datatype'])}."
-        ) from None
-    if dtype.kind not in "iuf" or dtype.itemsize > 8:
-        raise VolumeError(f"{path}: expected one real number a voxel, found data type {dtype}.")
-    num_bytes = int(np.prod(shape, dtype=object)) * dtype.itemsize
-    zipped = isinstance(stream, gzip.GzipFile)
-    available = os.path.getsize(path) * (_MAX_GZIP_RATIO if zipped else 1)
-    if num_bytes > available:
-        raise VolumeError(
-            f"{path}: expected {num_bytes:,} bytes of voxels as its header says (shape {shape}), "
-            f"found a file that can hold at most {available:,}; cut short, or a wrong header."
-        )
-    skip = int(header["vox_offset"]) - stream.tell()
-    if skip > 0:
-        stream.read(skip)
+    stream.seek(int(header["vox_offset"]))  # Past header extensions.
+    dtype = _dtype(header, path)
+    num_bytes = math.prod(shape) * dtype.itemsize
     array = np.empty(shape, dtype, order="F")
     view = array.reshape(-1, order="F").view(np.uint8).data
     filled = 0
@@ -258,7 +285,7 @@ def _read_voxels(stream, header, shape, path) -> np.ndarray:
         raise VolumeError(
             f"{path}: expected {num_bytes:,} bytes of voxels, found {filled:,}; it is cut short."
         )
-    while zipped and stream.read(1 << 20):  # The checksum is looked at only at the end.
+    while _is_zipped(stream) and stream.read(1 << 20):  # The checksum is looked at only at the end.
         continue
     return array
 
@@ -287,8 +314,9 @@ def _physical(raw: np.ndarray, header, path) -> np.ndarray:
         return as_int16
     del as_int16
     as_float32 = np.empty(raw.shape, np.float32, order="F")
-    for k in range(raw.shape[2]):
-        as_float32[..., k] = _scaled(raw[..., k], slope, intercept) if scaled else raw[..., k]
+    with np.errstate(over="ignore"):  # Told below, in words.
+        for k in range(raw.shape[2]):
+            as_float32[..., k] = _scaled(raw[..., k], slope, intercept) if scaled else raw[..., k]
     if not np.isfinite(as_float32).all():
         raise VolumeError(
             f"{path}: expected finite voxels, found NaN, infinity or values beyond float32; "

@@ -1,0 +1,109 @@
+"""What several test modules share: tiny volumes, the real ones where there are any, a full disk."""
+
+import contextlib
+import os
+import pathlib
+import resource
+import subprocess
+import sys
+
+import hypothesis
+import numpy as np
+import pytest
+
+from spleen_tf.volume import Volume
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+
+# The same examples in every run, and no limit of time, since the machine may be busy.
+hypothesis.settings.register_profile("spleen_tf", derandomize=True, deadline=None)
+hypothesis.settings.load_profile("spleen_tf")
+
+
+@pytest.fixture(scope="session")
+def project_root():
+    """The folder that holds spleen_tf/, tools/ and tests/."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def real_data():
+    """A folder with real volumes: mr_t2/ and ct/, each in the Decathlon layout.
+
+    None belong to the project. They are looked for in $SPLEEN_TF_REAL_DATA, else in
+    ../shared/data beside the project.
+    """
+    folder = os.environ.get("SPLEEN_TF_REAL_DATA") or ROOT.parent / "shared" / "data"
+    folder = pathlib.Path(folder)
+    if not (folder / "mr_t2" / "imagesTr").is_dir():
+        pytest.skip("no real volumes in $SPLEEN_TF_REAL_DATA or ../shared/data (mr_t2/imagesTr)")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_nifti():
+    """An oblique 8×6×5 int16 NIfTI-1 file, different on every axis; see tests/data/README.md."""
+    return ROOT / "tests" / "data" / "oblique_8x6x5.nii"
+
+
+@pytest.fixture(scope="session")
+def make_affine():
+    """A function from axis codes such as 'LPS' to an affine along the world's axes."""
+
+    def affine_of(axcodes, zooms_mm=(0.8, 0.7, 5.0), origin_mm=(-90.0, 40.0, 700.0)):
+        affine = np.eye(4)
+        affine[:3, :3] = 0
+        for axis, (letter, zoom) in enumerate(zip(axcodes, zooms_mm, strict=True)):
+            row = next(r for r, pair in enumerate(("RL", "AP", "SI")) if letter in pair)
+            affine[row, axis] = zoom if letter in "RAS" else -zoom
+        affine[:3, 3] = origin_mm
+        return affine
+
+    return affine_of
+
+
+@pytest.fixture(scope="session")
+def make_volume(make_affine):
+    """A function that returns a Volume whose voxel (i, j, k) holds 100 i + 10 j + k."""
+
+    def volume_of(axcodes="RAS", shape=(8, 6, 5), zooms_mm=(0.8, 0.7, 5.0), dtype=np.int16):
+        i, j, k = np.indices(shape)
+        affine = make_affine(axcodes, zooms_mm)
+        return Volume((100 * i + 10 * j + k).astype(dtype), affine, f"tiny_{axcodes}.nii")
+
+    return volume_of
+
+
+@pytest.fixture(scope="session")
+def no_room():
+    """A context in which no file grows beyond 64 bytes, as if the disk were full."""
+
+    @contextlib.contextmanager
+    def limited():
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (64, hard))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+    return limited
+
+
+@pytest.fixture(scope="session")
+def run_python():
+    """A function that runs `python ARGUMENTS…` with spleen_tf importable, output captured."""
+
+    def run(*arguments, cwd=ROOT, timeout_s=120):
+        path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+        return subprocess.run(
+            [sys.executable, *map(str, arguments)],
+            cwd=cwd,
+            env={**os.environ, "PYTHONPATH": path},
+            capture_output=True,
+            text=True,
+            timeout=timeout_s,
+            check=False,
+        )
+
+    return run
