@@ -174,7 +174,7 @@ def _read_header(stream, path) -> nib.Nifti1Header:
 def _geometry(stream, header, path) -> Volume:
     shape = _shape_3d(header, path)
     _check_room(stream, header, shape, path)
-    voxel_sizes = header["pixdim"][1:4].astype(float)
+    voxel_sizes = header["pixdim"][1:4]
     if not (np.isfinite(voxel_sizes).all() and (voxel_sizes > 0).all()):
         raise VolumeError(
             f"{path}: expected positive voxel sizes, found {voxel_sizes.tolist()} in pixdim."
@@ -224,7 +224,7 @@ def _is_zipped(stream) -> bool:
 def _dtype(header, path) -> np.dtype:
     try:
         dtype = header.get_data_dtype()
-    except HeaderDataError:
+    except KeyError:
         raise VolumeError(
             f"{path}: expected a known data type, found code {int(header['datatype'])}."
         ) from None
@@ -243,13 +243,14 @@ def _affine(header, shape, path) -> np.ndarray:
     if header["sform_code"] > 0:
         sform = header.get_sform()
     if header["qform_code"] > 0:
-        with contextlib.suppress(HeaderDataError):  # An unusable quaternion counts as absent.
+        # An unusable quaternion counts as absent.
+        with contextlib.suppress(HeaderDataError, ValueError):
             qform = header.get_qform()
     affine = sform if sform is not None else qform
     if affine is None:
         affine = header.get_base_affine()
         warnings.warn(
-            f"{path}: neither sform nor qform is set; orientation is taken from the order of "
+            f"{path}: no sform and no usable qform is set; orientation is taken from the order of "
             "the axes, which may be wrong",
             InputWarning,
             stacklevel=2,

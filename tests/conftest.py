@@ -1,9 +1,11 @@
 """What several test modules share: tiny volumes, the real ones where there are any, a full disk."""
 
 import contextlib
+import gzip
 import os
 import pathlib
 import resource
+import struct
 import subprocess
 import sys
 
@@ -14,6 +16,28 @@ import pytest
 from spleen_tf.volume import Volume
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
+
+# Where the fields of a NIfTI-1 header lie, by the standard's nifti1.h, and how they are laid out.
+NIFTI1_FIELDS = {
+    "sizeof_hdr": (0, "i"),
+    "db_name": (14, "18s"),
+    "dim": (40, "8h"),
+    "datatype": (70, "h"),
+    "bitpix": (72, "h"),
+    "pixdim": (76, "8f"),
+    "vox_offset": (108, "f"),
+    "scaling": (112, "2f"),  # scl_slope, scl_inter
+    "xyzt_units": (123, "B"),
+    "descrip": (148, "80s"),
+    "aux_file": (228, "24s"),
+    "qform_code": (252, "h"),
+    "sform_code": (254, "h"),
+    "quatern": (256, "3f"),
+    "qoffset": (268, "3f"),
+    "srow": (280, "12f"),
+    "intent_name": (328, "16s"),
+    "magic": (344, "4s"),
+}
 
 # The same examples in every run, and no limit of time, since the machine may be busy.
 hypothesis.settings.register_profile("spleen_tf", derandomize=True, deadline=None)
@@ -44,6 +68,51 @@ def real_data():
 def tiny_nifti():
     """An oblique 8×6×5 int16 NIfTI-1 file, different on every axis; see tests/data/README.md."""
     return ROOT / "tests" / "data" / "oblique_8x6x5.nii"
+
+
+@pytest.fixture(scope="session")
+def sound(tiny_nifti):
+    """The bytes of the tiny oblique file."""
+    return tiny_nifti.read_bytes()
+
+
+@pytest.fixture
+def write_bytes(tmp_path):
+    """A function that writes bytes under a name, compressed where the name says so."""
+
+    def write(content, name="a.nii"):
+        path = tmp_path / name
+        path.write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
+        return path
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def patched():
+    """A function that returns a NIfTI-1 file's bytes with some header fields overwritten."""
+
+    def with_fields(content, order="<", **fields):
+        content = bytearray(content)
+        for name, value in fields.items():
+            offset, layout = NIFTI1_FIELDS[name]
+            values = value if isinstance(value, tuple) else (value,)
+            struct.pack_into(order + layout, content, offset, *values)
+        return bytes(content)
+
+    return with_fields
+
+
+@pytest.fixture(scope="session")
+def field_of():
+    """A function that reads one header field from a NIfTI-1 file's bytes."""
+
+    def field(content, name, order="<"):
+        offset, layout = NIFTI1_FIELDS[name]
+        values = struct.unpack_from(order + layout, content, offset)
+        return values[0] if len(values) == 1 else values
+
+    return field
 
 
 @pytest.fixture(scope="session")
