@@ -181,7 +181,6 @@ def _define(config_type: type) -> flags.FlagValues:
     """Flags in a registry of their own, so that importing two commands never clashes."""
     values = flags.FlagValues()
     flags.DEFINE_string("flagfile", "", "Reads flags from a file.", flag_values=values)
-    flags.DEFINE_string("undefok", "", "Flags that may be unknown.", flag_values=values)
     for field, kind in _typed_fields(config_type):
         define = _DEFINE.get(kind, flags.DEFINE_string)
         default: Any = field.default

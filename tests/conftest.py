@@ -45,12 +45,6 @@ hypothesis.settings.load_profile("spleen_tf")
 
 
 @pytest.fixture(scope="session")
-def project_root():
-    """The folder that holds spleen_tf/, tools/ and tests/."""
-    return ROOT
-
-
-@pytest.fixture(scope="session")
 def real_data():
     """A folder with real volumes: mr_t2/ and ct/, each in the Decathlon layout.
 
