@@ -1,0 +1,186 @@
+"""Measures predicted masks against the truth.
+
+Predictions and labels are a file each, or folders whose files pair by name (CASE.nii.gz or
+CASE.nii). The output folder receives cases.csv (every measure of every case), summary.json (mean,
+sd, median, minimum, maximum, bootstrapped 95% interval of the mean, number undefined), results.md
+(the table of results, then the cases with the worst first) and bland_altman.png (volumes).
+
+  python -m spleen_tf.evaluate --predictions=data/predictions --labels=data/Task09_Spleen \\
+      --output_dir=data/evaluation
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import pathlib
+import warnings
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+import numpy as np
+from tqdm import tqdm
+
+from spleen_tf import config, files, metrics, nifti, render, results, volume
+from spleen_tf.config import flag
+from spleen_tf.files import InputError, InputWarning
+from spleen_tf.volume import Volume, VolumeError
+
+_MAX_NAMED = 5
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluateConfig:
+    """What `python -m spleen_tf.evaluate` can be told."""
+
+    predictions: str = flag("", "A predicted mask, or a folder of them.", required=True)
+    labels: str = flag(
+        "",
+        "A label, a folder of them, or a data set's folder that has labelsTr/. Labels without a "
+        "prediction are left out.",
+        required=True,
+    )
+    output_dir: str = flag("", "The folder for the four files of results.", required=True)
+    label_value: int = flag(0, "The value of the organ in the labels; 0: any value > 0.", minimum=0)
+    prediction_value: int = flag(
+        0, "The value of the organ in the predictions; 0: any value > 0.", minimum=0
+    )
+    workers: int = flag(
+        min(os.cpu_count() or 1, 4),
+        "Cases that are measured at a time; one of 512×512×1000 voxels takes over 1 GB.",
+        minimum=1,
+    )
+    seed: int = flag(0, "Seed of the bootstrap.", minimum=0)
+
+
+class Pair(NamedTuple):
+    """One case to evaluate."""
+
+    case: str
+    prediction: pathlib.Path
+    label: pathlib.Path
+
+
+def main(config: EvaluateConfig) -> None:
+    """Pairs, measures, summarizes and writes."""
+    pairs = find_pairs(config.predictions, config.labels)
+    for pair in pairs:  # Headers are quick to read: what is unfit is told before the long work.
+        volume.check_same_grid(
+            nifti.read_geometry(pair.label), nifti.read_geometry(pair.prediction)
+        )
+    models = [results.model_of(pair.prediction) for pair in pairs]
+    folder = files.make_folder(config.output_dir)
+
+    rows = measure(pairs, config)
+
+    cases = [pair.case for pair in pairs]
+    results.write(folder, cases, models, rows, config.seed)
+    truth_ml = [row["truth_mm3"] / 1000 for row in rows]
+    pred_ml = [row["pred_mm3"] / 1000 for row in rows]
+    render.bland_altman(folder / "bland_altman.png", truth_ml, pred_ml, cases)
+    print(results.table(models, rows))
+
+
+def find_pairs(predictions: str | os.PathLike, labels: str | os.PathLike) -> list[Pair]:
+    """Pairs predictions with labels: two files as they are, else by the name without suffix.
+
+    Warns of labels that have no prediction.
+
+    Returns:
+        At least one Pair, sorted by case. A pair of files goes by the name of the label.
+
+    Raises:
+        InputError: if a path does not exist or holds no NIfTI file, or if a prediction has no
+            label.
+    """
+    predictions, labels = pathlib.Path(predictions), pathlib.Path(labels)
+    if (labels / "labelsTr").is_dir():
+        labels = labels / "labelsTr"
+    if predictions.is_file() and labels.is_file():
+        return [Pair(nifti.stem(labels), predictions, labels)]
+    prediction_of, label_of = _masks_at(predictions), _masks_at(labels)
+    for case, path in prediction_of.items():
+        if case not in label_of:
+            raise InputError(
+                f"{path}: expected a label of the same name in {labels}, found none among "
+                f"{len(label_of)}; give the two files themselves, or rename one."
+            )
+    left_out = sorted(label_of.keys() - prediction_of.keys())
+    if left_out:
+        named = ", ".join(left_out[:_MAX_NAMED]) + ", …" * (len(left_out) > _MAX_NAMED)
+        warnings.warn(
+            f"{labels}: {len(left_out)} of {len(label_of)} labels have no prediction in "
+            f"{predictions} and are left out: {named}",
+            InputWarning,
+            stacklevel=2,
+        )
+    return [Pair(case, prediction_of[case], label_of[case]) for case in sorted(prediction_of)]
+
+
+def measure(pairs: Sequence[Pair], config: EvaluateConfig) -> list[dict[str, float]]:
+    """What `metrics.case` says of each pair, in order, with a progress bar.
+
+    Raises:
+        InputError: if a file cannot be used, or if the grids of a pair differ.
+    """
+
+    def measure_one(pair: Pair) -> dict[str, float]:
+        truth = read_mask(pair.label, config.label_value)
+        if not truth.array_ijk.any():
+            wanted = f"of value {config.label_value}" if config.label_value else "above 0"
+            warnings.warn(
+                f"{pair.label}: expected a label with voxels {wanted}, found none; what cannot "
+                "be measured without is left out of the means",
+                InputWarning,
+                stacklevel=2,
+            )
+        return metrics.case(truth, read_mask(pair.prediction, config.prediction_value))
+
+    # Threads do: unpacking, counting and the search for neighbours all leave the lock.
+    with ThreadPoolExecutor(config.workers) as pool:
+        done = pool.map(measure_one, pairs)
+        return list(tqdm(done, "evaluate", len(pairs), unit="case", disable=None))
+
+
+def read_mask(path: pathlib.Path, value: int) -> Volume:
+    """Reads a label map as a bool mask of one value, or of all above 0 where value is 0.
+
+    Raises:
+        VolumeError: if the file cannot be read, or holds fractions, as probabilities do.
+    """
+    labels = nifti.read(path)
+    array = labels.array_ijk
+    if array.dtype.kind == "f" and (fractions := array[array != np.rint(array)]).size:
+        raise VolumeError(
+            f"{path}: expected whole numbers as labels, found {fractions[0]:g}; a map of "
+            "probabilities must be cut at a threshold before."
+        )
+    return dataclasses.replace(labels, array_ijk=array == value if value else array > 0)
+
+
+def _masks_at(path: pathlib.Path) -> dict[str, pathlib.Path]:
+    """Case to file: of a folder, or of a single file."""
+    if path.is_file():
+        return {nifti.stem(path): path}
+    if not path.is_dir():
+        raise InputError(f"{path}: expected a mask or a folder of masks, found no such path.")
+    try:
+        listing = sorted(path.iterdir())
+    except OSError as error:
+        raise InputError(f"{path}: expected a readable folder, found: {error.strerror}.") from None
+    masks: dict[str, pathlib.Path] = {}
+    for file in listing:
+        # Archives made on a Mac bring a ._CASE.nii.gz beside each file.
+        if not nifti.is_nifti(file) or file.name.startswith(".") or not file.is_file():
+            continue
+        twin = masks.setdefault(nifti.stem(file), file)
+        if twin != file:
+            raise InputError(f"{file}: expected one file a case, found {twin.name} beside it.")
+    if not masks:
+        raise InputError(f"{path}: expected masks (CASE.nii.gz or CASE.nii), found none.")
+    return masks
+
+
+if __name__ == "__main__":
+    config.run(main, EvaluateConfig)

@@ -1,0 +1,148 @@
+"""The files of an evaluation: cases.csv, summary.json and results.md."""
+
+from __future__ import annotations
+
+import csv
+import math
+import os
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from spleen_tf import files, metrics, nifti
+
+_ABSENT = "–"
+
+
+class Model(NamedTuple):
+    """What made a prediction, as its CASE.json tells it; cells of the table of results."""
+
+    name: str
+    image_size: str
+    learning_rate: str
+
+
+def model_of(prediction: pathlib.Path) -> Model:
+    """Reads what CASE.json beside CASE.nii.gz says of the model; '–' where it says nothing.
+
+    Raises:
+        InputError: if the file is there but is not JSON.
+    """
+    path = prediction.with_name(nifti.stem(prediction) + ".json")
+    content = files.read_json(path) if path.is_file() else {}
+    if not isinstance(content, dict):
+        content = {}
+    size = content.get("image_size")
+    return Model(
+        _cell(content.get("model")),
+        f"{size}x{size}" if isinstance(size, int) else _cell(size),
+        _cell(content.get("learning_rate")),
+    )
+
+
+def write(
+    folder: pathlib.Path,
+    cases: Sequence[str],
+    models: Sequence[Model],
+    rows: Sequence[Mapping[str, float]],
+    seed: int = 0,
+) -> None:
+    """Writes cases.csv, summary.json and results.md.
+
+    Args:
+        folder: it exists.
+        cases: (N,) their names.
+        models: (N,) what made each prediction.
+        rows: (N,) what `metrics.case` returned for each.
+        seed: of the bootstrap.
+
+    Raises:
+        InputError: if a file cannot be written.
+    """
+    write_cases(folder / "cases.csv", cases, rows)
+    content = {"cases": len(cases), **metrics.summary(rows, seed)}
+    files.write_json(folder / "summary.json", _strict(content))
+    files.write_text(folder / "results.md", page(cases, models, rows))
+
+
+def write_cases(
+    path: str | os.PathLike, cases: Sequence[str], rows: Sequence[Mapping[str, float]]
+) -> None:
+    """Writes a row a case, with all digits, and `nan` where a measure is undefined."""
+    with files.replacing(path) as partial, open(partial, "w", newline="", encoding="utf-8") as out:
+        writer = csv.writer(out, lineterminator="\n")
+        writer.writerow(["case", *metrics.COLUMNS])
+        for case, row in zip(cases, rows, strict=True):
+            writer.writerow([case, *(row[column] for column in metrics.COLUMNS)])
+
+
+def table(models: Sequence[Model], rows: Sequence[Mapping[str, float]]) -> str:
+    """The table of results in Markdown: for each model the mean over its cases."""
+    lines = []
+    for model in dict.fromkeys(models):
+        of_model = [row for row, its in zip(rows, models, strict=True) if its == model]
+        means = (_mean([row[column] for row in of_model]) for column in ("dice", "jaccard"))
+        lines.append([*model, *(_number(mean, 4) for mean in means)])
+    return _markdown(["model", "image-size", "learning rate", "dice", "jaccard"], lines)
+
+
+def page(cases: Sequence[str], models: Sequence[Model], rows: Sequence[Mapping[str, float]]) -> str:
+    """results.md: the table of results, then the cases, the worst Dice first.
+
+    A case that is empty in truth and prediction has no Dice; it comes last.
+    """
+    in_order = sorted(
+        zip(cases, rows, strict=True),
+        key=lambda item: (math.isnan(item[1]["dice"]), item[1]["dice"], item[0]),
+    )
+    lines = [
+        [
+            _cell(case),
+            _number(row["dice"], 4),
+            _number(row["hd95_mm"], 2),
+            _number(row["volume_error_mm3"] / 1000, 2),
+            _number(row["volume_error_percent"], 1),
+        ]
+        for case, row in in_order
+    ]
+    header = ["case", "dice", "hd95 (mm)", "volume error (mL)", "volume error (%)"]
+    empty = sum(math.isnan(row["dice"]) for row in rows)
+    note = (
+        f"Means over {len(rows)} case{'s' * (len(rows) != 1)}, each measured over its whole "
+        "volume on its own grid."
+    )
+    if empty:
+        note += f" Left out of them, as truth and prediction are both empty: {empty}."
+    parts = ["# Results", table(models, rows), note, "## Cases, the worst first"]
+    return "\n\n".join([*parts, _markdown(header, lines)]) + "\n"
+
+
+def _mean(values: Sequence[float]) -> float:
+    defined = [value for value in values if not math.isnan(value)]
+    return math.fsum(defined) / len(defined) if defined else math.nan
+
+
+def _number(value: float, digits: int) -> str:
+    return _ABSENT if math.isnan(value) else f"{value:.{digits}f}"
+
+
+def _cell(value: Any) -> str:
+    """Text that fits a cell of a Markdown table; a list is spelt out, None is '–'."""
+    if isinstance(value, list):
+        value = ", ".join(map(str, value))
+    text = " ".join(str(value).split()).replace("|", "\\|") if value is not None else ""
+    return text or _ABSENT
+
+
+def _markdown(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    rows = [header, ["---"] * len(header), *lines]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def _strict(content: Any) -> Any:
+    """NaN, which strict JSON does not know, becomes None."""
+    if isinstance(content, dict):
+        return {key: _strict(value) for key, value in content.items()}
+    if isinstance(content, list):
+        return [_strict(value) for value in content]
+    return None if isinstance(content, float) and math.isnan(content) else content

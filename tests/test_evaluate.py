@@ -1,0 +1,275 @@
+"""`python -m spleen_tf.evaluate` on tiny NIfTI files, and the pairing of files."""
+
+import csv
+import json
+import math
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from spleen_tf import evaluate, files, metrics, nifti
+from spleen_tf.files import InputError, InputWarning
+from spleen_tf.volume import Volume, VolumeError
+
+SHAPE = (6, 5, 4)
+AFFINE = np.diag([2.0, 1.0, 5.0, 1.0])  # A voxel has 10 mm³.
+
+
+def block(i, j, k, value=1):
+    """A label map with one box, given as (from, to) along each axis."""
+    array_ijk = np.zeros(SHAPE, np.int16)
+    array_ijk[slice(*i), slice(*j), slice(*k)] = value
+    return array_ijk
+
+
+SPLEEN = block((1, 3), (1, 3), (1, 3))  # 8 voxels, each on the surface.
+HALF = block((1, 2), (1, 3), (1, 3))  # Of these 4; the others lie 2 mm farther along i.
+NOTHING = np.zeros(SHAPE, np.int16)
+
+
+def save(path, array_ijk, affine=AFFINE):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nifti.write(path, Volume(array_ijk, affine, str(path)))
+    return path
+
+
+@pytest.fixture
+def two_cases(tmp_path):
+    """Case a is right, case b finds half; a data set that holds both."""
+    save(tmp_path / "predictions/b.nii.gz", HALF)
+    save(tmp_path / "predictions/a.nii.gz", SPLEEN)
+    model = {"model": "unet", "image_size": 256, "learning_rate": 0.001}
+    for case in "ab":
+        save(tmp_path / f"data_set/labelsTr/{case}.nii.gz", SPLEEN)
+        files.write_json(tmp_path / f"predictions/{case}.json", model)
+    return tmp_path
+
+
+def run(folder, *arguments):
+    """The command in a process of its own, with the folder of two_cases unless told otherwise."""
+    given = [
+        f"--predictions={folder}/predictions",
+        f"--labels={folder}/data_set",
+        f"--output_dir={folder}/out",
+        *arguments,
+    ]
+    return subprocess.run(
+        [sys.executable, "-m", "spleen_tf.evaluate", *given], capture_output=True, text=True
+    )
+
+
+def config(folder, **values):
+    return evaluate.EvaluateConfig(
+        **{
+            "predictions": str(folder / "predictions"),
+            "labels": str(folder / "data_set"),
+            "output_dir": str(folder / "out"),
+        }
+        | values
+    )
+
+
+def assert_refused(done, folder, *sentences):
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert len(done.stderr.splitlines()) == 1
+    assert done.stderr.startswith("error: ")
+    for sentence in sentences:
+        assert sentence in done.stderr
+    assert not (folder / "out").exists()
+
+
+def test_two_cases_from_files_to_results(two_cases):
+    done = run(two_cases)
+    assert (done.returncode, done.stderr) == (0, "")
+    table = (
+        "| model | image-size | learning rate | dice | jaccard |\n"
+        "| --- | --- | --- | --- | --- |\n"
+        # Dice 1 and 2·4 / (8 + 4); Jaccard 1 and 4/8.
+        "| unet | 256x256 | 0.001 | 0.8333 | 0.7500 |\n"
+    )
+    assert done.stdout == table
+    out = two_cases / "out"
+    assert sorted(path.name for path in out.iterdir()) == [
+        *("bland_altman.png", "cases.csv", "results.md", "summary.json")
+    ]
+    page = (out / "results.md").read_text()
+    assert page.startswith("# Results\n\n" + table)
+    assert page.endswith(
+        "| --- | --- | --- | --- | --- |\n"
+        "| b | 0.6667 | 2.00 | -0.04 | -50.0 |\n"
+        "| a | 1.0000 | 0.00 | 0.00 | 0.0 |\n"
+    )
+    assert (out / "bland_altman.png").read_bytes().startswith(b"\x89PNG\r\n")
+    summary = json.loads((out / "summary.json").read_text())
+    assert [*summary] == ["cases", *metrics.COLUMNS]
+    assert summary["cases"] == 2
+    assert summary["dice"] == {
+        "mean": pytest.approx(5 / 6),
+        "sd": pytest.approx(math.sqrt(2) / 6),
+        "median": pytest.approx(5 / 6),
+        "minimum": pytest.approx(2 / 3),
+        "maximum": 1.0,
+        "ci95": [pytest.approx(2 / 3), 1.0],
+        "undefined": 0,
+    }
+    assert summary["lr_positive"]["mean"] is None
+    assert summary["lr_positive"]["undefined"] == 2
+
+
+def test_cases_csv_holds_the_columns_of_the_contract_in_order(two_cases):
+    evaluate.main(config(two_cases))
+    with open(two_cases / "out/cases.csv", newline="") as stream:
+        header, *rows = csv.reader(stream)
+    assert header == [
+        *("case", "dice", "jaccard", "sensitivity", "specificity", "precision", "accuracy"),
+        *("lr_positive", "lr_negative", "truth_mm3", "pred_mm3", "volume_error_mm3"),
+        *("volume_error_percent", "abs_volume_error_percent"),
+        *("hd_mm", "hd95_mm", "assd_mm", "nsd_1mm", "nsd_2mm"),
+    ]
+    assert [row[0] for row in rows] == ["a", "b"]
+    assert rows[1][header.index("lr_positive")] == "nan"
+    # Distances: from the truth 0 and 2 mm, four times each; from the prediction 0, four times.
+    expected = [2 / 3, 1 / 2, 1 / 2, 1, 1, 116 / 120, math.nan, 1 / 2, 80, 40, -40, -50, 50]
+    expected += [2, 2, 8 / 12, 8 / 12, 1]
+    assert [float(cell) for cell in rows[1][1:]] == pytest.approx(expected, nan_ok=True)
+
+
+def test_workers_and_a_second_run_change_no_byte(two_cases):
+    evaluate.main(config(two_cases, workers=1))
+    first = {path.name: path.read_bytes() for path in (two_cases / "out").iterdir()}
+    evaluate.main(config(two_cases, workers=3))
+    assert {path.name: path.read_bytes() for path in (two_cases / "out").iterdir()} == first
+
+
+def test_a_label_on_another_grid_is_an_error(two_cases):
+    save(two_cases / "predictions/b.nii.gz", HALF, np.diag([2.0, 1.0, 4.0, 1.0]))
+    assert_refused(
+        run(two_cases),
+        two_cases,
+        "predictions/b.nii.gz: expected the affine of",
+        "labelsTr/b.nii.gz",
+        "resample",
+    )
+
+
+def test_a_prediction_without_label_is_an_error(two_cases):
+    save(two_cases / "predictions/c.nii.gz", HALF)
+    assert_refused(
+        run(two_cases), two_cases, "predictions/c.nii.gz: expected a label of the same name"
+    )
+
+
+def test_an_output_folder_that_cannot_be_is_an_error(two_cases):
+    (two_cases / "taken").write_text("a file")
+    done = run(two_cases, f"--output_dir={two_cases}/taken/out")
+    assert_refused(done, two_cases, "taken/out: expected a folder to write to")
+
+
+def test_an_unreadable_prediction_is_an_error_that_leaves_earlier_results(two_cases):
+    evaluate.main(config(two_cases))
+    before = (two_cases / "out/cases.csv").read_bytes()
+    whole = (two_cases / "predictions/b.nii.gz").read_bytes()
+    (two_cases / "predictions/b.nii.gz").write_bytes(whole[:-9])
+    with pytest.raises(VolumeError, match=r"predictions/b.nii.gz: expected a whole gzip stream"):
+        evaluate.main(config(two_cases))
+    assert (two_cases / "out/cases.csv").read_bytes() == before
+
+
+def test_help_names_the_flags():
+    done = subprocess.run(
+        [sys.executable, "-m", "spleen_tf.evaluate", "--help"], capture_output=True, text=True
+    )
+    assert done.returncode == 0
+    for name in ("predictions", "labels", "output_dir", "label_value", "workers"):
+        assert f"--{name}=" in done.stdout
+
+
+def test_tensorflow_is_not_imported():
+    script = "import sys, spleen_tf.evaluate; sys.exit('tensorflow' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", script]).returncode == 0
+
+
+def test_labels_without_prediction_are_left_out_and_told(two_cases):
+    save(two_cases / "data_set/labelsTr/c.nii.gz", SPLEEN)
+    with pytest.warns(InputWarning, match=r"labelsTr: 1 of 3 labels have no .* left out: c$"):
+        pairs = evaluate.find_pairs(two_cases / "predictions", two_cases / "data_set")
+    assert [pair.case for pair in pairs] == ["a", "b"]
+
+
+def test_many_labels_without_prediction_are_counted_and_not_all_named(two_cases):
+    for n in range(7):
+        save(two_cases / f"data_set/labelsTr/c{n}.nii.gz", SPLEEN)
+    with pytest.warns(InputWarning, match=r"7 of 9 labels .*: c0, c1, c2, c3, c4, …$"):
+        evaluate.find_pairs(two_cases / "predictions", two_cases / "data_set")
+
+
+def test_two_files_are_a_pair_whatever_their_names(tmp_path):
+    pred, label = save(tmp_path / "out.nii.gz", HALF), save(tmp_path / "spleen_2.nii", SPLEEN)
+    assert evaluate.find_pairs(pred, label) == [("spleen_2", pred, label)]
+
+
+def test_one_prediction_finds_its_label_in_a_folder(two_cases):
+    pred = two_cases / "predictions/b.nii.gz"
+    with pytest.warns(InputWarning, match="1 of 2 labels"):
+        (pair,) = evaluate.find_pairs(pred, two_cases / "data_set")
+    assert pair.label == two_cases / "data_set/labelsTr/b.nii.gz"
+
+
+def test_folders_pair_by_name_without_suffix_and_past_other_files(tmp_path):
+    save(tmp_path / "predictions/a.nii", HALF)
+    (tmp_path / "predictions/._a.nii.gz").write_bytes(b"resource fork")
+    (tmp_path / "predictions/a.json").write_text("{}")
+    save(tmp_path / "labels/a.nii.gz", SPLEEN)
+    (pair,) = evaluate.find_pairs(tmp_path / "predictions", tmp_path / "labels")
+    assert pair == ("a", tmp_path / "predictions/a.nii", tmp_path / "labels/a.nii.gz")
+
+
+def test_two_files_of_one_case_are_refused(two_cases):
+    save(two_cases / "predictions/a.nii", SPLEEN)
+    with pytest.raises(InputError, match=r"a.nii.gz: expected one file a case, found a.nii "):
+        evaluate.find_pairs(two_cases / "predictions", two_cases / "data_set")
+
+
+@pytest.mark.parametrize(
+    ("path", "sentence"),
+    [("nowhere", "found no such path"), ("empty", "expected masks .* found none")],
+)
+def test_a_path_without_masks_is_named(two_cases, path, sentence):
+    (two_cases / "empty").mkdir()
+    with pytest.raises(InputError, match=rf"{path}: .*{sentence}"):
+        evaluate.find_pairs(two_cases / path, two_cases / "data_set")
+    with pytest.raises(InputError, match=rf"{path}: .*{sentence}"):
+        evaluate.find_pairs(two_cases / "predictions", two_cases / path)
+
+
+def test_a_value_picks_one_organ_of_the_labels_and_of_the_predictions(two_cases):
+    liver = block((3, 6), (0, 5), (0, 4), value=6)
+    save(two_cases / "data_set/labelsTr/b.nii.gz", SPLEEN + liver)
+    pairs = evaluate.find_pairs(two_cases / "predictions", two_cases / "data_set")
+    every_organ = evaluate.measure(pairs, config(two_cases))
+    assert every_organ[1]["truth_mm3"] == pytest.approx((8 + 60) * 10)
+    spleen_only = evaluate.measure(pairs, config(two_cases, label_value=1))
+    assert spleen_only[1]["dice"] == pytest.approx(2 / 3)
+    save(two_cases / "predictions/b.nii.gz", 3 * HALF + 2 * liver)
+    both = evaluate.measure(pairs[1:], config(two_cases, label_value=1, prediction_value=3))
+    assert both[0]["dice"] == pytest.approx(2 / 3)
+
+
+def test_a_label_without_the_organ_is_told_and_left_out_of_the_mean(two_cases):
+    save(two_cases / "data_set/labelsTr/b.nii.gz", NOTHING)
+    save(two_cases / "predictions/b.nii.gz", NOTHING)
+    with pytest.warns(InputWarning, match=r"b.nii.gz: expected a label with voxels above 0"):
+        evaluate.main(config(two_cases))
+    summary = files.read_json(two_cases / "out/summary.json")
+    assert (summary["dice"]["mean"], summary["dice"]["undefined"]) == (1.0, 1)
+    assert (summary["pred_mm3"]["minimum"], summary["pred_mm3"]["undefined"]) == (0.0, 0)
+
+
+def test_a_map_of_probabilities_is_not_taken_for_a_mask(two_cases):
+    save(two_cases / "predictions/b.nii.gz", SPLEEN.astype(np.float32) * 0.25)
+    with pytest.raises(VolumeError, match=r"b.nii.gz: expected whole numbers .* found 0.25"):
+        evaluate.main(config(two_cases))
+    assert not (two_cases / "out/cases.csv").exists()
