@@ -1,259 +1,154 @@
-"""Frozen configurations, the flags that fill them, and how every command starts and ends.
-
-A command declares a frozen dataclass whose fields are made by `flag`, and calls `run`:
-
-    @dataclasses.dataclass(frozen=True)
-    class EvaluateConfig:
-        labels: str = flag("", "A label file, or a folder of them.", required=True)
-
-    def main(config: EvaluateConfig) -> int | None: ...
-
-    if __name__ == "__main__":
-        config.run(main, EvaluateConfig)
-"""
+"""The configuration of a training: what the flags of `python -m spleen_tf.train` fill."""
 
 from __future__ import annotations
 
 import dataclasses
-import os
-import sys
-import textwrap
-import typing
-import warnings
-from collections.abc import Callable
-from typing import Any, TypeVar
 
-from absl import flags
+from spleen_tf.commands import ConfigError, flag
 
-from spleen_tf.files import InputError, InputWarning
-
-Config = TypeVar("Config")
-
-EXIT_DONE, EXIT_FAILED, EXIT_INPUT = 0, 1, 2
-
-_DEFINE: dict[Any, Callable[..., Any]] = {
-    int: flags.DEFINE_integer,
-    float: flags.DEFINE_float,
-    bool: flags.DEFINE_boolean,
-    tuple[str, ...]: flags.DEFINE_multi_string,
-}
+OPTIMIZERS = ("adamw", "ranger", "swa")
+DISTRIBUTIONS = ("none", "mirrored", "multi_worker")
 
 
-class ConfigError(InputError):
-    """A command line that cannot be carried out."""
+@dataclasses.dataclass(frozen=True)
+class TrainConfig:
+    """Everything that a training depends on."""
 
-
-def flag(
-    default: Any,
-    help: str,
-    *,
-    required: bool = False,
-    choices: tuple[str, ...] = (),
-    minimum: float | None = None,
-    maximum: float | None = None,
-) -> Any:
-    """A field of a configuration that is also a command line flag.
-
-    The type comes from the field's annotation: str, int, float, bool, tuple[float, ...] (comma
-    separated) or tuple[str, ...] (the flag may be repeated).
-
-    Args:
-        default: the one place where the default stands.
-        help: a sentence for --help.
-        required: an empty value is refused.
-        choices: the values that a str may have.
-        minimum, maximum: inclusive bounds of a number, or of each number of a tuple.
-    """
-    metadata = {
-        "help": help,
-        "required": required,
-        "choices": choices,
-        "minimum": minimum,
-        "maximum": maximum,
-    }
-    return dataclasses.field(default=default, metadata=metadata)
-
-
-def run(main: Callable[[Config], int | None], config_type: type[Config]) -> typing.NoReturn:
-    """Parses the command line, calls main(config), and exits with the project's exit codes.
-
-    0: done. 2: the command line or an input is at fault (ConfigError and every other InputError),
-    told in one line on stderr. 1: any other failure, or what main returns.
-    """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    _show_own_warnings_only()
-    description = sys.modules[main.__module__].__doc__ or ""
-    try:
-        sys.exit(main(parse(sys.argv, config_type, description)) or EXIT_DONE)
-    except InputError as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        sys.exit(EXIT_INPUT)
-    except KeyboardInterrupt:
-        print("error: interrupted", file=sys.stderr)
-        sys.exit(EXIT_FAILED)
-
-
-def parse(argv: list[str], config_type: type[Config], description: str = "") -> Config:
-    """A configuration from a command line; --help prints and exits with 0.
-
-    Args:
-        argv: the program's name and its arguments; --flagfile=FILE is read in place.
-        config_type: a frozen dataclass whose fields were made by `flag`.
-        description: what --help says above the flags.
-
-    Raises:
-        ConfigError: on an unknown flag, a value out of bounds, or a required one missing.
-    """
-    values = _define(config_type)
-    if any(argument in ("--help", "-h", "-help") for argument in argv[1:]):
-        print(_help(argv[0], config_type, description))
-        sys.exit(EXIT_DONE)
-    rest = _fill(values, argv)
-    if rest[1:]:
-        raise ConfigError(
-            f"expected flags such as --{_fields(config_type)[0].name}=…, found {rest[1]!r}; "
-            "--help lists the flags."
-        )
-    config = config_type(
-        **{
-            field.name: _converted(field.name, values[field.name].value, kind)
-            for field, kind in _typed_fields(config_type)
-        }
+    records: str = flag("", "A folder that tools/make_tfrecords.py wrote.", required=True)
+    model_dir: str = flag("", "A folder for checkpoints, log.csv and TensorBoard.", required=True)
+    splits: str = flag("", "A splits.json in place of the one of the records.")
+    init_from: str = flag(
+        "", "Starts from the weights of an earlier model: a --model_dir or a SavedModel folder."
     )
-    check(config)
-    return config
+    image_size: tuple[float, ...] = flag(
+        (512,), "Pixels of a training image: one number, or rows and columns.", minimum=8
+    )
+    pixel_mm: tuple[float, ...] = flag(
+        (), "The network's pixel size: one number, or row and column. Empty: the records' median."
+    )
+    window: tuple[float, ...] = flag(
+        (),
+        "Intensities that become 0 and 1: Hounsfield units for CT (empty: -160,240), percentiles "
+        "of the volume for MR (empty: 0.5,99.5; also 5, 50 and 95).",
+    )
+    in_channels: int = flag(
+        1, "Neighbouring slices that the network sees at once; odd.", minimum=1, maximum=15
+    )
+    base_filters: int = flag(32, "Filters at full resolution.", minimum=1, maximum=512)
+    depth: int = flag(4, "How often the network halves the resolution.", minimum=1, maximum=8)
+    norm: str = flag("batch", "Normalization.", choices=("batch", "group", "instance"))
+    dropout: float = flag(0.0, "Dropout at the deepest level.", minimum=0, maximum=0.9)
+    batch_size: int = flag(8, "Slices a step, over all devices.", minimum=1)
+    foreground_fraction: float = flag(
+        0.5, "Share of slices that show spleen.", minimum=0, maximum=1
+    )
+    cache: bool = flag(False, "Keeps resampled slices in memory: faster for small data sets.")
+    loss: str = flag("dice_ce", "Loss.", choices=("dice_ce", "dice_focal", "tversky"))
+    optimizer: str = flag(
+        "adamw",
+        "AdamW with averaged weights (EMA), Ranger (RectifiedAdam with Lookahead), or SWA.",
+        choices=OPTIMIZERS,
+    )
+    learning_rate: float = flag(1e-3, "Peak learning rate.", minimum=1e-9, maximum=10)
+    weight_decay: float = flag(1e-4, "Decoupled weight decay.", minimum=0)
+    warmup: float = flag(0.05, "Share of the budget to reach the peak in.", minimum=0, maximum=0.9)
+    ema: float = flag(0.99, "Decay of the averaged weights; 0: none.", minimum=0, maximum=0.99999)
+    epochs: int = flag(0, "Stops after so many epochs; 0: no such bound.", minimum=0)
+    steps: int = flag(0, "Stops after so many steps; 0: no such bound.", minimum=0)
+    minutes: float = flag(
+        0.0,
+        "Stops after so many minutes of training, over all resumes; 0: no such bound.",
+        minimum=0,
+    )
+    steps_per_epoch: int = flag(
+        0, "Steps between validations; 0: as many as show every slice once.", minimum=0
+    )
+    seed: int = flag(0, "Seed of weights, order and augmentation.", minimum=0)
+    precision: str = flag(
+        "auto",
+        "auto takes float16 on GPUs with tensor cores, bfloat16 on CPUs that have it.",
+        choices=("auto", "float32", "bfloat16", "float16"),
+    )
+    augment_rotation_degrees: float = flag(15.0, "Rotation, up to this.", minimum=0, maximum=180)
+    augment_scale: float = flag(0.2, "Zoom, up to this share in or out.", minimum=0, maximum=0.9)
+    augment_shift: float = flag(0.05, "Shift, up to this share of the side.", minimum=0, maximum=1)
+    augment_elastic_pixels: float = flag(
+        3.0, "Elastic warp: standard deviation of its control points' shifts.", minimum=0
+    )
+    augment_gain: float = flag(
+        0.2, "Brightness and contrast, up to this share.", minimum=0, maximum=1
+    )
+    augment_gamma: float = flag(0.4, "Gamma from exp(-this) to exp(this).", minimum=0, maximum=2)
+    augment_bias_field: float = flag(
+        0.2, "Smooth shading: standard deviation of its logarithm.", minimum=0, maximum=2
+    )
+    augment_organ: float = flag(
+        0.3,
+        "Share of slices in which the spleen itself is made darker or brighter, as iron or "
+        "contrast medium does.",
+        minimum=0,
+        maximum=1,
+    )
+    augment_invert: float = flag(
+        0.0, "Share of slices with light and dark exchanged.", minimum=0, maximum=1
+    )
+    augment_noise: float = flag(
+        0.05, "Gaussian noise: standard deviation up to this.", minimum=0, maximum=1
+    )
+    augment_blur_pixels: float = flag(
+        1.0, "Gaussian blur in every other slice: sigma up to this.", minimum=0, maximum=8
+    )
+    distribution: str = flag("none", "Devices and machines.", choices=DISTRIBUTIONS)
 
-
-def _fill(values: flags.FlagValues, argv: list[str]) -> list[str]:
-    """Reads the flags and returns what is left; complaints of absl become a ConfigError."""
-    try:
-        return values(argv)
-    except flags.CantOpenFlagFileError as error:
-        cause = error.__context__
-        assert isinstance(cause, OSError)
-        raise ConfigError(
-            f"{cause.filename}: expected a file of flags, found: {cause.strerror}."
-        ) from None
-    except UnicodeDecodeError as error:
-        raise ConfigError(
-            f"--flagfile: expected a text file, found other bytes: {error}."
-        ) from None
-    except flags.Error as error:
-        raise ConfigError(f"{error}; --help lists the flags.") from None
-
-
-def check(config: Any) -> None:
-    """Raises ConfigError where a field breaks what its `flag` declares."""
-    for field, kind in _typed_fields(type(config)):
-        value, rule = getattr(config, field.name), field.metadata
-        if rule["required"] and value in ("", ()):
+    def __post_init__(self):
+        """Raises ConfigError where fields contradict one another."""
+        if len(self.image_size) not in (1, 2) or any(n != int(n) for n in self.image_size):
             raise ConfigError(
-                f"--{field.name}: expected {_uncapitalized(rule['help'])} Found nothing."
+                f"--image_size: expected one or two integers, found {self.image_size}."
             )
-        if rule["choices"] and value not in rule["choices"]:
-            expected = ", ".join(rule["choices"])
-            raise ConfigError(f"--{field.name}: expected one of {expected}, found {value!r}.")
-        if kind in (int, float, tuple[float, ...]):
-            _check_bounds(field.name, value if isinstance(value, tuple) else (value,), rule)
-
-
-def _check_bounds(name: str, numbers: tuple, rule: Any) -> None:
-    low, high = rule["minimum"], rule["maximum"]
-    for number in numbers:
-        if number != number:
-            raise ConfigError(f"--{name}: expected a number, found {number}.")
-        if low is not None and number < low:
-            raise ConfigError(f"--{name}: expected at least {low}, found {number}.")
-        if high is not None and number > high:
-            raise ConfigError(f"--{name}: expected at most {high}, found {number}.")
-
-
-def _typed_fields(config_type: type) -> list[tuple[dataclasses.Field, Any]]:
-    kinds = typing.get_type_hints(config_type)
-    return [(field, kinds[field.name]) for field in _fields(config_type)]
-
-
-def _fields(config_type: type) -> tuple[dataclasses.Field, ...]:
-    return dataclasses.fields(config_type)
-
-
-def _define(config_type: type) -> flags.FlagValues:
-    """Flags in a registry of their own, so that importing two commands never clashes."""
-    values = flags.FlagValues()
-    flags.DEFINE_string("flagfile", "", "Reads flags from a file.", flag_values=values)
-    for field, kind in _typed_fields(config_type):
-        define = _DEFINE.get(kind, flags.DEFINE_string)
-        default: Any = field.default
-        if kind == tuple[float, ...]:
-            default = ",".join(str(number) for number in default)
-        define(
-            field.name,
-            list(default) if kind == tuple[str, ...] else default,
-            field.metadata["help"],
-            flag_values=values,
-        )
-    return values
-
-
-def _converted(name: str, value: Any, kind: Any) -> Any:
-    if kind == tuple[str, ...]:
-        return tuple(value)
-    if kind == tuple[float, ...]:
-        try:
-            return tuple(float(part) for part in value.split(",") if part.strip())
-        except ValueError:
+        multiple = 2**self.depth
+        if any(n % multiple for n in self.image_size):
             raise ConfigError(
-                f"--{name}: expected numbers separated by commas, found {value!r}."
-            ) from None
-    return value
+                f"--image_size: expected a multiple of {multiple} (2^depth), found "
+                f"{','.join(f'{n:g}' for n in self.image_size)}."
+            )
+        if len(self.pixel_mm) > 2 or any(not 0.01 <= n <= 100 for n in self.pixel_mm):
+            raise ConfigError(
+                f"--pixel_mm: expected one or two sizes of 0.01 to 100 mm, found {self.pixel_mm}."
+            )
+        if len(self.window) not in (0, 2) or (self.window and self.window[0] >= self.window[1]):
+            raise ConfigError(f"--window: expected low,high with low < high, found {self.window}.")
+        if self.in_channels % 2 == 0:
+            raise ConfigError(f"--in_channels: expected an odd number, found {self.in_channels}.")
+        if not (self.epochs or self.steps or self.minutes):
+            raise ConfigError("--epochs, --steps or --minutes: expected at least one, found none.")
+        self._check_optimizer()
 
+    def _check_optimizer(self):
+        if self.optimizer != "adamw" and self.distribution != "none":
+            raise ConfigError(
+                f"--optimizer: expected adamw with --distribution={self.distribution}, found "
+                f"{self.optimizer}, which works on one device only."
+            )
+        if self.optimizer == "swa" and not (self.steps or self.epochs):
+            raise ConfigError(
+                "--optimizer=swa: expected --steps or --epochs, since averaging starts at a step; "
+                "found --minutes only."
+            )
+        if self.distribution == "multi_worker" and self.minutes:
+            raise ConfigError(
+                "--minutes: expected --steps or --epochs with --distribution=multi_worker, whose "
+                "workers have to stop at the same step; found --minutes."
+            )
 
-def _help(program: str, config_type: type, description: str) -> str:
-    lines = [description.strip(), "", f"usage: {_program(program)} [--flagfile=FILE] [flags]", ""]
-    for field, kind in _typed_fields(config_type):
-        value = "" if kind is bool else "=" + _value_name(kind, field.metadata["choices"])
-        name = f"--[no]{field.name}" if kind is bool else f"--{field.name}{value}"
-        notes = _notes(field, kind)
-        lines.append(f"  {name}")
-        lines += textwrap.wrap(
-            field.metadata["help"] + notes, 88, initial_indent=" " * 6, subsequent_indent=" " * 6
-        )
-    return "\n".join(lines)
+    @property
+    def augmentation(self) -> dict[str, float]:
+        """The keyword arguments of augment.augment."""
+        prefix = "augment_"
+        fields = dataclasses.asdict(self).items()
+        return {key.removeprefix(prefix): v for key, v in fields if key.startswith(prefix)}
 
-
-def _program(path: str) -> str:
-    name = os.path.basename(path).removesuffix(".py")
-    in_package = os.path.basename(os.path.dirname(os.path.abspath(path))) == "spleen_tf"
-    return f"python -m spleen_tf.{name}" if in_package else f"python tools/{name}.py"
-
-
-def _value_name(kind: Any, choices: tuple[str, ...]) -> str:
-    if choices:
-        return "|".join(choices)
-    names = {int: "INTEGER", float: "NUMBER", tuple[float, ...]: "NUMBER[,NUMBER]"}
-    return names.get(kind, "TEXT")
-
-
-def _notes(field: dataclasses.Field, kind: Any) -> str:
-    if field.metadata["required"]:
-        return " Required."
-    if kind == tuple[str, ...]:
-        return " May be repeated."
-    if field.default in ("", ()):
-        return ""
-    default = (
-        ",".join(map(str, field.default)) if isinstance(field.default, tuple) else field.default
-    )
-    return f" Default: {default}."
-
-
-def _uncapitalized(sentence: str) -> str:
-    return sentence[:1].lower() + sentence[1:]
-
-
-def _show_own_warnings_only() -> None:
-    def show(message, category, filename, lineno, file=None, line=None):
-        if issubclass(category, InputWarning):
-            print(f"warning: {' '.join(str(message).split())}", file=sys.stderr)
-
-    warnings.showwarning = show
+    @property
+    def image_hw(self) -> tuple[int, int]:
+        """Rows and columns of a training image."""
+        return int(self.image_size[0]), int(self.image_size[-1])

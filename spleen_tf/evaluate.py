@@ -22,8 +22,8 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from spleen_tf import config, files, metrics, nifti, render, results, volume
-from spleen_tf.config import flag
+from spleen_tf import commands, files, metrics, nifti, render, results, volume
+from spleen_tf.commands import flag
 from spleen_tf.files import InputError, InputWarning
 from spleen_tf.volume import Volume, VolumeError
 
@@ -183,4 +183,4 @@ def _masks_at(path: pathlib.Path) -> dict[str, pathlib.Path]:
 
 
 if __name__ == "__main__":
-    config.run(main, EvaluateConfig)
+    commands.run(main, EvaluateConfig)

@@ -11,8 +11,8 @@ import pathlib
 import pytest
 
 ORDER = (
-    *("files", "config", "commands", "volume", "nifti", "dicom", "cases", "slices", "records"),
-    *("preprocess", "augment", "config_train", "dataset", "unet", "losses", "optimizers"),
+    *("files", "commands", "volume", "nifti", "dicom", "cases", "slices", "records"),
+    *("preprocess", "augment", "config", "dataset", "unet", "losses", "optimizers"),
     *("surfaces", "metrics", "postprocess", "ensemble"),
     *("phantom_shapes", "phantom_patient", "phantom_scene", "phantom"),
     *("callbacks", "quality", "plots", "panels", "render", "report", "results"),

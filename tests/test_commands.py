@@ -5,8 +5,8 @@ import re
 
 import pytest
 
-from spleen_tf import config
-from spleen_tf.config import ConfigError, flag
+from spleen_tf import commands
+from spleen_tf.commands import ConfigError, flag
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,7 +28,7 @@ class ExportLikeConfig:
 
 
 def parsed(*arguments, kind=TrainLikeConfig):
-    return config.parse(["train.py", *arguments], kind)
+    return commands.parse(["train.py", *arguments], kind)
 
 
 def test_defaults_stand_in_the_configuration_alone():
@@ -112,9 +112,9 @@ def test_bounds_are_inclusive(value):
 
 
 def test_a_configuration_made_in_code_is_checked_by_the_same_rules():
-    config.check(TrainLikeConfig(records="r"))
+    commands.check(TrainLikeConfig(records="r"))
     with pytest.raises(ConfigError, match="--epochs: expected at least 1, found 0"):
-        config.check(TrainLikeConfig(records="r", epochs=0))
+        commands.check(TrainLikeConfig(records="r", epochs=0))
 
 
 def test_two_commands_may_use_the_same_flag_in_their_own_ways():
@@ -173,7 +173,7 @@ def test_a_flagfile_that_is_missing_or_a_folder_is_refused(tmp_path):
 @pytest.mark.parametrize("asked", [("--help",), ("-h",), ("--records=r", "--epochs=0", "--help")])
 def test_help_names_every_flag_with_its_sentence_and_default_and_ends_with_0(capsys, asked):
     with pytest.raises(SystemExit) as caught:
-        config.parse(["tools/make.py", *asked], TrainLikeConfig, "Trains.\n\nIn two lines.")
+        commands.parse(["tools/make.py", *asked], TrainLikeConfig, "Trains.\n\nIn two lines.")
     assert caught.value.code == 0
     text = capsys.readouterr().out
     assert text.startswith("Trains.\n\nIn two lines.\n\nusage: python tools/make.py ")
@@ -190,12 +190,12 @@ def test_help_names_every_flag_with_its_sentence_and_default_and_ends_with_0(cap
 
 PROGRAM = '''"""Says what it was told."""
 import dataclasses, warnings
-from spleen_tf import config
+from spleen_tf import commands
 from spleen_tf.files import InputError, InputWarning
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    end: str = config.flag("well", "How it ends.")
+    end: str = commands.flag("well", "How it ends.")
 
 def main(told):
     print("told", told.end)
@@ -211,7 +211,7 @@ def main(told):
     return 1 if told.end == "some failed" else None
 
 if __name__ == "__main__":
-    config.run(main, Config)
+    commands.run(main, Config)
 '''
 
 

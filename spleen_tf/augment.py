@@ -1,0 +1,147 @@
+"""Seeded, stateless augmentation of one slice: what scanners, bodies and operators vary.
+
+There is no left-right mirror: it would erase what tells the spleen from the liver.
+"""
+
+from __future__ import annotations
+
+import math
+
+import tensorflow as tf
+import tensorflow_addons as tfa
+
+
+def augment(
+    image_hwc: tf.Tensor,
+    label_hw1: tf.Tensor,
+    seed: tf.Tensor,
+    *,
+    rotation_degrees: float = 0.0,
+    scale: float = 0.0,
+    shift: float = 0.0,
+    elastic_pixels: float = 0.0,
+    gain: float = 0.0,
+    gamma: float = 0.0,
+    bias_field: float = 0.0,
+    organ: float = 0.0,
+    invert: float = 0.0,
+    noise: float = 0.0,
+    blur_pixels: float = 0.0,
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """One random variant of a slice and its label; the same seed gives the same variant.
+
+    Each change is drawn between none and its bound; a bound of 0 leaves it out.
+
+    Args:
+        image_hwc: float32 [H, W, C] in 0..1, static shape; channels are changed alike.
+        label_hw1: float32 [H, W, 1], 0 or 1.
+        seed: int [2].
+        rotation_degrees: to either side.
+        scale: zoom by up to this share, in or out.
+        shift: by up to this share of the height and width.
+        elastic_pixels: standard deviation of the shifts of an elastic warp's control points.
+        gain: contrast by up to this share, brightness by up to half of it.
+        gamma: exponents from exp(-gamma) to exp(gamma).
+        bias_field: standard deviation of the logarithm of a smooth shading.
+        organ: share of slices in which the organ itself is made darker or brighter.
+        invert: share of slices in which light and dark are exchanged.
+        noise: standard deviation of Gaussian noise, up to this.
+        blur_pixels: sigma of a Gaussian blur, up to this, in every other slice.
+
+    Returns:
+        image in 0..1 and label, 0 or 1, of the same shapes.
+    """
+    seeds = tf.unstack(tf.random.experimental.stateless_split(seed, 8))
+    image, label = _warp(
+        image_hwc, label_hw1, seeds[:2], rotation_degrees, scale, shift, elastic_pixels
+    )
+    image = _recolour_organ(image, label, seeds[2], organ)
+    image = _bias_field(image, seeds[3], bias_field)
+    image = _curve(image, seeds[4:6], gain, gamma, invert)
+    image = _blur(image, seeds[6], blur_pixels)
+    image = _noise(image, seeds[7], noise)
+    return tf.clip_by_value(image, 0.0, 1.0), label
+
+
+def _uniform(seed, shape, low, high) -> tf.Tensor:
+    return tf.random.stateless_uniform(shape, seed, low, high)
+
+
+def _warp(
+    image, label, seeds, rotation_degrees, scale, shift, elastic_pixels
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Rotation, zoom, shift and elastic warp in one interpolation.
+
+    The label is interpolated like the image and cut at a half, which moves its outline by
+    fractions of a pixel where nearest neighbours would move it by whole ones.
+    """
+    height, width, channels = image.shape
+    angle, zoom, down, right = tf.unstack(_uniform(seeds[0], [4], -1.0, 1.0))
+    angle *= math.radians(rotation_degrees)
+    zoom = tf.exp(zoom * math.log1p(scale))
+    rows, columns = tf.meshgrid(
+        tf.range(height, dtype=tf.float32), tf.range(width, dtype=tf.float32), indexing="ij"
+    )
+    row = rows - (height - 1) / 2
+    column = columns - (width - 1) / 2
+    cos, sin = tf.cos(angle) / zoom, tf.sin(angle) / zoom
+    source_row = cos * row - sin * column + (height - 1) / 2 + down * shift * height
+    source_col = sin * row + cos * column + (width - 1) / 2 + right * shift * width
+    flow = tf.stack([rows - source_row, columns - source_col], axis=-1)
+    if elastic_pixels:
+        control = tf.random.stateless_normal(
+            [1, height // 32 + 3, width // 32 + 3, 2],
+            seeds[1],
+            0.0,
+            elastic_pixels,
+        )
+        flow += tf.image.resize(control, (height, width), "bicubic")[0]
+    both = tf.concat([image, label], axis=-1)[tf.newaxis]
+    warped = tfa.image.dense_image_warp(both, flow[tf.newaxis])[0]
+    warped = tf.ensure_shape(warped, [height, width, channels + 1])
+    return warped[..., :-1], tf.cast(warped[..., -1:] > 0.5, tf.float32)
+
+
+def _recolour_organ(image, label, seed, share) -> tf.Tensor:
+    if not share:
+        return image
+    chance, factor = tf.unstack(_uniform(seed, [2], 0.0, 1.0))
+    soft_label = tf.nn.avg_pool2d(label[tf.newaxis], 3, 1, "SAME")[0]
+    change = tf.where(chance < share, 0.1 + 1.3 * factor, 1.0)
+    return image * (1.0 + soft_label * (change - 1.0))
+
+
+def _bias_field(image, seed, strength) -> tf.Tensor:
+    if not strength:
+        return image
+    control = tf.random.stateless_normal([1, 4, 4, 1], seed, 0.0, strength)
+    return image * tf.exp(tf.image.resize(control, image.shape[:2], "bicubic")[0])
+
+
+def _curve(image, seeds, gain, gamma, invert) -> tf.Tensor:
+    exponent, slope, offset = tf.unstack(_uniform(seeds[0], [3], -1.0, 1.0))
+    image = tf.where(_uniform(seeds[1], [], 0.0, 1.0) < invert, 1.0 - image, image)
+    image = tf.clip_by_value(image, 0.0, 1.0) ** tf.exp(exponent * gamma)
+    return image * (1.0 + slope * gain) + 0.5 * offset * gain
+
+
+def _blur(image, seed, max_sigma) -> tf.Tensor:
+    if not max_sigma:
+        return image
+    sigma = tf.maximum(_uniform(seed, [], -max_sigma, max_sigma), 1e-3)
+    reach = math.ceil(2.5 * max_sigma)
+    kernel = tf.exp(-0.5 * (tf.range(-reach, reach + 1, dtype=tf.float32) / sigma) ** 2)
+    kernel = (kernel / tf.reduce_sum(kernel))[:, tf.newaxis, tf.newaxis, tf.newaxis]
+    planes = tf.transpose(image, [2, 0, 1])[..., tf.newaxis]
+    padded = tf.pad(planes, [[0, 0], [reach, reach], [reach, reach], [0, 0]], "SYMMETRIC")
+    blurred = tf.nn.conv2d(padded, kernel, 1, "VALID")
+    blurred = tf.nn.conv2d(blurred, tf.transpose(kernel, [1, 0, 2, 3]), 1, "VALID")
+    return tf.transpose(blurred[..., 0], [1, 2, 0])
+
+
+def _noise(image, seed, strength) -> tf.Tensor:
+    if not strength:
+        return image
+    seeds = tf.random.experimental.stateless_split(seed, 2)
+    sigma = _uniform(seeds[0], [], 0.0, strength)
+    return image + sigma * tf.random.stateless_normal(image.shape, seeds[1])

@@ -1,0 +1,246 @@
+"""What happens around the steps of a training: budget, validation, checkpoints, logs, pictures."""
+
+from __future__ import annotations
+
+import math
+import pathlib
+import time
+
+import keras
+import numpy as np
+import tensorflow as tf
+import tqdm
+
+from spleen_tf import dataset, optimizers, preprocess
+from spleen_tf.commands import CommandFailed
+from spleen_tf.config import TrainConfig
+from spleen_tf.dataset import Source
+from spleen_tf.files import InputError
+
+BEST_WEIGHTS = "best.weights.h5"
+
+_PICTURED_CASES = 4
+
+
+class State(tf.Module):
+    """How far a training has come, in variables that its checkpoints hold."""
+
+    def __init__(self):
+        super().__init__()
+        self.steps = tf.Variable(0, dtype=tf.int64, trainable=False)
+        self.epochs = tf.Variable(0, dtype=tf.int64, trainable=False)
+        self.seconds = tf.Variable(0.0, dtype=tf.float64, trainable=False)
+        self.best_dice = tf.Variable(-1.0, dtype=tf.float64, trainable=False)
+
+    def progress(self, config: TrainConfig, steps_per_epoch: int) -> float:
+        """The share of the budget that is used, 0..1, by whichever bound is nearest."""
+        steps = int(self.steps)
+        shares = [
+            steps / config.steps if config.steps else 0.0,
+            steps / (config.epochs * steps_per_epoch) if config.epochs else 0.0,
+            float(self.seconds) / (60.0 * config.minutes) if config.minutes else 0.0,
+        ]
+        return min(1.0, max(shares))
+
+
+class Budget(keras.callbacks.Callback):
+    """Counts steps and time, sets the learning rate, shows progress, and ends the training.
+
+    Raises CommandFailed when the loss is no longer finite.
+    """
+
+    def __init__(self, config: TrainConfig, state: State, steps_per_epoch: int):
+        super().__init__()
+        self._config, self._state, self._steps_per_epoch = config, state, steps_per_epoch
+        self._mark = 0.0
+        self._bar = tqdm.tqdm(disable=True)
+
+    def on_train_begin(self, logs=None):
+        """Starts the clock."""
+        self._mark = time.monotonic()
+
+    def on_epoch_begin(self, epoch, logs=None):
+        """Opens the epoch's progress bar, in images."""
+        self._bar = tqdm.tqdm(
+            total=self._steps_per_epoch * self._config.batch_size,
+            desc=f"epoch {epoch + 1}",
+            unit="img",
+            mininterval=1.0,
+        )
+
+    def on_train_batch_begin(self, batch, logs=None):
+        """Sets the learning rate."""
+        progress = self._state.progress(self._config, self._steps_per_epoch)
+        rate = optimizers.learning_rate(progress, self._config.learning_rate, self._config.warmup)
+        keras.backend.set_value(self.model.optimizer.learning_rate, rate)
+
+    def on_train_batch_end(self, batch, logs=None):
+        """Counts, and stops where the budget is spent or the loss has left the numbers."""
+        now = time.monotonic()
+        self._state.steps.assign_add(1)
+        self._state.seconds.assign_add(now - self._mark)
+        self._mark = now
+        loss = float(logs["loss"])
+        if not math.isfinite(loss):
+            raise CommandFailed(
+                f"{self._config.model_dir}: the loss became {loss} at step "
+                f"{int(self._state.steps)}; lower --learning_rate, or use --precision=float32. "
+                "The last checkpoint is from before."
+            )
+        self._bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
+        self._bar.update(self._config.batch_size)
+        if self._state.progress(self._config, self._steps_per_epoch) >= 1.0:
+            self.model.stop_training = True
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Adds to the log what the bar has shown."""
+        rate = self._bar.format_dict["rate"] or self._bar.n / max(
+            1e-9, self._bar.format_dict["elapsed"]
+        )
+        self._bar.close()
+        self._state.epochs.assign(epoch + 1)
+        logs["images_per_s"] = float(rate)
+        logs["learning_rate"] = float(self.model.optimizer.learning_rate)
+        logs["steps"] = int(self._state.steps)
+
+
+class Validation(keras.callbacks.Callback):
+    """Volumetric Dice of the validation cases with the averaged weights, and pictures of them.
+
+    The Dice is over the whole native volume of a case, at a threshold of a half and without
+    postprocessing; val_dice is its mean over the cases.
+    """
+
+    def __init__(self, config: TrainConfig, data: Source, writer: tf.summary.SummaryWriter):
+        super().__init__()
+        self._data, self._writer = data, writer
+        self._batches = dataset.for_validation(config, data) if data.validation else ()
+        self._multiple = 2**config.depth
+        self._segment = tf.function(self._probability, reduce_retracing=True)
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Adds val_dice to the log."""
+        if not self._data.validation:
+            return
+        with optimizers.averaged(self.model):
+            dices, pictures = self._evaluate()
+        logs["val_dice"] = float(np.mean(dices))
+        with self._writer.as_default(step=epoch + 1):
+            tf.summary.scalar("val_dice", logs["val_dice"])
+            for name, picture in pictures.items():
+                tf.summary.image(f"validation/{name}", picture[np.newaxis])
+        shown = " ".join(f"{dice:.3f}" for dice in dices)
+        print(f"epoch {epoch + 1}: val_dice {logs['val_dice']:.4f} ({shown})", flush=True)
+
+    def _probability(self, batch):
+        return preprocess.segment(
+            lambda images: self.model(images, training=False),
+            batch["images"],
+            batch["pixel_mm"],
+            batch["window"],
+            self._data.pixel_mm,
+            self._multiple,
+        )
+
+    def _evaluate(self) -> tuple[list[float], dict[str, np.ndarray]]:
+        names = self._data.validation
+        both, either = np.zeros(len(names), np.int64), np.zeros(len(names), np.int64)
+        largest = dict.fromkeys(range(min(_PICTURED_CASES, len(names))), 0)
+        pictures = {}
+        for batch in self._batches:
+            pred = self._segment(batch).numpy() > 0.5
+            truth = batch["labels"].numpy() > 0
+            case = int(batch["case"])
+            both[case] += np.count_nonzero(pred & truth)
+            either[case] += np.count_nonzero(pred) + np.count_nonzero(truth)
+            n = int(truth.sum(axis=(1, 2)).argmax())
+            if case in largest and truth[n].sum() > largest[case]:
+                largest[case] = truth[n].sum()
+                pictures[names[case]] = _picture(batch, n, pred[n], truth[n])
+        # A case without spleen, and none found, is right.
+        dices = np.where(either > 0, 2 * both / np.maximum(either, 1), 1.0)
+        return dices.tolist(), pictures
+
+
+class Checkpoints(keras.callbacks.Callback):
+    """Saves the whole training each epoch, and the averaged weights when they are the best yet.
+
+    Without validation cases, the latest are the best.
+    """
+
+    def __init__(self, model_dir: pathlib.Path, manager: tf.train.CheckpointManager, state: State):
+        super().__init__()
+        self._model_dir, self._manager, self._state = model_dir, manager, state
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Saves."""
+        dice = (logs or {}).get("val_dice", math.inf)
+        if dice >= float(self._state.best_dice):
+            self._state.best_dice.assign(dice if math.isfinite(dice) else -1.0)
+            partial = self._model_dir / f".partial.{BEST_WEIGHTS}"
+            with optimizers.averaged(self.model):
+                self.model.save_weights(partial)
+            partial.replace(self._model_dir / BEST_WEIGHTS)
+        self._manager.save()
+
+
+def _picture(batch, n, pred_hw, truth_hw) -> np.ndarray:
+    """uint8 [H, W, 3]: the slice in grey, the truth in its green and the prediction in its red."""
+    image = batch["images"][n].numpy()
+    window = batch["window"].numpy()
+    grey = np.clip((image[..., image.shape[-1] // 2] - window[0]) / max(np.ptp(window), 1e-6), 0, 1)
+    rgb = np.repeat(grey[..., np.newaxis], 3, axis=-1)
+    for mask, channel in ((pred_hw, 0), (truth_hw, 1)):
+        rgb[..., channel] = np.where(mask, 0.6 * rgb[..., channel] + 0.4, rgb[..., channel])
+    return np.round(255 * rgb).astype(np.uint8)
+
+
+def checkpoint_manager(
+    model: keras.Model, state: State, model_dir: pathlib.Path
+) -> tf.train.CheckpointManager:
+    """Keeps the last checkpoint of model, optimizer and state below model_dir."""
+    checkpoint = tf.train.Checkpoint(model=model, optimizer=model.optimizer, state=state)
+    return tf.train.CheckpointManager(checkpoint, model_dir / "checkpoints", max_to_keep=1)
+
+
+def restore(manager: tf.train.CheckpointManager) -> None:
+    """Restores the last checkpoint.
+
+    Raises:
+        InputError: if it does not fit the model or cannot be read.
+    """
+    try:
+        manager.checkpoint.restore(manager.latest_checkpoint).assert_existing_objects_matched()
+    except (tf.errors.OpError, AssertionError, ValueError):
+        raise InputError(
+            f"{manager.latest_checkpoint}: expected a checkpoint of this model, found a damaged or "
+            "another one; use another --model_dir to start anew."
+        ) from None
+
+
+def build(
+    config: TrainConfig,
+    data: Source,
+    state: State,
+    manager: tf.train.CheckpointManager,
+    steps_per_epoch: int,
+) -> list[keras.callbacks.Callback]:
+    """All callbacks, in the order in which they add to the log and use it."""
+    model_dir = pathlib.Path(config.model_dir)
+    writer = tf.summary.create_file_writer(str(model_dir / "tensorboard" / "validation"))
+    return [
+        Budget(config, state, steps_per_epoch),
+        Validation(config, data, writer),
+        Checkpoints(model_dir, manager, state),
+        keras.callbacks.CSVLogger(str(model_dir / "log.csv"), append=True),
+        keras.callbacks.TensorBoard(str(model_dir / "tensorboard"), write_graph=False),
+    ]
+
+
+def best_dice(model_dir: pathlib.Path) -> float | None:
+    """The validation Dice of the best weights; None if nothing validated them."""
+    latest = tf.train.latest_checkpoint(model_dir / "checkpoints")
+    if latest is None:
+        return None
+    dice = float(tf.train.load_variable(latest, "state/best_dice/.ATTRIBUTES/VARIABLE_VALUE"))
+    return dice if dice >= 0 else None

@@ -1,0 +1,267 @@
+"""Frozen configurations, the flags that fill them, and how every command starts and ends.
+
+A command declares a frozen dataclass whose fields are made by `flag`, and calls `run`:
+
+    @dataclasses.dataclass(frozen=True)
+    class EvaluateConfig:
+        labels: str = flag("", "A label file, or a folder of them.", required=True)
+
+    def main(config: EvaluateConfig) -> int | None: ...
+
+    if __name__ == "__main__":
+        config.run(main, EvaluateConfig)
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import sys
+import textwrap
+import typing
+import warnings
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from absl import flags
+
+from spleen_tf.files import InputError, InputWarning
+
+Config = TypeVar("Config")
+
+EXIT_DONE, EXIT_FAILED, EXIT_INPUT = 0, 1, 2
+
+_DEFINE: dict[Any, Callable[..., Any]] = {
+    int: flags.DEFINE_integer,
+    float: flags.DEFINE_float,
+    bool: flags.DEFINE_boolean,
+    tuple[str, ...]: flags.DEFINE_multi_string,
+}
+
+
+class ConfigError(InputError):
+    """A command line that cannot be carried out."""
+
+
+class CommandFailed(RuntimeError):
+    """Work that failed although its inputs are in order: told in one line, exit code 1."""
+
+
+def flag(
+    default: Any,
+    help: str,
+    *,
+    required: bool = False,
+    choices: tuple[str, ...] = (),
+    minimum: float | None = None,
+    maximum: float | None = None,
+) -> Any:
+    """A field of a configuration that is also a command line flag.
+
+    The type comes from the field's annotation: str, int, float, bool, tuple[float, ...] (comma
+    separated) or tuple[str, ...] (the flag may be repeated).
+
+    Args:
+        default: the one place where the default stands.
+        help: a sentence for --help.
+        required: an empty value is refused.
+        choices: the values that a str may have.
+        minimum, maximum: inclusive bounds of a number, or of each number of a tuple.
+    """
+    metadata = {
+        "help": help,
+        "required": required,
+        "choices": choices,
+        "minimum": minimum,
+        "maximum": maximum,
+    }
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def run(main: Callable[[Config], int | None], config_type: type[Config]) -> typing.NoReturn:
+    """Parses the command line, calls main(config), and exits with the project's exit codes.
+
+    0: done. 2: the command line or an input is at fault (ConfigError and every other InputError),
+    told in one line on stderr. 1: any other failure (CommandFailed in one line), or what main
+    returns.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    _show_own_warnings_only()
+    description = sys.modules[main.__module__].__doc__ or ""
+    try:
+        sys.exit(main(parse(sys.argv, config_type, description)) or EXIT_DONE)
+    except InputError as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        sys.exit(EXIT_INPUT)
+    except CommandFailed as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        sys.exit(EXIT_FAILED)
+    except KeyboardInterrupt:
+        print("error: interrupted", file=sys.stderr)
+        sys.exit(EXIT_FAILED)
+
+
+def parse(argv: list[str], config_type: type[Config], description: str = "") -> Config:
+    """A configuration from a command line; --help prints and exits with 0.
+
+    Args:
+        argv: the program's name and its arguments; --flagfile=FILE is read in place.
+        config_type: a frozen dataclass whose fields were made by `flag`.
+        description: what --help says above the flags.
+
+    Raises:
+        ConfigError: on an unknown flag, a value out of bounds, or a required one missing.
+    """
+    values = _define(config_type)
+    if any(argument in ("--help", "-h", "-help") for argument in argv[1:]):
+        print(_help(argv[0], config_type, description))
+        sys.exit(EXIT_DONE)
+    rest = _fill(values, argv)
+    if rest[1:]:
+        raise ConfigError(
+            f"expected flags such as --{_fields(config_type)[0].name}=…, found {rest[1]!r}; "
+            "--help lists the flags."
+        )
+    config = config_type(
+        **{
+            field.name: _converted(field.name, values[field.name].value, kind)
+            for field, kind in _typed_fields(config_type)
+        }
+    )
+    check(config)
+    return config
+
+
+def _fill(values: flags.FlagValues, argv: list[str]) -> list[str]:
+    """Reads the flags and returns what is left; complaints of absl become a ConfigError."""
+    try:
+        return values(argv)
+    except flags.CantOpenFlagFileError as error:
+        cause = error.__context__
+        assert isinstance(cause, OSError)
+        raise ConfigError(
+            f"{cause.filename}: expected a file of flags, found: {cause.strerror}."
+        ) from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(
+            f"--flagfile: expected a text file, found other bytes: {error}."
+        ) from None
+    except flags.Error as error:
+        raise ConfigError(f"{error}; --help lists the flags.") from None
+
+
+def check(config: Any) -> None:
+    """Raises ConfigError where a field breaks what its `flag` declares."""
+    for field, kind in _typed_fields(type(config)):
+        value, rule = getattr(config, field.name), field.metadata
+        if rule["required"] and value in ("", ()):
+            raise ConfigError(
+                f"--{field.name}: expected {_uncapitalized(rule['help'])} Found nothing."
+            )
+        if rule["choices"] and value not in rule["choices"]:
+            expected = ", ".join(rule["choices"])
+            raise ConfigError(f"--{field.name}: expected one of {expected}, found {value!r}.")
+        if kind in (int, float, tuple[float, ...]):
+            _check_bounds(field.name, value if isinstance(value, tuple) else (value,), rule)
+
+
+def _check_bounds(name: str, numbers: tuple, rule: Any) -> None:
+    low, high = rule["minimum"], rule["maximum"]
+    for number in numbers:
+        if number != number:
+            raise ConfigError(f"--{name}: expected a number, found {number}.")
+        if low is not None and number < low:
+            raise ConfigError(f"--{name}: expected at least {low}, found {number}.")
+        if high is not None and number > high:
+            raise ConfigError(f"--{name}: expected at most {high}, found {number}.")
+
+
+def _typed_fields(config_type: type) -> list[tuple[dataclasses.Field, Any]]:
+    kinds = typing.get_type_hints(config_type)
+    return [(field, kinds[field.name]) for field in _fields(config_type)]
+
+
+def _fields(config_type: type) -> tuple[dataclasses.Field, ...]:
+    return dataclasses.fields(config_type)
+
+
+def _define(config_type: type) -> flags.FlagValues:
+    """Flags in a registry of their own, so that importing two commands never clashes."""
+    values = flags.FlagValues()
+    flags.DEFINE_string("flagfile", "", "Reads flags from a file.", flag_values=values)
+    for field, kind in _typed_fields(config_type):
+        define = _DEFINE.get(kind, flags.DEFINE_string)
+        default: Any = field.default
+        if kind == tuple[float, ...]:
+            default = ",".join(str(number) for number in default)
+        define(
+            field.name,
+            list(default) if kind == tuple[str, ...] else default,
+            field.metadata["help"],
+            flag_values=values,
+        )
+    return values
+
+
+def _converted(name: str, value: Any, kind: Any) -> Any:
+    if kind == tuple[str, ...]:
+        return tuple(value)
+    if kind == tuple[float, ...]:
+        try:
+            return tuple(float(part) for part in value.split(",") if part.strip())
+        except ValueError:
+            raise ConfigError(
+                f"--{name}: expected numbers separated by commas, found {value!r}."
+            ) from None
+    return value
+
+
+def _help(program: str, config_type: type, description: str) -> str:
+    lines = [description.strip(), "", f"usage: {_program(program)} [--flagfile=FILE] [flags]", ""]
+    for field, kind in _typed_fields(config_type):
+        value = "" if kind is bool else "=" + _value_name(kind, field.metadata["choices"])
+        name = f"--[no]{field.name}" if kind is bool else f"--{field.name}{value}"
+        notes = _notes(field, kind)
+        lines.append(f"  {name}")
+        lines += textwrap.wrap(
+            field.metadata["help"] + notes, 88, initial_indent=" " * 6, subsequent_indent=" " * 6
+        )
+    return "\n".join(lines)
+
+
+def _program(path: str) -> str:
+    name = os.path.basename(path).removesuffix(".py")
+    in_package = os.path.basename(os.path.dirname(os.path.abspath(path))) == "spleen_tf"
+    return f"python -m spleen_tf.{name}" if in_package else f"python tools/{name}.py"
+
+
+def _value_name(kind: Any, choices: tuple[str, ...]) -> str:
+    if choices:
+        return "|".join(choices)
+    names = {int: "INTEGER", float: "NUMBER", tuple[float, ...]: "NUMBER[,NUMBER]"}
+    return names.get(kind, "TEXT")
+
+
+def _notes(field: dataclasses.Field, kind: Any) -> str:
+    if field.metadata["required"]:
+        return " Required."
+    if kind == tuple[str, ...]:
+        return " May be repeated."
+    if field.default in ("", ()):
+        return ""
+    default = (
+        ",".join(map(str, field.default)) if isinstance(field.default, tuple) else field.default
+    )
+    return f" Default: {default}."
+
+
+def _uncapitalized(sentence: str) -> str:
+    return sentence[:1].lower() + sentence[1:]
+
+
+def _show_own_warnings_only() -> None:
+    def show(message, category, filename, lineno, file=None, line=None):
+        if issubclass(category, InputWarning):
+            print(f"warning: {' '.join(str(message).split())}", file=sys.stderr)
+
+    warnings.showwarning = show

@@ -1,0 +1,292 @@
+"""Records to batches: what a training sees, and what it is validated on."""
+
+from __future__ import annotations
+
+import dataclasses
+import statistics
+import warnings
+from typing import Any
+
+import tensorflow as tf
+
+from spleen_tf import augment, cases, preprocess, records
+from spleen_tf.config import TrainConfig
+from spleen_tf.files import InputWarning
+from spleen_tf.records import PERCENTILES, RecordError
+
+CT_WINDOW_HU = (-160.0, 240.0)
+MR_WINDOW_PERCENTILES = (0.5, 99.5)
+
+_SHUFFLE_SLICES = 256
+_VALIDATION_BATCH = 8
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """What a training reads, settled from its configuration and the records.
+
+    Attributes:
+        cases: what cases.json says of each case, by name.
+        train, validation: names.
+        plane: of all cases.
+        modality: 'CT', 'MR', or 'any' where the cases are of both.
+        pixel_mm: row and column spacing of the network's grid.
+        window: HU for CT, else percentiles of the volume.
+    """
+
+    folder: str
+    cases: dict[str, dict[str, Any]]
+    train: tuple[str, ...]
+    validation: tuple[str, ...]
+    plane: str
+    modality: str
+    pixel_mm: tuple[float, float]
+    window: tuple[float, float]
+
+    def spleen_slices(self, names: tuple[str, ...]) -> int:
+        """Slices with spleen of these cases."""
+        return sum(self.cases[name]["spleen_slices"] for name in names)
+
+    def num_slices(self, names: tuple[str, ...]) -> int:
+        """Slices of these cases."""
+        return sum(self.cases[name]["num_slices"] for name in names)
+
+
+def source(config: TrainConfig) -> Source:
+    """Settles cases, grid and window.
+
+    Raises:
+        RecordError: if the records do not fit the configuration.
+    """
+    known = records.read_cases(config.records)
+    splits = cases.read_splits(config.splits or f"{config.records}/splits.json")
+    absent = [name for name in (*splits.train, *splits.validation) if name not in known]
+    if absent:
+        raise RecordError(
+            f"{config.splits or config.records}: expected cases of {config.records}, found "
+            f"{absent[0]!r}."
+        )
+    if not splits.train:
+        raise RecordError(f"{config.records}: expected cases to train on, found none.")
+    used = [known[name] for name in (*splits.train, *splits.validation)]
+    modalities = sorted({case["modality"] for case in used})
+    modality = modalities[0] if len(modalities) == 1 else "any"
+    window = config.window or (CT_WINDOW_HU if modality == "CT" else MR_WINDOW_PERCENTILES)
+    if modality != "CT" and not set(window) <= set(PERCENTILES):
+        raise RecordError(
+            f"--window: expected two of the percentiles {PERCENTILES} for MR or both modalities, "
+            f"found {window}."
+        )
+    plane, *others = sorted({case["plane"] for case in used})
+    if others:
+        raise RecordError(
+            f"{config.records}: expected slices of one plane, found {', '.join([plane, *others])}; "
+            "convert with --plane."
+        )
+    native = [known[name]["pixel_mm"] for name in splits.train]
+    median = [round(statistics.median(spacing[axis] for spacing in native), 3) for axis in (0, 1)]
+    pixel_mm = config.pixel_mm or tuple(median)
+    return Source(
+        config.records,
+        known,
+        splits.train,
+        splits.validation,
+        plane,
+        modality,
+        (pixel_mm[0], pixel_mm[-1]),
+        (window[0], window[1]),
+    )
+
+
+def for_training(config: TrainConfig, data: Source, start: int = 0) -> tf.data.Dataset:
+    """Endless batches of augmented slices: float32 images [N, H, W, C] and labels [N, H, W, 1].
+
+    The same configuration and start give the same batches, in the same order.
+
+    Args:
+        config: sizes, sampling and augmentation.
+        data: what to read.
+        start: the number of slices seen before, by a training that is resumed.
+    """
+    seed = config.seed + start
+
+    def variant(index, image, label):
+        image, label = _place(config, image, label, [config.seed, index])
+        return augment.augment(image, label, [config.seed + 1, index], **config.augmentation)
+
+    slices = _sampled(config, data, seed)
+    numbered = tf.data.Dataset.zip((tf.data.Dataset.counter(start), slices))
+    # The zip hands over (index, (image, label)).
+    augmented = numbered.map(
+        lambda index, pair: variant(tf.cast(index, tf.int32), *pair), tf.data.AUTOTUNE
+    )
+    batches = augmented.batch(config.batch_size, drop_remainder=True)
+    options = tf.data.Options()
+    options.deterministic = True
+    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
+    return batches.prefetch(tf.data.AUTOTUNE).with_options(options)
+
+
+def for_validation(config: TrainConfig, data: Source) -> tf.data.Dataset:
+    """Native slices of the validation cases, whole, in batches of one case.
+
+    Returns:
+        A dataset of dicts: images [N, H, W, C] in raw units, labels uint8 [N, H, W], pixel_mm
+        [2], window [2] (intensities), case (its index in data.validation), slice_index [N].
+    """
+    table = tf.lookup.StaticHashTable(
+        tf.lookup.KeyValueTensorInitializer(
+            tf.constant(data.validation), tf.range(len(data.validation), dtype=tf.int64)
+        ),
+        default_value=-1,
+    )
+    slices = _read(data, "validation", config.in_channels, shuffle_seed=None)
+    slices = slices.map(lambda e: {**_decoded(e), "index": table.lookup(e["case"])})
+    batches = slices.group_by_window(
+        key_func=lambda example: example["index"],
+        reduce_func=lambda _, window: window.batch(_VALIDATION_BATCH),
+        window_size=_VALIDATION_BATCH,
+    )
+    return batches.map(
+        lambda example: {
+            "images": example["image"],
+            "labels": example["label"],
+            "pixel_mm": example["pixel_mm"][0],
+            "window": _window(data, example["intensity_percentiles"][0]),
+            "case": example["index"][0],
+            "slice_index": example["slice_index"],
+        }
+    ).prefetch(1)
+
+
+def _window(data: Source, percentiles: tf.Tensor) -> tf.Tensor:
+    """float32 [2]: the intensities that become 0 and 1."""
+    if data.modality == "CT":
+        return tf.constant(data.window, tf.float32)
+    return tf.gather(percentiles, [PERCENTILES.index(q) for q in data.window])
+
+
+def _sampled(config: TrainConfig, data: Source, seed: int) -> tf.data.Dataset:
+    """Endless (image, label) on the grid, with the wanted share of slices that show spleen."""
+    with_spleen = data.spleen_slices(data.train)
+    without = data.num_slices(data.train) - with_spleen
+    shares = {True: config.foreground_fraction, False: 1.0 - config.foreground_fraction}
+    counts = {True: with_spleen, False: without}
+    if not with_spleen and config.foreground_fraction:
+        warnings.warn(f"{data.folder}: no training slice shows spleen", InputWarning, stacklevel=2)
+    wanted = [kind for kind in (True, False) if counts[kind] and shares[kind]]
+    wanted = wanted or [kind for kind in (True, False) if counts[kind]]
+    streams = [_stream(config, data, seed, kind) for kind in wanted]
+    if len(streams) == 1:
+        return streams[0]
+    weights = [shares[kind] for kind in wanted]
+    return tf.data.Dataset.sample_from_datasets(streams, weights, seed=seed)
+
+
+def _stream(config: TrainConfig, data: Source, seed: int, has_spleen: bool) -> tf.data.Dataset:
+    """Endless (image, label) on the grid, all with spleen or all without."""
+
+    def on_grid(example):
+        example = _decoded(example)
+        window = _window(data, example["intensity_percentiles"])
+        image = preprocess.normalize(example["image"], window)[tf.newaxis]
+        label = tf.cast(example["label"], tf.float32)[tf.newaxis, ..., tf.newaxis]
+        both = tf.concat([image, label], axis=-1)
+        both = preprocess.to_grid(both, example["pixel_mm"], data.pixel_mm)[0]
+        return both[..., :-1], tf.cast(both[..., -1:] > 0.5, tf.float32)
+
+    slices = _read(data, "train", config.in_channels, seed, has_spleen)
+    count = data.spleen_slices(data.train)
+    count = count if has_spleen else data.num_slices(data.train) - count
+    if config.cache:
+        slices = slices.map(on_grid, tf.data.AUTOTUNE).cache()
+        return slices.shuffle(count, seed=seed).repeat()
+    # Slices wait in the shuffle buffer as raw bytes: half the memory of decoded ones, or less.
+    slices = slices.shuffle(min(count, _SHUFFLE_SLICES), seed=seed).repeat()
+    return slices.map(on_grid, tf.data.AUTOTUNE)
+
+
+def _read(
+    data: Source,
+    split: str,
+    in_channels: int,
+    shuffle_seed: int | None,
+    has_spleen: bool | None = None,
+) -> tf.data.Dataset:
+    """Slices of a split's cases: records.parse with the raw images of C neighbours.
+
+    All shards are read, whatever split they were written for: a split file may deal the cases
+    anew. Reading several side by side mixes patients.
+    """
+    names = tf.constant(getattr(data, split) or ("",))
+    paths = [path for part in cases.SPLITS for path in records.shard_paths(data.folder, part)]
+    shards = tf.data.Dataset.from_tensor_slices(paths)
+    if shuffle_seed is not None:
+        shards = shards.shuffle(len(paths), seed=shuffle_seed)
+
+    def examples_of(path):
+        examples = tf.data.TFRecordDataset(path).map(records.parse)
+        examples = examples.filter(lambda e: tf.reduce_any(names == e["case"]))
+        examples = with_neighbours(examples, in_channels)
+        if has_spleen is not None:
+            examples = examples.filter(lambda e: (e["has_spleen"] > 0) == has_spleen)
+        return examples
+
+    return shards.interleave(
+        examples_of,
+        cycle_length=len(paths) if shuffle_seed is not None else 1,
+        block_length=1,
+        num_parallel_calls=tf.data.AUTOTUNE,
+        deterministic=True,
+    )
+
+
+def with_neighbours(examples: tf.data.Dataset, in_channels: int) -> tf.data.Dataset:
+    """Gives each parsed Example the raw images of its neighbours: field image becomes [C] bytes.
+
+    Args:
+        examples: parsed, all slices of a case in a row.
+        in_channels: C, odd.
+    """
+    if in_channels == 1:
+        return examples.map(lambda e: {**e, "image": e["image"][tf.newaxis]})
+    reach = in_channels // 2
+    # Strangers at both ends of the file, so that every slice is the middle of a window.
+    blank = examples.take(1).map(lambda e: {**e, "case": ""}).repeat(reach)
+    windows = (
+        blank.concatenate(examples)
+        .concatenate(blank)
+        .window(in_channels, shift=1, drop_remainder=True)
+    )
+
+    def middle(window):
+        is_same = window["case"] == window["case"][reach]
+        first = tf.argmax(is_same)
+        last = in_channels - 1 - tf.argmax(tf.reverse(is_same, [0]))
+        index = tf.clip_by_value(tf.range(in_channels, dtype=tf.int64), first, last)
+        example = {name: values[reach] for name, values in window.items()}
+        return {**example, "image": tf.gather(window["image"], index)}
+
+    stacked = windows.flat_map(
+        lambda window: tf.data.Dataset.zip(window).batch(in_channels, drop_remainder=True)
+    )
+    return stacked.map(middle)
+
+
+def _decoded(example: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    shape = [example["height"], example["width"]]
+    images = records.image_values(example["image"], example["dtype"])
+    channels = example["image"].shape[0]
+    return {
+        **example,
+        "image": tf.transpose(tf.reshape(images, [channels, *shape]), [1, 2, 0]),
+        "label": tf.reshape(tf.io.decode_raw(example["label"], tf.uint8), shape),
+    }
+
+
+def _place(config: TrainConfig, image, label, seed) -> tuple[tf.Tensor, tf.Tensor]:
+    """Crops or pads to the training size, at random places."""
+    position = tf.random.stateless_uniform([2], seed)
+    both = preprocess.crop_or_pad(tf.concat([image, label], axis=-1), config.image_hw, position)
+    both = tf.ensure_shape(both, [*config.image_hw, config.in_channels + 1])
+    return both[..., :-1], both[..., -1:]

@@ -1,0 +1,183 @@
+"""Exported models, alone or fused, applied to one volume: a probability for each voxel."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+import tqdm
+
+from spleen_tf import files, slices, unet
+from spleen_tf.files import InputError
+from spleen_tf.records import percentiles
+from spleen_tf.volume import Volume
+
+# With test-time augmentation a model also sees the body as a little larger and smaller: this is
+# what a wrong pixel size does to it, and costs no resampling beyond the one there is.
+TTA_SCALES = (1.0, 0.92, 1.08)
+
+_PIXELS_A_BATCH = 1 << 20
+_MODEL_KEYS = ("name", "version", "plane", "modality", "pixel_mm", "window", "in_channels")
+
+
+class Member:
+    """One SavedModel.
+
+    Attributes:
+        info: its model.json.
+    """
+
+    def __init__(self, folder: pathlib.Path):
+        """Loads a SavedModel.
+
+        Raises:
+            InputError: if the folder does not hold one that spleen_tf.export wrote.
+        """
+        info_path = folder / "assets.extra" / "model.json"
+        self.info: dict[str, Any] = files.read_json(info_path)
+        missing = [key for key in _MODEL_KEYS if key not in self.info]
+        if missing:
+            raise InputError(f"{info_path}: expected the key {missing[0]!r}, found none.")
+        try:
+            self._loaded = tf.saved_model.load(str(folder))
+            self._windowed = self._loaded.signatures["windowed"]
+        except (OSError, KeyError, tf.errors.OpError, ValueError) as error:
+            reason = str(error).splitlines()[0]
+            raise InputError(
+                f"{folder}: expected a SavedModel that spleen_tf.export wrote, found one that does "
+                f"not load ({reason})."
+            ) from None
+
+    def add_probability(
+        self, total_ijk: np.ndarray, image: Volume, weight: float, scale: float, bar: tqdm.tqdm
+    ) -> None:
+        """Adds weight · probability of spleen to an array, a batch of slices at a time.
+
+        Args:
+            total_ijk: (I, J, K) floating point, changed in place.
+            image: the volume.
+            weight: this view's share.
+            scale: the factor by which the body appears larger.
+            bar: advanced by each slice.
+        """
+        plane = self.info["plane"]
+        slices_nhw = slices.split(image.array_ijk, image.affine, plane)
+        total_nhw = slices.split(total_ijk, image.affine, plane)
+        pixel_mm = tf.constant(slices.pixel_mm(image.affine, plane) * scale, tf.float32)
+        window = tf.constant(self.window(image), tf.float32)
+        count = len(slices_nhw)
+        batch = max(1, _PIXELS_A_BATCH // (slices_nhw.shape[1] * slices_nhw.shape[2]))
+        reach = self.info["in_channels"] // 2
+        for start in range(0, count, batch):
+            stop = min(start + batch, count)
+            # The neighbours travel along; what is found in them is left to their own batch.
+            first, last = max(0, start - reach), min(count, stop + reach)
+            chunk = np.ascontiguousarray(slices_nhw[first:last], np.float32)
+            found = self._windowed(slices=tf.constant(chunk), pixel_mm=pixel_mm, window=window)
+            probability = found["probability"].numpy()[start - first : stop - first]
+            total_nhw[start:stop] += (weight * probability).astype(total_ijk.dtype)
+            bar.update(stop - start)
+
+    def window(self, image: Volume) -> np.ndarray:
+        """float32 [2]: the intensities that become 0 and 1 for a volume."""
+        if self.info["modality"] == "CT":
+            return np.array(self.info["window"], np.float32)
+        return percentiles(image.array_ijk, self.info["window"])
+
+
+def setup(device: str, precision: str) -> str:
+    """Chooses device and precision for all models that this process runs.
+
+    Weights stay float32; in bfloat16 or float16, TensorFlow's graph optimizer rewrites the
+    convolutions when a model is first run, so that one SavedModel serves every machine.
+
+    Args:
+        device: 'auto', 'cpu', 'gpu' or 'gpu:N'.
+        precision: one of unet.PRECISIONS.
+
+    Returns:
+        In words, what was chosen and why.
+
+    Raises:
+        InputError: if the device does not exist here.
+    """
+    gpus = tf.config.list_physical_devices("GPU")
+    if device.startswith("gpu"):
+        index = int(device.removeprefix("gpu").lstrip(":") or 0)
+        if index >= len(gpus):
+            raise InputError(f"--device: expected one of {len(gpus)} GPUs, found {device}.")
+        tf.config.set_visible_devices(gpus[index], "GPU")
+    elif device == "cpu":
+        tf.config.set_visible_devices([], "GPU")
+    policy, reason = unet.precision_policy(precision)
+    rewrites = {
+        "mixed_bfloat16": "auto_mixed_precision_onednn_bfloat16",
+        "mixed_float16": "auto_mixed_precision",
+    }
+    if policy in rewrites:
+        tf.config.optimizer.set_experimental_options({rewrites[policy]: True})
+    return f"{policy}: {reason}"
+
+
+def load(paths: tuple[str, ...]) -> list[Member]:
+    """The members that --model names.
+
+    Args:
+        paths: SavedModel folders, or folders with several of them below.
+
+    Raises:
+        InputError: if one holds none, or members of CT and MR are mixed.
+    """
+    members = [Member(folder) for path in paths for folder in find(path)]
+    modalities = sorted({member.info["modality"] for member in members})
+    if {"CT", "MR"} <= set(modalities):
+        raise InputError(
+            f"--model: expected members of one modality, found {' and '.join(modalities)}."
+        )
+    return members
+
+
+def find(path: str | os.PathLike) -> list[pathlib.Path]:
+    """The SavedModel folders at a path or below it, sorted.
+
+    Raises:
+        InputError: if there is none.
+    """
+    path = pathlib.Path(path)
+    if (path / "saved_model.pb").is_file():
+        return [path]
+    found = sorted(
+        p.parent for p in path.rglob("saved_model.pb") if not p.parent.name.startswith(".")
+    )
+    if not found:
+        state = "none in it or below" if path.is_dir() else "no such folder"
+        raise InputError(
+            f"{path}: expected a SavedModel folder (saved_model.pb), found {state}; "
+            "spleen_tf.export writes one."
+        )
+    return found
+
+
+def probability(members: list[Member], image: Volume, tta: bool = False) -> np.ndarray:
+    """The mean of the members' probabilities.
+
+    Args:
+        members: one or more, of any planes.
+        image: the volume.
+        tta: adds views of the body in TTA_SCALES.
+
+    Returns:
+        (I, J, K) float16: its steps near a half are 0.0005, and it takes half of the memory.
+    """
+    scales = TTA_SCALES if tta else (1.0,)
+    total_ijk = np.zeros(image.shape, np.float16, order="F")
+    weight = 1.0 / (len(members) * len(scales))
+    counts = [len(slices.split(total_ijk, image.affine, m.info["plane"])) for m in members]
+    with tqdm.tqdm(total=sum(counts) * len(scales), unit="slice", leave=False, disable=None) as bar:
+        for member in members:
+            for scale in scales:
+                member.add_probability(total_ijk, image, weight, scale, bar)
+    return total_ijk

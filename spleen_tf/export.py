@@ -1,0 +1,192 @@
+"""Exports a trained model as a SavedModel that plain TensorFlow loads.
+
+Example:
+    python -m spleen_tf.export --model_dir=models/my_model --export_dir=models/my_model/saved_model
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+import secrets
+import shutil
+from typing import TYPE_CHECKING, Any
+
+import spleen_tf
+from spleen_tf import commands, files, volume
+from spleen_tf.commands import flag
+from spleen_tf.files import InputError
+
+if TYPE_CHECKING:
+    import keras
+    import tensorflow as tf
+
+
+@dataclasses.dataclass(frozen=True)
+class ExportConfig:
+    """What to export, and where to."""
+
+    model_dir: str = flag("", "A folder that spleen_tf.train wrote.", required=True)
+    export_dir: str = flag("", "The SavedModel's folder; replaced if it is one.", required=True)
+    name: str = flag("", "The model's name. Empty: from the export folder's path.")
+    model_version: str = flag("1.0.0", "The model's version.")
+
+
+def main(config: ExportConfig) -> None:
+    """Writes the SavedModel and its assets.extra/model.json."""
+    training = _read_training(config.model_dir)
+    export_dir = pathlib.Path(config.export_dir)
+    if export_dir.exists() and not (export_dir / "saved_model.pb").is_file():
+        raise InputError(
+            f"{export_dir}: expected a SavedModel to replace, or nothing, found something else."
+        )
+    import tensorflow as tf
+
+    network = _load_network(config.model_dir, training)
+    module = servable(network, training)
+    signatures = {
+        "serving_default": module.serving_default,
+        "windowed": module.windowed,
+        "network": module.on_grid,
+    }
+    files.make_folder(export_dir.parent)
+    partial = export_dir.with_name(f".partial-{secrets.token_hex(4)}-{export_dir.name}")
+    try:
+        tf.saved_model.save(module, str(partial), signatures=signatures)
+        description = describe(training, config, _validation(config.model_dir, training))
+        files.write_json(partial / "assets.extra" / "model.json", description)
+        _replace_folder(partial, export_dir)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    print(
+        f"{export_dir}: {description['name']} {description['version']}, {description['plane']}, "
+        f"{description['modality']}"
+    )
+
+
+def servable(network: keras.Model, training: dict[str, Any]) -> tf.Module:
+    """The functions that are served, as a module that holds the network's variables.
+
+    Args:
+        network: images on the grid to logits, float32.
+        training: the content of a training.json.
+    """
+    import tensorflow as tf
+
+    from spleen_tf import preprocess
+
+    in_channels = training["config"]["in_channels"]
+    multiple = 2 ** training["config"]["depth"]
+    grid_mm = tuple(training["pixel_mm"])
+    slices_spec = tf.TensorSpec([None, None, None], tf.float32, "slices")
+    pixel_spec = tf.TensorSpec([2], tf.float32, "pixel_mm")
+    window_spec = tf.TensorSpec([2], tf.float32, "window")
+    images_spec = tf.TensorSpec([None, None, None, in_channels], tf.float32, "images")
+
+    def logits(images):
+        return network(images, training=False)
+
+    def windowed(slices, pixel_mm, window):
+        images = preprocess.neighbours(slices, in_channels)
+        probability = preprocess.segment(logits, images, pixel_mm, window, grid_mm, multiple)
+        return {"probability": probability}
+
+    def serving_default(slices, pixel_mm):
+        window = tf.constant(training["window"], tf.float32)
+        if training["modality"] != "CT":
+            window = preprocess.percentile_window(slices, tuple(training["window"]))
+        return windowed(slices, pixel_mm, window)
+
+    def on_grid(images):
+        height, width = tf.unstack(tf.shape(images)[1:3])
+        padded = preprocess.pad_to_multiple(images, multiple)
+        return {"probability": tf.sigmoid(logits(padded))[:, :height, :width]}
+
+    module = tf.Module()
+    # The variables alone: a Keras model would bring Keras' own objects into the file.
+    module.variables_of_network = network.variables
+    module.serving_default = tf.function(serving_default, [slices_spec, pixel_spec])
+    module.windowed = tf.function(windowed, [slices_spec, pixel_spec, window_spec])
+    module.on_grid = tf.function(on_grid, [images_spec])
+    return module
+
+
+def describe(
+    training: dict[str, Any], config: ExportConfig, validation: dict[str, Any]
+) -> dict[str, Any]:
+    """The content of model.json."""
+    import keras
+    import tensorflow as tf
+
+    image_size = [int(n) for n in training["config"]["image_size"]]
+    return {
+        "name": config.name or _name(pathlib.Path(config.export_dir).resolve()),
+        "version": config.model_version,
+        "plane": training["plane"],
+        "modality": training["modality"],
+        "pixel_mm": training["pixel_mm"],
+        "window": training["window"],
+        "image_size": image_size[0] if len(set(image_size)) == 1 else image_size,
+        "learning_rate": training["config"]["learning_rate"],
+        "in_channels": training["config"]["in_channels"],
+        "labels": {"0": "background", "1": "spleen"},
+        "training": {"cases": [{"name": n, "sha256": sha} for n, sha in training["train"].items()]},
+        "validation": validation,
+        "versions": {
+            "spleen_tf": spleen_tf.__version__,
+            "tensorflow": tf.__version__,
+            "keras": keras.__version__,
+        },
+    }
+
+
+def _validation(model_dir: str, training: dict[str, Any]) -> dict[str, Any]:
+    """The Dice that the exported weights reached in training."""
+    from spleen_tf import callbacks
+
+    dice = callbacks.best_dice(pathlib.Path(model_dir))
+    count = len(training["validation"])
+    if not count or dice is None:
+        return {"dice": None, "how": "not measured: every case was trained on"}
+    return {
+        "dice": dice,
+        "how": f"mean over {count} validation cases of the Dice over the whole native volume, "
+        "threshold 0.5, no postprocessing; the weights were chosen by it",
+    }
+
+
+def _read_training(model_dir: str) -> dict[str, Any]:
+    folder = pathlib.Path(model_dir)
+    for name in ("training.json", "best.weights.h5"):
+        if not (folder / name).is_file():
+            raise InputError(
+                f"{folder}: expected a folder that spleen_tf.train wrote, found no {name} in it."
+            )
+    return files.read_json(folder / "training.json")
+
+
+def _load_network(model_dir: str, training: dict[str, Any]) -> keras.Model:
+    from spleen_tf import callbacks, unet
+
+    keys = ("in_channels", "base_filters", "depth", "norm", "dropout")
+    network = unet.build(**{key: training["config"][key] for key in keys})
+    network.load_weights(pathlib.Path(model_dir) / callbacks.BEST_WEIGHTS)
+    return network
+
+
+def _name(export_dir: pathlib.Path) -> str:
+    """models/NAME/saved_model is NAME; models/NAME/PLANE/saved_model is NAME-PLANE."""
+    parts = [part for part in export_dir.parts if part != "saved_model"]
+    return "-".join(parts[-2:]) if parts[-1] in volume.PLANES else parts[-1]
+
+
+def _replace_folder(partial: pathlib.Path, place: pathlib.Path) -> None:
+    old = partial.with_name(f"{partial.name}-old")
+    if place.exists():
+        place.rename(old)
+    partial.rename(place)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    commands.run(main, ExportConfig)

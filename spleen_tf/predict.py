@@ -1,0 +1,246 @@
+"""Finds the spleen in a volume, or in every volume of a folder.
+
+Writes the mask as NIfTI in the source's geometry and, beside it, a JSON with its volume.
+
+Examples:
+    python -m spleen_tf.predict --model=models/spleen_mr_t2 --input=scan.nii.gz \\
+        --output=data/out.nii.gz --preview=data/out.png
+    python -m spleen_tf.predict --model=models/spleen_mr_t2 --input=imagesTs --output=data/masks
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+import re
+import resource
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+import spleen_tf
+from spleen_tf import commands, files, nifti
+from spleen_tf.commands import flag
+from spleen_tf.files import InputError
+
+if TYPE_CHECKING:
+    from spleen_tf.ensemble import Member
+
+
+@dataclasses.dataclass(frozen=True)
+class PredictConfig:
+    """What to segment, with what, and what to write."""
+
+    model: tuple[str, ...] = flag(
+        (),
+        "A SavedModel folder, or a folder with several below it, which are fused.",
+        required=True,
+    )
+    input: str = flag("", "A NIfTI file, or a folder of them.", required=True)
+    output: str = flag(
+        "data/out.nii.gz", "The mask's file; for a folder of volumes, a folder of masks."
+    )
+    preview: str = flag(
+        "", "A PNG with three planes and the outline; for a folder of volumes, a folder of PNGs."
+    )
+    probabilities: str = flag(
+        "", "A NIfTI with the probability of each voxel; for a folder of volumes, a folder."
+    )
+    threshold: float = flag(0.5, "Probability from which a voxel is spleen.", minimum=0, maximum=1)
+    largest_component: bool = flag(True, "Keeps only the largest connected component.")
+    fill_holes: bool = flag(True, "Fills cavities in the mask.")
+    tta: bool = flag(
+        False, "Test-time augmentation: also sees the body a little larger and smaller."
+    )
+    precision: str = flag(
+        "auto",
+        "auto takes float16 on GPUs with tensor cores, bfloat16 on CPUs that have it.",
+        choices=("auto", "float32", "bfloat16", "float16"),
+    )
+    device: str = flag("auto", "auto, cpu, gpu, or gpu:N.")
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """One volume and the files that become of it."""
+
+    source: pathlib.Path
+    mask: pathlib.Path
+    preview: pathlib.Path | None
+    probabilities: pathlib.Path | None
+
+    @property
+    def json(self) -> pathlib.Path:
+        """The JSON beside the mask."""
+        return self.mask.with_name(f"{nifti.stem(self.mask)}.json")
+
+
+def main(config: PredictConfig) -> int:
+    """Segments every volume; a bad one of a folder is named, and the others are still done."""
+    jobs = plan(config)
+    _check(config)
+    is_batch = pathlib.Path(config.input).is_dir()
+    if not is_batch:
+        nifti.read_geometry(jobs[0].source)
+
+    # TensorFlow takes seconds to import, which a wrong flag should not cost.
+    from spleen_tf import ensemble
+
+    note = ensemble.setup(config.device, config.precision)
+    members = ensemble.load(config.model)
+    print(f"{', '.join(member.info['name'] for member in members)}; {note}", flush=True)
+    failures = 0
+    for job in jobs:
+        try:
+            result = segment(job, members, config)
+            print(f"{job.mask}: {_sentence(result)}", flush=True)
+        except InputError as error:
+            if not is_batch:
+                raise
+            failures += 1
+            print(f"error: {' '.join(str(error).split())}", file=sys.stderr, flush=True)
+    if failures:
+        print(f"{failures} of {len(jobs)} cases failed", file=sys.stderr)
+    return commands.EXIT_FAILED if failures else commands.EXIT_DONE
+
+
+def plan(config: PredictConfig) -> list[Job]:
+    """The volumes to segment and where their outputs go.
+
+    Raises:
+        InputError: if there is no volume, or an output would overwrite its source.
+    """
+    source, output = pathlib.Path(config.input), pathlib.Path(config.output)
+    if not source.exists():
+        raise InputError(f"{source}: expected a NIfTI file or a folder of them, found nothing.")
+    if not source.is_dir():
+        mask = output / source.name if output.is_dir() else output
+        sources, folders = {source: mask}, False
+    else:
+        found = sorted(p for p in source.iterdir() if p.is_file() and nifti.is_nifti(p))
+        found = [path for path in found if not path.name.startswith(".")]
+        if not found:
+            raise InputError(f"{source}: expected .nii or .nii.gz files in it, found none.")
+        sources, folders = {path: output / path.name for path in found}, True
+    jobs = []
+    for path, mask in sources.items():
+        if not nifti.is_nifti(mask):
+            raise InputError(f"{mask}: expected an output name that ends in .nii or .nii.gz.")
+        if mask.resolve() == path.resolve():
+            raise InputError(f"{mask}: expected another place than the input's, found the same.")
+        preview, probabilities = (
+            _beside(option, nifti.stem(path) + suffix if folders else "")
+            for option, suffix in ((config.preview, ".png"), (config.probabilities, ".nii.gz"))
+        )
+        jobs.append(Job(path, mask, preview, probabilities))
+    return jobs
+
+
+def _beside(option: str, name: str) -> pathlib.Path | None:
+    return pathlib.Path(option) / name if option else None
+
+
+def _check(config: PredictConfig) -> None:
+    """Raises InputError for what can be seen without TensorFlow."""
+    for path in map(pathlib.Path, config.model):
+        if not any(path.rglob("saved_model.pb")):
+            found = "none in it or below" if path.is_dir() else "no such folder"
+            raise InputError(
+                f"{path}: expected a SavedModel folder (with saved_model.pb), found {found}; "
+                "spleen_tf.export writes one."
+            )
+    if not re.fullmatch(r"auto|cpu|gpu(:\d+)?", config.device):
+        raise InputError(f"--device: expected auto, cpu, gpu or gpu:N, found {config.device!r}.")
+    for option, suffix in (("preview", ".png"), ("probabilities", (".nii", ".nii.gz"))):
+        value = getattr(config, option)
+        if value and not pathlib.Path(config.input).is_dir() and not value.endswith(suffix):
+            raise InputError(f"--{option}: expected a name that ends in {suffix}, found {value!r}.")
+
+
+def segment(job: Job, members: list[Member], config: PredictConfig) -> dict[str, Any]:
+    """One volume from file to files.
+
+    Returns:
+        The content of the JSON.
+    """
+    from spleen_tf import ensemble, postprocess, quality, render
+
+    clock = _Clock()
+    image = nifti.read(job.source)
+    clock.lap("read")
+    probability = ensemble.probability(members, image, config.tta)
+    clock.lap("network")
+    mask = probability >= config.threshold
+    components = postprocess.count_components(mask)
+    if config.largest_component:
+        mask = postprocess.largest_component(mask)
+    if config.fill_holes:
+        mask = postprocess.fill_holes(mask)
+    measured = quality.measure(image, mask)
+    reasons = quality.reasons_for_review(image, measured)
+    clock.lap("postprocess")
+    nifti.write_mask(job.mask, mask, like=image)
+    if job.probabilities:
+        full = dataclasses.replace(image, array_ijk=probability.astype("float32"))
+        nifti.write(job.probabilities, full)
+    infos = [member.info for member in members]
+    if job.preview:
+        window = tuple(infos[0]["window"]) if infos[0]["modality"] == "CT" else None
+        modality = "CT" if window else "MR"
+        render.preview(job.preview, image, mask, window=window, modality=modality)
+    clock.lap("write")
+    result = {
+        **measured,
+        "components": components,
+        "review": bool(reasons),
+        "reasons": reasons,
+        "model": _shared(infos, "name"),
+        "image_size": _shared(infos, "image_size"),
+        "learning_rate": _shared(infos, "learning_rate"),
+        "version": _shared(infos, "version"),
+        "software": f"spleen_tf {spleen_tf.__version__}",
+        "seconds": clock.seconds(),
+        "peak_rss_mb": _peak_rss_mb(),
+    }
+    files.write_json(job.json, result)
+    return result
+
+
+class _Clock:
+    """Seconds by stage."""
+
+    def __init__(self):
+        self._start = self._mark = time.monotonic()
+        self._laps: dict[str, float] = {}
+
+    def lap(self, stage: str) -> None:
+        now = time.monotonic()
+        self._laps[stage] = round(now - self._mark, 3)
+        self._mark = now
+
+    def seconds(self) -> dict[str, float]:
+        return {**self._laps, "total": round(self._mark - self._start, 3)}
+
+
+def _shared(infos: list[dict[str, Any]], key: str) -> Any:
+    """A value that all members have in common, or all of theirs, joined."""
+    values = [info[key] for info in infos]
+    if all(value == values[0] for value in values):
+        return values[0]
+    return " + ".join(str(value) for value in values)
+
+
+def _peak_rss_mb() -> float:
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(peak / (2**20 if sys.platform == "darwin" else 2**10), 1)
+
+
+def _sentence(result: dict[str, Any]) -> str:
+    if not result["voxels"]:
+        return "no spleen found; look at the volume"
+    review = f"; review: {'; '.join(result['reasons'])}" if result["review"] else ""
+    return f"{result['volume_ml']:.1f} mL in {result['seconds']['total']:.1f} s{review}"
+
+
+if __name__ == "__main__":
+    commands.run(main, PredictConfig)

@@ -1,0 +1,187 @@
+"""Trains a 2D U-Net on records of slices. The same command again resumes where it stopped.
+
+Example:
+    python -m spleen_tf.train --flagfile=models/spleen_mr_t2/axial/train.flags \\
+        --records=data/records/axial --model_dir=models/my_model
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import pathlib
+from typing import TYPE_CHECKING, Any
+
+from spleen_tf import commands, files
+from spleen_tf.config import TrainConfig
+from spleen_tf.files import InputError
+
+if TYPE_CHECKING:
+    import keras
+
+    from spleen_tf.dataset import Source
+
+# What makes two trainings the same one; the others may differ between a run and its resumption.
+_IDENTITY = (
+    *("image_size", "pixel_mm", "window", "in_channels", "base_filters", "depth", "norm"),
+    *("optimizer", "batch_size"),
+)
+
+
+def main(config: TrainConfig) -> None:
+    """Trains until the budget is spent."""
+    _check(config)
+    # TensorFlow takes seconds to import, which a wrong flag should not cost.
+    import keras
+
+    from spleen_tf import callbacks, dataset, losses, optimizers, unet
+
+    data = dataset.source(config)
+    model_dir = _describe(config, data)
+    keras.utils.set_random_seed(config.seed)
+    policy, reason = unet.precision_policy(config.precision)
+    keras.mixed_precision.set_global_policy(policy)
+    print(f"{data.plane}, {data.modality}, {data.pixel_mm} mm; {policy}: {reason}", flush=True)
+
+    steps_per_epoch = config.steps_per_epoch or math.ceil(
+        data.num_slices(data.train) / config.batch_size
+    )
+    strategy = _strategy(config.distribution)
+    with strategy.scope():
+        model = unet.build(
+            in_channels=config.in_channels,
+            base_filters=config.base_filters,
+            depth=config.depth,
+            norm=config.norm,
+            dropout=config.dropout,
+        )
+        total_steps = config.steps or config.epochs * steps_per_epoch
+        model.compile(optimizers.build(config, total_steps), losses.build(config.loss))
+        state = callbacks.State()
+    manager = callbacks.checkpoint_manager(model, state, model_dir)
+    if manager.latest_checkpoint:
+        callbacks.restore(manager)
+        print(f"resumes after {int(state.steps)} steps", flush=True)
+    elif config.init_from:
+        initialize(model, config.init_from)
+    if state.progress(config, steps_per_epoch) >= 1.0:
+        print(f"{model_dir}: trained to the end already ({int(state.steps)} steps)")
+        return
+    model.fit(
+        dataset.for_training(config, data, start=int(state.steps) * config.batch_size),
+        steps_per_epoch=steps_per_epoch,
+        initial_epoch=int(state.epochs),
+        epochs=2**31,  # The budget ends it.
+        callbacks=callbacks.build(config, data, state, manager, steps_per_epoch),
+        verbose=0,
+    )
+    print(f"{model_dir}: {int(state.steps)} steps, best val_dice {float(state.best_dice):.4f}")
+
+
+def _check(config: TrainConfig) -> None:
+    """Raises InputError for what can be seen without TensorFlow."""
+    if not pathlib.Path(config.records, "cases.json").is_file():
+        raise InputError(
+            f"{config.records}: expected a folder that tools/make_tfrecords.py wrote, found no "
+            "cases.json in it."
+        )
+
+
+def _describe(config: TrainConfig, data: Source) -> pathlib.Path:
+    """Writes training.json, which resuming and exporting go by; returns the model's folder."""
+    model_dir = files.make_folder(config.model_dir)
+    path = model_dir / "training.json"
+    known = {name: data.cases[name]["source_sha256"] for name in (*data.train, *data.validation)}
+    description = _plain(
+        {
+            "config": dataclasses.asdict(config),
+            "plane": data.plane,
+            "modality": data.modality,
+            "pixel_mm": data.pixel_mm,
+            "window": data.window,
+            "train": {name: known[name] for name in data.train},
+            "validation": {name: known[name] for name in data.validation},
+        }
+    )
+    if path.is_file():
+        earlier = files.read_json(path)
+        for key in _IDENTITY:
+            if earlier["config"].get(key) != description["config"][key]:
+                raise InputError(
+                    f"{path}: expected --{key}={earlier['config'].get(key)} to resume, found "
+                    f"{description['config'][key]}; use another --model_dir for another model."
+                )
+        for key in ("plane", "modality", "train", "validation"):
+            if earlier[key] != description[key]:
+                raise InputError(
+                    f"{path}: expected records with the same {key} as before to resume, found "
+                    "others; use another --model_dir for another model."
+                )
+    files.write_json(path, description)
+    return model_dir
+
+
+def _plain(content: Any) -> Any:
+    """Tuples as lists, as JSON gives them back."""
+    if isinstance(content, dict):
+        return {key: _plain(value) for key, value in content.items()}
+    return [_plain(value) for value in content] if isinstance(content, (list, tuple)) else content
+
+
+def _strategy(distribution: str):
+    import tensorflow as tf
+
+    if distribution == "mirrored":
+        return tf.distribute.MirroredStrategy()
+    if distribution == "multi_worker":
+        return tf.distribute.MultiWorkerMirroredStrategy()
+    return tf.distribute.get_strategy()
+
+
+def initialize(model: keras.Model, init_from: str) -> None:
+    """Fills a model with the weights of an earlier one.
+
+    Args:
+        model: as unet.build made it.
+        init_from: a folder that train or export wrote.
+
+    Raises:
+        InputError: if there are no weights, or they are of another architecture.
+    """
+    import tensorflow as tf
+
+    from spleen_tf import callbacks
+
+    folder = pathlib.Path(init_from)
+    weights = folder / callbacks.BEST_WEIGHTS
+    if weights.is_file():
+        try:
+            model.load_weights(weights)
+        except (ValueError, OSError) as error:
+            raise _other_architecture(folder, error) from None
+        return
+    if not (folder / "saved_model.pb").is_file():
+        raise InputError(
+            f"{folder}: expected {callbacks.BEST_WEIGHTS} (a --model_dir) or saved_model.pb (an "
+            "exported model), found neither."
+        )
+    loaded = {variable.name: variable for variable in tf.saved_model.load(folder).variables}
+    for variable in model.variables:
+        source = loaded.get(variable.name)
+        if source is None or source.shape != variable.shape:
+            found = "none" if source is None else f"shape {tuple(source.shape)}"
+            raise _other_architecture(
+                folder, f"{variable.name} of shape {tuple(variable.shape)} wanted, {found} there"
+            )
+        variable.assign(source)
+
+
+def _other_architecture(folder: pathlib.Path, detail: object) -> InputError:
+    return InputError(
+        f"{folder}: expected weights of the architecture that the flags describe, found others "
+        f"({detail}); give the flags of that model."
+    )
+
+
+if __name__ == "__main__":
+    commands.run(main, TrainConfig)
