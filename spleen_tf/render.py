@@ -1,0 +1,182 @@
+"""Pictures of slices: three planes with outlines, and overlays for training logs."""
+
+from __future__ import annotations
+
+import math
+import os
+
+import numpy as np
+
+from spleen_tf import panels, slices, volume
+from spleen_tf.files import InputError
+from spleen_tf.panels import PREDICTION_RGB, TRUTH_RGB
+from spleen_tf.plots import bland_altman as bland_altman  # Part of this module's interface, too.
+from spleen_tf.plots import write_png
+from spleen_tf.volume import Volume, VolumeError
+
+CT_WINDOW_HU = (-160.0, 240.0)  # The abdominal soft tissue window: level 40, width 400.
+MR_WINDOW_PERCENTILES = (0.5, 99.5)
+
+_SAMPLE_VOXELS = 1_000_000
+
+
+def preview(
+    path: str | os.PathLike,
+    image: Volume,
+    mask_ijk: np.ndarray,
+    *,
+    window: tuple[float, float] | None = None,
+    modality: str,
+    title: str = "",
+    truth_ijk: np.ndarray | None = None,
+) -> None:
+    """Draws the axial, coronal and sagittal slice through the middle of a mask, as PNG.
+
+    The planes share one scale and are in the radiologist's view. Outlines follow the edges of
+    voxels; where prediction and truth coincide, the truth shows as a rim on both sides. Nothing
+    of image.source, no date and no program's name gets into the file.
+
+    Args:
+        path: ends in .png.
+        image: the volume; its voxels are not copied.
+        mask_ijk: (I, J, K), nonzero inside. If it is empty, the picture says so, and shows the
+            middle of the truth or, without one, of the volume.
+        window: the lowest and the highest value of the grey scale, in the volume's units. By
+            default CT_WINDOW_HU for CT, else MR_WINDOW_PERCENTILES of the volume.
+        modality: 'CT' or 'MR'; printed beside the window's level (L) and width (W).
+        title: a line of text above the planes.
+        truth_ijk: (I, J, K), nonzero inside: a second outline, and a legend.
+
+    Raises:
+        InputError: if the path does not end in .png or cannot be written, if a mask has another
+            shape than the image, or if the window is not (low, high).
+    """
+    masks = {"prediction": mask_ijk} | ({} if truth_ijk is None else {"reference": truth_ijk})
+    for name, array_ijk in masks.items():
+        if array_ijk.shape != image.shape:
+            raise VolumeError(
+                f"{path}: expected a {name} of shape {image.shape}, as {image.source} has, "
+                f"found {array_ijk.shape}."
+            )
+    low, high = default_window(image, modality) if window is None else window
+    if not low < high:
+        raise InputError(f"{path}: expected a window with low < high, found {low:g} and {high:g}.")
+    middles = [middle_ijk(array_ijk) for array_ijk in masks.values()]
+    center_ijk = next((m for m in middles if m), tuple(n // 2 for n in image.shape))
+    cuts = multi_planar(image.array_ijk, image.affine, center_ijk)
+    outlines = {name: multi_planar(m, image.affine, center_ijk) for name, m in masks.items()}
+    figure, axes_of = panels.layout(image, center_ijk)
+    for plane, axes in axes_of.items():
+        pixel_mm = slices.pixel_mm(image.affine, plane)
+        panels.draw_slice(axes, to_grey(cuts[plane], low, high), pixel_mm)
+        for name in reversed(outlines):  # The prediction above the truth.
+            panels.draw_outline(axes, outlines[name][plane] != 0, pixel_mm, name)
+    panels.label_panels(axes_of, image, center_ijk)
+    verdict = "" if middles[0] else "no spleen found"
+    legend = [] if truth_ijk is None else list(masks)
+    panels.label_page(figure, title, verdict, legend, f"{modality}   {_level_width(low, high)}")
+    write_png(path, figure)
+
+
+def multi_planar(
+    array_ijk: np.ndarray, affine: np.ndarray, center_ijk: tuple[int, ...]
+) -> dict[str, np.ndarray]:
+    """The slices of all planes through one voxel, in the radiologist's view.
+
+    Args:
+        array_ijk: (I, J, K), any dtype.
+        affine: (4, 4), ijk to RAS+ mm.
+        center_ijk: the voxel.
+
+    Returns:
+        By plane, (H, W): views of the array, whose pixels measure slices.pixel_mm.
+    """
+    cuts = {}
+    for plane in panels.PLANES:
+        slices_nhw = slices.split(array_ijk, affine, plane)
+        stored = center_ijk[volume.view_of(affine, plane).axes[0]]
+        cuts[plane] = slices_nhw[slices.stored_index(stored, len(slices_nhw), affine, plane)]
+    return cuts
+
+
+def middle_ijk(mask_ijk: np.ndarray) -> tuple[int, ...] | None:
+    """The indices nearest a mask's centroid whose slices hold some of the mask.
+
+    Args:
+        mask_ijk: (I, J, K), nonzero inside.
+
+    Returns:
+        (i, j, k), each chosen by itself: the voxel may be outside of a mask that is not convex,
+        but none of the three slices through it is empty. None for an empty mask.
+    """
+    # Slab by slab along the slowest axis: no temporary of the volume's size.
+    slowest = int(np.argmax(np.abs(mask_ijk.strides)))
+    counts = [np.zeros(n, np.int64) for n in mask_ijk.shape]
+    first, second = (counts[axis] for axis in range(3) if axis != slowest)
+    for index, slab in enumerate(np.moveaxis(mask_ijk, slowest, 0)):
+        if slab.any():
+            inside = slab != 0
+            counts[slowest][index] = inside.sum()
+            first += inside.sum(axis=1)
+            second += inside.sum(axis=0)
+    if not counts[slowest].any():
+        return None
+    middle = []
+    for count in counts:
+        held = np.flatnonzero(count)
+        centroid = (held * count[held]).sum() / count.sum()
+        middle.append(int(held[np.abs(held - centroid).argmin()]))
+    return tuple(middle)
+
+
+def default_window(image: Volume, modality: str) -> tuple[float, float]:
+    """The grey scale's lowest and highest value: CT_WINDOW_HU, or percentiles for MR.
+
+    The percentiles are those of a regular sample of at most a million voxels.
+    """
+    if modality == "CT":
+        return CT_WINDOW_HU
+    array = image.array_ijk
+    step = math.ceil((array.size / _SAMPLE_VOXELS) ** (1 / 3))
+    low, high = np.percentile(array[::step, ::step, ::step], MR_WINDOW_PERCENTILES)
+    return float(low), float(high if high > low else low + 1)  # A constant image has no range.
+
+
+def to_grey(image_hw: np.ndarray, low: float, high: float) -> np.ndarray:
+    """(H, W) values to uint8: low and less become 0, high and more 255."""
+    fraction = (image_hw.astype(np.float32) - low) / (high - low)
+    return np.rint(255 * np.clip(fraction, 0, 1)).astype(np.uint8)
+
+
+def overlay(
+    image_hw: np.ndarray, mask_hw: np.ndarray, truth_hw: np.ndarray | None = None
+) -> np.ndarray:
+    """A slice with outlines, without matplotlib, for training logs.
+
+    Args:
+        image_hw: (H, W) float, 0 black to 1 white.
+        mask_hw: (H, W), nonzero inside.
+        truth_hw: (H, W), nonzero inside.
+
+    Returns:
+        (H, W, 3) uint8. Outlines are the pixels of a mask that have a side on background or on
+        the array's edge. The prediction covers the truth: where they agree only PREDICTION_RGB
+        is seen.
+    """
+    rgb_hwc = np.repeat(to_grey(image_hw, 0, 1)[..., None], 3, axis=2)
+    if truth_hw is not None:
+        rgb_hwc[_rim(truth_hw != 0)] = TRUTH_RGB
+    rgb_hwc[_rim(mask_hw != 0)] = PREDICTION_RGB
+    return rgb_hwc
+
+
+def _level_width(low: float, high: float) -> str:
+    """A window as radiologists name it, with three significant digits of its width."""
+    digits = max(0, 2 - math.floor(math.log10(high - low)))
+    return f"L {(low + high) / 2:.{digits}f} W {high - low:.{digits}f}"
+
+
+def _rim(mask_hw: np.ndarray) -> np.ndarray:
+    padded = np.pad(mask_hw, 1)
+    inner = padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
+    return mask_hw & ~inner
