@@ -22,7 +22,7 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from spleen_tf import commands, files, metrics, nifti, render, results, volume
+from spleen_tf import commands, files, metrics, nifti, plots, results, volume
 from spleen_tf.commands import flag
 from spleen_tf.files import InputError, InputWarning
 from spleen_tf.volume import Volume, VolumeError
@@ -78,7 +78,7 @@ def main(config: EvaluateConfig) -> None:
     results.write(folder, cases, models, rows, config.seed)
     truth_ml = [row["truth_mm3"] / 1000 for row in rows]
     pred_ml = [row["pred_mm3"] / 1000 for row in rows]
-    render.bland_altman(folder / "bland_altman.png", truth_ml, pred_ml, cases)
+    plots.bland_altman(folder / "bland_altman.png", truth_ml, pred_ml, cases)
     print(results.table(models, rows))
 
 

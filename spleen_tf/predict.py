@@ -117,6 +117,8 @@ def plan(config: PredictConfig) -> list[Job]:
         mask = output / source.name if output.is_dir() else output
         sources, folders = {source: mask}, False
     else:
+        if nifti.is_nifti(output):
+            raise InputError(f"{output}: expected a folder, as --input is one, found a file's name.")
         found = sorted(p for p in source.iterdir() if p.is_file() and nifti.is_nifti(p))
         found = [path for path in found if not path.name.startswith(".")]
         if not found:

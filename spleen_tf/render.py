@@ -1,4 +1,4 @@
-"""Pictures of slices: three planes with outlines, and overlays for training logs."""
+"""Pictures of volumes: slices of three planes through a place, with outlines."""
 
 from __future__ import annotations
 
@@ -9,8 +9,6 @@ import numpy as np
 
 from spleen_tf import panels, slices, volume
 from spleen_tf.files import InputError
-from spleen_tf.panels import PREDICTION_RGB, TRUTH_RGB
-from spleen_tf.plots import bland_altman as bland_altman  # Part of this module's interface, too.
 from spleen_tf.plots import write_png
 from spleen_tf.volume import Volume, VolumeError
 
@@ -148,35 +146,7 @@ def to_grey(image_hw: np.ndarray, low: float, high: float) -> np.ndarray:
     return np.rint(255 * np.clip(fraction, 0, 1)).astype(np.uint8)
 
 
-def overlay(
-    image_hw: np.ndarray, mask_hw: np.ndarray, truth_hw: np.ndarray | None = None
-) -> np.ndarray:
-    """A slice with outlines, without matplotlib, for training logs.
-
-    Args:
-        image_hw: (H, W) float, 0 black to 1 white.
-        mask_hw: (H, W), nonzero inside.
-        truth_hw: (H, W), nonzero inside.
-
-    Returns:
-        (H, W, 3) uint8. Outlines are the pixels of a mask that have a side on background or on
-        the array's edge. The prediction covers the truth: where they agree only PREDICTION_RGB
-        is seen.
-    """
-    rgb_hwc = np.repeat(to_grey(image_hw, 0, 1)[..., None], 3, axis=2)
-    if truth_hw is not None:
-        rgb_hwc[_rim(truth_hw != 0)] = TRUTH_RGB
-    rgb_hwc[_rim(mask_hw != 0)] = PREDICTION_RGB
-    return rgb_hwc
-
-
 def _level_width(low: float, high: float) -> str:
     """A window as radiologists name it, with three significant digits of its width."""
     digits = max(0, 2 - math.floor(math.log10(high - low)))
     return f"L {(low + high) / 2:.{digits}f} W {high - low:.{digits}f}"
-
-
-def _rim(mask_hw: np.ndarray) -> np.ndarray:
-    padded = np.pad(mask_hw, 1)
-    inner = padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
-    return mask_hw & ~inner

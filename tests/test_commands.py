@@ -201,6 +201,8 @@ def main(told):
     print("told", told.end)
     if told.end == "bad file":
         raise InputError("a.nii: expected a volume,\\n   found none.")
+    if told.end == "failed":
+        raise commands.CommandFailed("training diverged\\nat step 7")
     if told.end == "bug":
         raise RuntimeError("a bug")
     if told.end == "interrupted":
@@ -227,6 +229,7 @@ def program(tmp_path, run_python):
         ("--end=well", 0, "told well\n", ""),
         ("--end=some failed", 1, "told some failed\n", ""),
         ("--end=bad file", 2, "told bad file\n", "error: a.nii: expected a volume, found none.\n"),
+        ("--end=failed", 1, "told failed\n", "error: training diverged at step 7\n"),
         ("--end=interrupted", 1, "told interrupted\n", "error: interrupted\n"),
         ("--end=warned", 0, "told warned\n", "warning: a.nii: it may be wrong\n"),
         ("--x=y", 2, "", "error: Unknown command line flag 'x'; --help lists the flags.\n"),

@@ -39,6 +39,14 @@ def test_readers_see_the_earlier_file_until_its_successor_is_whole(tmp_path):
     assert out.read_text() == "new"
 
 
+def test_a_reader_that_has_the_earlier_file_open_reads_it_to_its_end(tmp_path):
+    out = tmp_path / "out.txt"
+    out.write_text("old")
+    with out.open() as reader:
+        files.write_text(out, "new")  # Another file under the same name, not new content.
+        assert reader.read() == "old"
+
+
 @pytest.mark.parametrize("interruption", [RuntimeError("a bug"), KeyboardInterrupt()])
 def test_an_interruption_leaves_the_earlier_file_and_nothing_beside_it(tmp_path, interruption):
     out = tmp_path / "out.txt"

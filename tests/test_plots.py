@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from matplotlib import image as png
 
-from spleen_tf import plots, render
+from spleen_tf import plots
 from spleen_tf.files import InputError
 
 
@@ -83,7 +83,3 @@ def test_other_formats_are_refused_and_leave_nothing(tmp_path):
     with pytest.raises(InputError, match=r"a.jpg: expected an output name that ends in .png"):
         plots.bland_altman(tmp_path / "a.jpg", [1.0], [1.0], ["a"])
     assert list(tmp_path.iterdir()) == []
-
-
-def test_render_offers_the_plot_too():
-    assert render.bland_altman is plots.bland_altman
