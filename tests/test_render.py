@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from matplotlib import image as png
 
-from spleen_tf import panels, render
+from spleen_tf import render
 from spleen_tf.files import InputError
+from spleen_tf.panels import PREDICTION_RGB, TRUTH_RGB
 from spleen_tf.volume import Volume, VolumeError
 
 STRIP_PX = 46  # Above and below the panels.
@@ -85,7 +86,7 @@ def test_outlines_lie_on_the_edges_of_the_voxels_in_the_radiologists_view(tmp_pa
     for (top, bottom, left, right), edges_mm in zip(
         panels_of(pixels), expected_mm.values(), strict=True
     ):
-        found_px = bounds(pixels_of(pixels[top:bottom, left:right], panels.PREDICTION_RGB))
+        found_px = bounds(pixels_of(pixels[top:bottom, left:right], PREDICTION_RGB))
         assert found_px == pytest.approx([4.84 * mm for mm in edges_mm], abs=2)
 
 
@@ -93,7 +94,7 @@ def test_an_outline_is_not_filled(tmp_path):
     image = white_volume()
     mask = block(image.shape, (10, 30), (50, 90), (3, 7))
     render.preview(tmp_path / "a.png", image, mask, modality="CT", window=(-1, 1))
-    amber = pixels_of(picture(tmp_path / "a.png"), panels.PREDICTION_RGB).sum()
+    amber = pixels_of(picture(tmp_path / "a.png"), PREDICTION_RGB).sum()
     # Perimeters: 2 (20 + 40) + 2 (20 + 20) + 2 (40 + 20) = 320 mm of 4.84 px each, 2 px wide.
     # Filled, it would be (800 + 400 + 800) · 4.84² = 46,850 px.
     assert 0.7 * 320 * 4.84 * 2 < amber < 1.1 * 320 * 4.84 * 2
@@ -133,8 +134,8 @@ def test_where_truth_and_prediction_agree_both_colours_are_seen(tmp_path):
     mask = block(image.shape, (10, 30), (50, 90), (3, 7))
     render.preview(tmp_path / "a.png", image, mask, modality="CT", window=(-1, 1), truth_ijk=mask)
     pixels = picture(tmp_path / "a.png")[STRIP_PX:-STRIP_PX]
-    assert pixels_of(pixels, panels.PREDICTION_RGB).sum() > 1000
-    assert pixels_of(pixels, panels.TRUTH_RGB).sum() > 1000
+    assert pixels_of(pixels, PREDICTION_RGB).sum() > 1000
+    assert pixels_of(pixels, TRUTH_RGB).sum() > 1000
 
 
 def test_a_legend_tells_prediction_from_truth_only_where_both_are_drawn(tmp_path):
@@ -144,7 +145,7 @@ def test_a_legend_tells_prediction_from_truth_only_where_both_are_drawn(tmp_path
     render.preview(tmp_path / "two.png", image, mask, modality="CT", truth_ijk=mask)
     foot_of_one = picture(tmp_path / "one.png")[-STRIP_PX:]
     foot_of_two = picture(tmp_path / "two.png")[-STRIP_PX:]
-    for rgb in (panels.PREDICTION_RGB, render.TRUTH_RGB):
+    for rgb in (PREDICTION_RGB, render.TRUTH_RGB):
         assert not pixels_of(foot_of_one, rgb).any()
         assert pixels_of(foot_of_two, rgb).any()
 
@@ -156,7 +157,7 @@ def test_an_empty_mask_is_told_in_words_over_the_middle_of_the_volume(tmp_path):
     mask = np.zeros(image.shape, np.uint8)
     render.preview(tmp_path / "none.png", image, mask, modality="CT", window=(0, 100))
     pixels = picture(tmp_path / "none.png")
-    amber = pixels_of(pixels, panels.PREDICTION_RGB)
+    amber = pixels_of(pixels, PREDICTION_RGB)
     assert amber[:STRIP_PX].any()
     assert not amber[STRIP_PX:].any()
     # The axial panel, a third of the picture, shows slice 5 of 0…10.
@@ -164,7 +165,7 @@ def test_an_empty_mask_is_told_in_words_over_the_middle_of_the_volume(tmp_path):
 
     mask[20, 20, 5] = 1
     render.preview(tmp_path / "one.png", image, mask, modality="CT", window=(0, 100))
-    assert not pixels_of(picture(tmp_path / "one.png")[:STRIP_PX], panels.PREDICTION_RGB).any()
+    assert not pixels_of(picture(tmp_path / "one.png")[:STRIP_PX], PREDICTION_RGB).any()
 
 
 def test_a_spleen_that_was_missed_is_shown(tmp_path):
@@ -174,7 +175,7 @@ def test_a_spleen_that_was_missed_is_shown(tmp_path):
     render.preview(tmp_path / "a.png", image, mask, modality="CT", window=(-1, 1), truth_ijk=truth)
     pixels = picture(tmp_path / "a.png")
     for top, bottom, left, right in panels_of(pixels):
-        assert pixels_of(pixels[top:bottom, left:right], panels.TRUTH_RGB).any()
+        assert pixels_of(pixels[top:bottom, left:right], TRUTH_RGB).any()
 
 
 def test_the_window_maps_its_ends_to_black_and_white():
@@ -206,7 +207,7 @@ def test_a_whole_body_is_cut_to_what_is_around_the_spleen(tmp_path):
     # 400 mm wide and 500 mm high: (1500 − 48) / 1200 = 1.21 px a mm, so 605 px and two strips.
     assert pixels.shape[0] == 605 + 2 * STRIP_PX
     for top, bottom, left, right in panels_of(pixels):
-        assert pixels_of(pixels[top:bottom, left:right], panels.PREDICTION_RGB).any()
+        assert pixels_of(pixels[top:bottom, left:right], PREDICTION_RGB).any()
 
 
 def test_nothing_but_pixels_is_in_the_file(tmp_path):
