@@ -145,7 +145,7 @@ def test_a_legend_tells_prediction_from_truth_only_where_both_are_drawn(tmp_path
     render.preview(tmp_path / "two.png", image, mask, modality="CT", truth_ijk=mask)
     foot_of_one = picture(tmp_path / "one.png")[-STRIP_PX:]
     foot_of_two = picture(tmp_path / "two.png")[-STRIP_PX:]
-    for rgb in (PREDICTION_RGB, render.TRUTH_RGB):
+    for rgb in (PREDICTION_RGB, TRUTH_RGB):
         assert not pixels_of(foot_of_one, rgb).any()
         assert pixels_of(foot_of_two, rgb).any()
 
