@@ -102,6 +102,14 @@ def test_grids_that_agree_to_a_tenth_of_a_voxel_are_the_same(make_volume):
     volume.check_same_grid(a, dataclasses.replace(a, affine=shifted))
 
 
+def test_grids_that_differ_by_more_than_a_tenth_of_a_voxel_are_not_the_same(make_volume):
+    a = make_volume()
+    shifted = a.affine.copy()
+    shifted[0, 3] += 0.075  # 0.107 of 0.7 mm.
+    with pytest.raises(VolumeError, match=r"differs by 0\.1 voxels"):
+        volume.check_same_grid(a, dataclasses.replace(a, affine=shifted))
+
+
 def test_grids_shifted_by_one_voxel_are_not_the_same_and_both_files_are_named(make_volume):
     image = make_volume()
     affine = image.affine.copy()
