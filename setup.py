@@ -1,0 +1,55 @@
+"""Packaging: what the project needs, loosely. The exact versions stand in requirements.lock."""
+
+import pathlib
+import re
+
+from setuptools import setup
+
+ROOT = pathlib.Path(__file__).parent
+
+DEPENDENCIES = [
+    "tensorflow==2.15.1",
+    "keras==2.15.0",
+    "tensorflow-addons==0.23.0",
+    "numpy>=1.26,<2",
+    "absl-py>=2.0",
+    "connected-components-3d>=3.12",
+    "matplotlib>=3.8",
+    "nibabel>=5.2",
+    "scipy>=1.11",
+    "tqdm>=4.66",
+    # TensorBoard 2.15 imports pkg_resources, which later releases no longer hold.
+    "setuptools>=69,<81",
+]
+
+DEVELOPMENT = [
+    "hypothesis>=6.100",
+    "mypy>=1.8",
+    "pytest>=8",
+    "ruff>=0.4",
+    "SimpleITK>=2.3",
+    "tensorflow-datasets>=4.9,<4.10",
+    # Later ones need protobuf 5; TensorFlow 2.15 needs protobuf 4.
+    "tensorflow-metadata<1.17",
+]
+
+
+def version() -> str:
+    """The version, read as text: importing the package would need its dependencies."""
+    text = (ROOT / "spleen_tf" / "__init__.py").read_text(encoding="utf-8")
+    return re.search(r'^__version__ = "([^"]+)"$', text, re.MULTILINE)[1]
+
+
+setup(
+    name="spleen_tf",
+    version=version(),
+    description="Spleen segmentation in abdominal CT and MR volumes with TensorFlow",
+    author="The spleen_tf authors",
+    license="Apache-2.0",
+    license_files=["LICENSE"],
+    python_requires=">=3.11,<3.12",
+    packages=["spleen_tf"],
+    install_requires=DEPENDENCIES,
+    extras_require={"gpu": ["tensorflow[and-cuda]==2.15.1"], "dev": DEVELOPMENT},
+    entry_points={"console_scripts": ["spleen-tf = spleen_tf.__main__:main"]},
+)

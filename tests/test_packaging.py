@@ -1,0 +1,107 @@
+"""setup.py, requirements.lock and the check of .venv fit together."""
+
+import importlib.metadata
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import venv
+
+import pytest
+from packaging.requirements import Requirement
+
+import spleen_tf
+
+ROOT = pathlib.Path(__file__).parent.parent
+LOCK = (ROOT / "requirements.lock").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def metadata(tmp_path_factory):
+    """What setup.py declares, as pip would read it."""
+    folder = tmp_path_factory.mktemp("metadata")
+    subprocess.run(
+        [sys.executable, "setup.py", "-q", "egg_info", f"--egg-base={folder}"],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+    )
+    return importlib.metadata.PathDistribution(folder / "spleen_tf.egg-info")
+
+
+def pins():
+    """{name: version} of the lock file."""
+    found = re.findall(r"^([a-z0-9-]+)==(\S+)", LOCK, re.MULTILINE)
+    assert len(found) == len(dict(found)), "a package is pinned twice"
+    return dict(found)
+
+
+def test_the_version_is_that_of_the_package(metadata):
+    assert metadata.version == spleen_tf.__version__
+
+
+def test_every_requirement_is_pinned_within_its_bounds(metadata):
+    requirements = [Requirement(text) for text in metadata.requires]
+    wanted = [r for r in requirements if r.marker is None or r.marker.evaluate({"extra": "dev"})]
+
+    assert {"tensorflow", "pytest"} <= {requirement.name for requirement in wanted}
+    for requirement in wanted:
+        pin = pins().get(requirement.name.lower())
+        assert pin, f"{requirement}: not in requirements.lock; run make lock"
+        assert requirement.specifier.contains(pin), f"{requirement}: run make lock, found {pin}"
+
+
+def test_every_pin_has_a_checksum():
+    blocks = re.split(r"\n(?=[a-z])", re.sub(r"^ *#.*\n", "", LOCK, flags=re.MULTILINE))
+    assert len(blocks) == len(pins())
+    for block in blocks:
+        assert "--hash=sha256:" in block, block
+
+
+def test_the_lock_names_no_place_but_the_package_index():
+    assert not re.search(r"://|file:|--(extra-)?index-url|--find-links|^-", LOCK, re.MULTILINE)
+
+
+@pytest.fixture
+def environment(tmp_path):
+    """A virtual environment with one package of two files, and the way to its Python."""
+    folder = tmp_path / "with spaces"
+    venv.create(folder)
+    site_packages = next(folder.glob("lib/python*/site-packages"))
+    record = site_packages / "thing-1.0.dist-info" / "RECORD"
+    record.parent.mkdir()
+    (site_packages / "thing.py").write_text("")
+    (site_packages / "a,b.txt").write_text("")
+    record.write_text('thing.py,,\n"a,b.txt",,\n__pycache__/thing.cpython-311.pyc,,\n')
+    return folder
+
+
+def check(environment):
+    return subprocess.run(
+        [environment / "bin" / "python", ROOT / "tools" / "check_venv.py"],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONPATH": ""},
+    )
+
+
+def test_an_environment_with_all_its_files_is_whole(environment):
+    done = check(environment)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("lost", ["thing.py", "a,b.txt"])
+def test_an_environment_that_lost_a_file_is_not_whole(environment, lost):
+    next(environment.glob(f"lib/python*/site-packages/{lost}")).unlink()
+
+    done = check(environment)
+
+    assert done.returncode == 1
+    assert f"expected {lost} as in thing-1.0.dist-info, found none" in done.stderr
+
+
+def test_an_environment_without_packages_is_not_whole(environment):
+    next(environment.glob("lib/python*/site-packages/*.dist-info/RECORD")).unlink()
+
+    assert check(environment).returncode == 1
