@@ -23,7 +23,9 @@ make_venv() {
     make_empty_venv
     echo "Installing what requirements.lock names into .venv: once, for some minutes." >&2
     .venv/bin/python -m pip install --use-pep517 --require-hashes -r requirements.lock
-    .venv/bin/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+    # PYTHONWARNINGS: setuptools warns of every editable installation.
+    PYTHONWARNINGS=ignore .venv/bin/python -m pip install --quiet --no-deps \
+        --no-build-isolation --editable .
     made_from >"$stamp"
 }
 
