@@ -22,7 +22,9 @@ make_venv() {
     rm -rf .venv
     make_empty_venv
     echo "Installing what requirements.lock names into .venv: once, for some minutes." >&2
-    .venv/bin/python -m pip install --use-pep517 --require-hashes -r requirements.lock
+    local quiet=
+    [ -t 1 ] || quiet=--quiet
+    .venv/bin/python -m pip install $quiet --use-pep517 --require-hashes -r requirements.lock
     # PYTHONWARNINGS: setuptools warns of every editable installation.
     PYTHONWARNINGS=ignore .venv/bin/python -m pip install --quiet --no-deps \
         --no-build-isolation --editable .
