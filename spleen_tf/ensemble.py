@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import pathlib
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 import tqdm
 
-from spleen_tf import files, slices, unet
+from spleen_tf import models, slices, unet
 from spleen_tf.files import InputError
 from spleen_tf.records import percentiles
 from spleen_tf.volume import Volume
@@ -20,7 +21,6 @@ from spleen_tf.volume import Volume
 TTA_SCALES = (1.0, 0.92, 1.08)
 
 _PIXELS_A_BATCH = 1 << 20
-_MODEL_KEYS = ("name", "version", "plane", "modality", "pixel_mm", "window", "in_channels")
 
 
 class Member:
@@ -36,11 +36,7 @@ class Member:
         Raises:
             InputError: if the folder does not hold one that spleen_tf.export wrote.
         """
-        info_path = folder / "assets.extra" / "model.json"
-        self.info: dict[str, Any] = files.read_json(info_path)
-        missing = [key for key in _MODEL_KEYS if key not in self.info]
-        if missing:
-            raise InputError(f"{info_path}: expected the key {missing[0]!r}, found none.")
+        self.info: dict[str, Any] = models.describe(folder)
         try:
             self._loaded = tf.saved_model.load(str(folder))
             self._windowed = self._loaded.signatures["windowed"]
@@ -117,48 +113,23 @@ def setup(device: str, precision: str) -> str:
         "mixed_bfloat16": "auto_mixed_precision_onednn_bfloat16",
         "mixed_float16": "auto_mixed_precision",
     }
-    if policy in rewrites:
-        tf.config.optimizer.set_experimental_options({rewrites[policy]: True})
+    # Both, so that an earlier choice in this process does not stay.
+    tf.config.optimizer.set_experimental_options(
+        {rewrite: name == policy for name, rewrite in rewrites.items()}
+    )
     return f"{policy}: {reason}"
 
 
-def load(paths: tuple[str, ...]) -> list[Member]:
+def load(paths: Iterable[str | os.PathLike]) -> list[Member]:
     """The members that --model names.
 
     Args:
         paths: SavedModel folders, or folders with several of them below.
 
     Raises:
-        InputError: if one holds none, or members of CT and MR are mixed.
+        InputError: if one holds none or does not load, or members of CT and MR are mixed.
     """
-    members = [Member(folder) for path in paths for folder in find(path)]
-    modalities = sorted({member.info["modality"] for member in members})
-    if {"CT", "MR"} <= set(modalities):
-        raise InputError(
-            f"--model: expected members of one modality, found {' and '.join(modalities)}."
-        )
-    return members
-
-
-def find(path: str | os.PathLike) -> list[pathlib.Path]:
-    """The SavedModel folders at a path or below it, sorted.
-
-    Raises:
-        InputError: if there is none.
-    """
-    path = pathlib.Path(path)
-    if (path / "saved_model.pb").is_file():
-        return [path]
-    found = sorted(
-        p.parent for p in path.rglob("saved_model.pb") if not p.parent.name.startswith(".")
-    )
-    if not found:
-        state = "none in it or below" if path.is_dir() else "no such folder"
-        raise InputError(
-            f"{path}: expected a SavedModel folder (saved_model.pb), found {state}; "
-            "spleen_tf.export writes one."
-        )
-    return found
+    return [Member(folder) for folder in models.find(paths)]
 
 
 def probability(members: list[Member], image: Volume, tta: bool = False) -> np.ndarray:

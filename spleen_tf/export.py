@@ -36,24 +36,16 @@ def main(config: ExportConfig) -> None:
     """Writes the SavedModel and its assets.extra/model.json."""
     training = _read_training(config.model_dir)
     export_dir = pathlib.Path(config.export_dir)
-    if export_dir.exists() and not (export_dir / "saved_model.pb").is_file():
+    if _is_occupied(export_dir):
         raise InputError(
             f"{export_dir}: expected a SavedModel to replace, or nothing, found something else."
         )
-    import tensorflow as tf
-
-    network = _load_network(config.model_dir, training)
-    module = servable(network, training)
-    signatures = {
-        "serving_default": module.serving_default,
-        "windowed": module.windowed,
-        "network": module.on_grid,
-    }
     files.make_folder(export_dir.parent)
+    network = _load_network(config.model_dir, training)
+    description = describe(training, config, _validation(config.model_dir, training))
     partial = export_dir.with_name(f".partial-{secrets.token_hex(4)}-{export_dir.name}")
     try:
-        tf.saved_model.save(module, str(partial), signatures=signatures)
-        description = describe(training, config, _validation(config.model_dir, training))
+        _save(servable(network, training), partial, export_dir)
         files.write_json(partial / "assets.extra" / "model.json", description)
         _replace_folder(partial, export_dir)
     finally:
@@ -146,8 +138,10 @@ def _validation(model_dir: str, training: dict[str, Any]) -> dict[str, Any]:
 
     dice = callbacks.best_dice(pathlib.Path(model_dir))
     count = len(training["validation"])
-    if not count or dice is None:
+    if not count:
         return {"dice": None, "how": "not measured: every case was trained on"}
+    if dice is None:
+        return {"dice": None, "how": "not measured: training was not validated"}
     return {
         "dice": dice,
         "how": f"mean over {count} validation cases of the Dice over the whole native volume, "
@@ -166,12 +160,51 @@ def _read_training(model_dir: str) -> dict[str, Any]:
 
 
 def _load_network(model_dir: str, training: dict[str, Any]) -> keras.Model:
+    """The network in float32, whatever precision it was trained in."""
+    import keras
+
     from spleen_tf import callbacks, unet
 
-    keys = ("in_channels", "base_filters", "depth", "norm", "dropout")
-    network = unet.build(**{key: training["config"][key] for key in keys})
-    network.load_weights(pathlib.Path(model_dir) / callbacks.BEST_WEIGHTS)
+    policy = keras.mixed_precision.global_policy()
+    keras.mixed_precision.set_global_policy("float32")
+    try:
+        keys = ("in_channels", "base_filters", "depth", "norm", "dropout")
+        network = unet.build(**{key: training["config"][key] for key in keys})
+    finally:
+        keras.mixed_precision.set_global_policy(policy)
+    weights = pathlib.Path(model_dir) / callbacks.BEST_WEIGHTS
+    try:
+        network.load_weights(weights)
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(
+            f"{weights}: expected the weights of the network that training.json describes, found "
+            f"a damaged or another file ({str(error).splitlines()[0]})."
+        ) from None
     return network
+
+
+def _is_occupied(place: pathlib.Path) -> bool:
+    """Whether something lies there that is no SavedModel, and may be dear to someone."""
+    if (place / "saved_model.pb").is_file():
+        return False
+    return place.exists() and not (place.is_dir() and not any(place.iterdir()))
+
+
+def _save(module: tf.Module, folder: pathlib.Path, place: pathlib.Path) -> None:
+    """Writes the SavedModel to a folder; an error names the place that it is meant for."""
+    import tensorflow as tf
+
+    signatures = {
+        "serving_default": module.serving_default,
+        "windowed": module.windowed,
+        "network": module.on_grid,
+    }
+    try:
+        tf.saved_model.save(module, str(folder), signatures=signatures)
+    except (OSError, tf.errors.OpError) as error:
+        raise InputError(
+            f"{place}: expected a place to write to, found: {str(error).splitlines()[0]}."
+        ) from None
 
 
 def _name(export_dir: pathlib.Path) -> str:
@@ -181,10 +214,16 @@ def _name(export_dir: pathlib.Path) -> str:
 
 
 def _replace_folder(partial: pathlib.Path, place: pathlib.Path) -> None:
+    """Renames a folder to a place; what was there comes back if that fails."""
     old = partial.with_name(f"{partial.name}-old")
     if place.exists():
         place.rename(old)
-    partial.rename(place)
+    try:
+        partial.rename(place)
+    except OSError:
+        if old.exists():
+            old.rename(place)
+        raise
     shutil.rmtree(old, ignore_errors=True)
 
 

@@ -16,7 +16,7 @@ def largest_component(mask_ijk: np.ndarray) -> np.ndarray:
     Returns:
         bool of the same shape; empty if the mask is.
     """
-    return _inside_box(mask_ijk, lambda box: cc3d.largest_k(box, k=1, connectivity=26) > 0)
+    return _inside_box(mask_ijk, _largest)
 
 
 def fill_holes(mask_ijk: np.ndarray) -> np.ndarray:
@@ -27,7 +27,7 @@ def fill_holes(mask_ijk: np.ndarray) -> np.ndarray:
 def count_components(mask_ijk: np.ndarray) -> int:
     """The number of 26-connected components of a mask."""
     box = bounding_box(mask_ijk)
-    return 0 if box is None else int(cc3d.connected_components(mask_ijk[box]).max())
+    return 0 if box is None else int(cc3d.connected_components(_rimmed(mask_ijk[box])).max())
 
 
 def bounding_box(mask_ijk: np.ndarray) -> tuple[slice, ...] | None:
@@ -49,3 +49,12 @@ def _inside_box(mask_ijk, change) -> np.ndarray:
     if box is not None:
         result[box] = change(np.ascontiguousarray(mask_ijk[box]))
     return result
+
+
+def _largest(box) -> np.ndarray:
+    return cc3d.largest_k(_rimmed(box), k=1, connectivity=26)[1:-1, 1:-1, 1:-1] > 0
+
+
+def _rimmed(box) -> np.ndarray:
+    """With background all around: cc3d 4.1 reserves too few labels for boxes one voxel thin."""
+    return np.pad(box, 1)

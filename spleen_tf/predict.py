@@ -19,9 +19,10 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import spleen_tf
-from spleen_tf import commands, files, nifti
+from spleen_tf import commands, files, jobs, models, nifti
 from spleen_tf.commands import flag
 from spleen_tf.files import InputError
+from spleen_tf.jobs import Job
 
 if TYPE_CHECKING:
     from spleen_tf.ensemble import Member
@@ -60,28 +61,13 @@ class PredictConfig:
     device: str = flag("auto", "auto, cpu, gpu, or gpu:N.")
 
 
-@dataclasses.dataclass(frozen=True)
-class Job:
-    """One volume and the files that become of it."""
-
-    source: pathlib.Path
-    mask: pathlib.Path
-    preview: pathlib.Path | None
-    probabilities: pathlib.Path | None
-
-    @property
-    def json(self) -> pathlib.Path:
-        """The JSON beside the mask."""
-        return self.mask.with_name(f"{nifti.stem(self.mask)}.json")
-
-
 def main(config: PredictConfig) -> int:
     """Segments every volume; a bad one of a folder is named, and the others are still done."""
-    jobs = plan(config)
+    planned = jobs.plan(config.input, config.output, config.preview, config.probabilities)
     _check(config)
     is_batch = pathlib.Path(config.input).is_dir()
     if not is_batch:
-        nifti.read_geometry(jobs[0].source)
+        nifti.read_geometry(planned[0].source)
 
     # TensorFlow takes seconds to import, which a wrong flag should not cost.
     from spleen_tf import ensemble
@@ -90,7 +76,7 @@ def main(config: PredictConfig) -> int:
     members = ensemble.load(config.model)
     print(f"{', '.join(member.info['name'] for member in members)}; {note}", flush=True)
     failures = 0
-    for job in jobs:
+    for job in planned:
         try:
             result = segment(job, members, config)
             print(f"{job.mask}: {_sentence(result)}", flush=True)
@@ -100,63 +86,15 @@ def main(config: PredictConfig) -> int:
             failures += 1
             print(f"error: {' '.join(str(error).split())}", file=sys.stderr, flush=True)
     if failures:
-        print(f"{failures} of {len(jobs)} cases failed", file=sys.stderr)
+        print(f"{failures} of {len(planned)} cases failed", file=sys.stderr)
     return commands.EXIT_FAILED if failures else commands.EXIT_DONE
-
-
-def plan(config: PredictConfig) -> list[Job]:
-    """The volumes to segment and where their outputs go.
-
-    Raises:
-        InputError: if there is no volume, or an output would overwrite its source.
-    """
-    source, output = pathlib.Path(config.input), pathlib.Path(config.output)
-    if not source.exists():
-        raise InputError(f"{source}: expected a NIfTI file or a folder of them, found nothing.")
-    if not source.is_dir():
-        mask = output / source.name if output.is_dir() else output
-        sources, folders = {source: mask}, False
-    else:
-        if nifti.is_nifti(output):
-            raise InputError(f"{output}: expected a folder, as --input is one, found a file's name.")
-        found = sorted(p for p in source.iterdir() if p.is_file() and nifti.is_nifti(p))
-        found = [path for path in found if not path.name.startswith(".")]
-        if not found:
-            raise InputError(f"{source}: expected .nii or .nii.gz files in it, found none.")
-        sources, folders = {path: output / path.name for path in found}, True
-    jobs = []
-    for path, mask in sources.items():
-        if not nifti.is_nifti(mask):
-            raise InputError(f"{mask}: expected an output name that ends in .nii or .nii.gz.")
-        if mask.resolve() == path.resolve():
-            raise InputError(f"{mask}: expected another place than the input's, found the same.")
-        preview, probabilities = (
-            _beside(option, nifti.stem(path) + suffix if folders else "")
-            for option, suffix in ((config.preview, ".png"), (config.probabilities, ".nii.gz"))
-        )
-        jobs.append(Job(path, mask, preview, probabilities))
-    return jobs
-
-
-def _beside(option: str, name: str) -> pathlib.Path | None:
-    return pathlib.Path(option) / name if option else None
 
 
 def _check(config: PredictConfig) -> None:
     """Raises InputError for what can be seen without TensorFlow."""
-    for path in map(pathlib.Path, config.model):
-        if not any(path.rglob("saved_model.pb")):
-            found = "none in it or below" if path.is_dir() else "no such folder"
-            raise InputError(
-                f"{path}: expected a SavedModel folder (with saved_model.pb), found {found}; "
-                "spleen_tf.export writes one."
-            )
+    models.find(config.model)
     if not re.fullmatch(r"auto|cpu|gpu(:\d+)?", config.device):
         raise InputError(f"--device: expected auto, cpu, gpu or gpu:N, found {config.device!r}.")
-    for option, suffix in (("preview", ".png"), ("probabilities", (".nii", ".nii.gz"))):
-        value = getattr(config, option)
-        if value and not pathlib.Path(config.input).is_dir() and not value.endswith(suffix):
-            raise InputError(f"--{option}: expected a name that ends in {suffix}, found {value!r}.")
 
 
 def segment(job: Job, members: list[Member], config: PredictConfig) -> dict[str, Any]:

@@ -62,7 +62,7 @@ def reasons_for_review(image: Volume, measured: dict[str, Any]) -> list[str]:
     low, high = PLAUSIBLE_ML
     if not low <= measured["volume_ml"] <= high:
         reasons.append(
-            f"{measured['volume_ml']:.0f} mL is outside {low:.0f} to {high:.0f} mL, what adults' "
+            f"{measured['volume_ml']:.1f} mL is outside {low:.0f} to {high:.0f} mL, what adults' "
             "spleens measure"
         )
     centre_ijk = (np.array(image.shape) - 1) / 2

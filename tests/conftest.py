@@ -2,17 +2,23 @@
 
 import contextlib
 import gzip
+import importlib.util
+import json
 import os
 import pathlib
 import resource
+import shutil
 import struct
 import subprocess
 import sys
+import warnings
 
 import hypothesis
+import nibabel
 import numpy as np
 import pytest
 
+from spleen_tf import slices
 from spleen_tf.volume import Volume
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -170,3 +176,141 @@ def run_python():
         )
 
     return run
+
+
+@pytest.fixture(scope="session")
+def make_records(make_affine, tmp_path_factory):
+    """A function that converts axial slices, written as volumes; it returns the records' folder.
+
+    Each case is (split, modality, images_nhw int16, labels_nhw uint8).
+    """
+    path = ROOT / "tools" / "make_tfrecords.py"
+    spec = importlib.util.spec_from_file_location("make_tfrecords", path)
+    tool = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tool)
+
+    def convert(cases, pixel_mm=(2.0, 1.5), slice_mm=5.0, num_shards=2):
+        folder = tmp_path_factory.mktemp("dataset")
+        affine = make_affine("RAS", (pixel_mm[1], pixel_mm[0], slice_mm))
+        rows = ["case,image,label,modality,split"]
+        for name, (split, modality, images_nhw, labels_nhw) in cases.items():
+            for part, slices_nhw in (("image", images_nhw), ("label", labels_nhw)):
+                array_ijk = slices.stack(slices_nhw, affine, "axial")
+                nibabel.save(nibabel.Nifti1Image(array_ijk, affine), folder / f"{name}_{part}.nii")
+            rows.append(f"{name},{name}_image.nii,{name}_label.nii,{modality},{split}")
+        (folder / "cases.csv").write_text("\n".join(rows) + "\n")
+        output = folder / "records"
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Of cases that have no spleen, on purpose.
+            tool.main(
+                tool.ConvertConfig(
+                    dataset=str(folder / "cases.csv"),
+                    output_dir=str(output),
+                    plane="axial",
+                    num_shards=num_shards,
+                    workers=1,
+                )
+            )
+        return str(output)
+
+    return convert
+
+
+def write_weights_by_hand(path, in_channels):
+    """Weights of unet.build(base_filters=2, depth=2) with which its logit is 8 (x − 1/2).
+
+    With one channel, x is the image itself. With three, it is the image one slice, one row and
+    one column before: what is bright comes out moved by one voxel towards each of the three.
+    """
+    from spleen_tf import unet
+
+    network = unet.build(in_channels=in_channels, base_filters=2, depth=2)
+    tap = 1 if in_channels == 1 else 0  # The kernel's middle, or its upper left corner.
+    values = {
+        "encoder_0_conv_0/kernel": ((tap, tap, 0, 0), 1),
+        "encoder_0_conv_1/kernel": ((1, 1, 0, 0), 1),
+        "decoder_0_conv_0/kernel": ((1, 1, 0, 0), 1),  # The skip connection's first channel.
+        "decoder_0_conv_1/kernel": ((1, 1, 0, 0), 1),
+        "logits/kernel": ((0, 0, 0, 0), 8),
+        "logits/bias": ((0,), -4),
+    }
+    for variable in network.variables:
+        name = variable.name.removesuffix(":0")
+        value = np.zeros(variable.shape, np.float32)
+        if name.endswith(("gamma", "moving_variance")):
+            # Normalization adds 0.001 to the variance; with these it changes nothing.
+            value[:] = np.sqrt(1.001) if name.endswith("gamma") else 1
+        elif name in values:
+            index, number = values[name]
+            value[index] = number
+        variable.assign(value)
+    network.save_weights(path)
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory):
+    """Folders as training leaves them, by modality, with weights set by hand.
+
+    The MR model has one channel and the CT model three; see write_weights_by_hand. Both see
+    pixels of 2 mm.
+    """
+    folders = {}
+    for modality, in_channels, window in (("MR", 1, [0.5, 99.5]), ("CT", 3, [-160.0, 240.0])):
+        folder = folders[modality] = tmp_path_factory.mktemp(f"trained_{modality}")
+        config = {
+            "image_size": [32.0],
+            "in_channels": in_channels,
+            "base_filters": 2,
+            "depth": 2,
+            "norm": "batch",
+            "dropout": 0.0,
+            "learning_rate": 0.001,
+        }
+        training = {
+            "config": config,
+            "plane": "coronal",
+            "modality": modality,
+            "pixel_mm": [2.0, 2.0],
+            "window": window,
+            "train": {"case_a": "aa11", "case_b": "bb22"},
+            "validation": {"case_c": "cc33"},
+        }
+        (folder / "training.json").write_text(json.dumps(training))
+        write_weights_by_hand(folder / "best.weights.h5", in_channels)
+    return folders
+
+
+@pytest.fixture(scope="session")
+def exported(trained, tmp_path_factory):
+    """The SavedModel folders of the trained models, by modality, as export wrote them.
+
+    It ran as in a process that has just trained in mixed precision.
+    """
+    import keras
+
+    from spleen_tf import export
+
+    folders = {}
+    keras.mixed_precision.set_global_policy("mixed_bfloat16")
+    try:
+        for modality, model_dir in trained.items():
+            place = tmp_path_factory.mktemp("models") / f"by_hand_{modality}" / "saved_model"
+            export.main(export.ExportConfig(model_dir=str(model_dir), export_dir=str(place)))
+            folders[modality] = place
+    finally:
+        keras.mixed_precision.set_global_policy("float32")
+    return folders
+
+
+@pytest.fixture
+def model_copy(exported, tmp_path):
+    """A function that copies an exported model and overwrites entries of its model.json."""
+
+    def copy(modality, folder="model", **entries):
+        place = tmp_path / folder
+        shutil.copytree(exported[modality], place)
+        path = place / "assets.extra" / "model.json"
+        path.write_text(json.dumps({**json.loads(path.read_text()), **entries}))
+        return place
+
+    return copy

@@ -13,8 +13,9 @@ import pytest
 ORDER = (
     *("files", "commands", "volume", "nifti", "dicom", "cases", "slices", "records"),
     *("preprocess", "augment", "config", "dataset", "unet", "losses", "optimizers"),
-    *("surfaces", "metrics", "postprocess", "ensemble"),
-    *("phantom_shapes", "phantom_patient", "phantom_scene", "phantom"),
+    *("surfaces", "metrics", "postprocess", "jobs", "models", "ensemble"),
+    *("phantom_shapes", "phantom_patient", "phantom_scene", "phantom_trunk", "phantom_organs"),
+    "phantom",
     *("callbacks", "quality", "plots", "panels", "render", "report", "results"),
 )
 # The mains stand side by side below all others: none imports another.

@@ -1,0 +1,126 @@
+"""The volumes that a prediction reads, and the files that become of each."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import pathlib
+from collections.abc import Iterable
+
+from spleen_tf import nifti
+from spleen_tf.files import InputError
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """One volume and the files that become of it.
+
+    Attributes:
+        source: the volume's file.
+        mask: the mask's file.
+        preview: a PNG, or None.
+        probabilities: a NIfTI file, or None.
+    """
+
+    source: pathlib.Path
+    mask: pathlib.Path
+    preview: pathlib.Path | None = None
+    probabilities: pathlib.Path | None = None
+
+    @property
+    def json(self) -> pathlib.Path:
+        """The JSON beside the mask."""
+        return _sidecar(self.mask)
+
+    @property
+    def outputs(self) -> list[pathlib.Path]:
+        """All files that are written."""
+        every = (self.mask, self.json, self.preview, self.probabilities)
+        return [path for path in every if path is not None]
+
+
+def plan(source: str, output: str, preview: str = "", probabilities: str = "") -> list[Job]:
+    """The volumes to segment and where their outputs go.
+
+    Args:
+        source: a NIfTI file, or a folder of them.
+        output: the mask's file, or an existing folder for it; for a folder of volumes, a folder,
+            which gets masks of the same names.
+        preview: a PNG file; for a folder of volumes, a folder. Empty: none.
+        probabilities: likewise, of NIfTI.
+
+    Raises:
+        InputError: if there is no volume, an output has a wrong name or no place to go to, or
+            would overwrite an input or another output.
+    """
+    source_path, output_path = pathlib.Path(source), pathlib.Path(output)
+    if not source_path.exists():
+        raise InputError(f"{source}: expected a NIfTI file or a folder of them, found nothing.")
+    options = {".png": preview, ".nii.gz": probabilities}
+    if source_path.is_dir():
+        for folder, suffix in ((output, nifti.SUFFIXES), (preview, ".png")):
+            if folder.endswith(suffix) and not os.path.isdir(folder):
+                raise InputError(
+                    f"{folder}: expected a folder, as --input is one, found a file's name."
+                )
+        jobs = [
+            Job(
+                path,
+                output_path / path.name,
+                *(
+                    pathlib.Path(folder, nifti.stem(path) + suffix) if folder else None
+                    for suffix, folder in options.items()
+                ),
+            )
+            for path in _volumes(source_path)
+        ]
+    else:
+        mask = output_path / source_path.name if output_path.is_dir() else output_path
+        jobs = [Job(source_path, mask, *(pathlib.Path(p) if p else None for p in options.values()))]
+    for job in jobs:
+        _check_names(job)
+    _check_places(jobs)
+    return jobs
+
+
+def _volumes(folder: pathlib.Path) -> list[pathlib.Path]:
+    found = [p for p in sorted(folder.iterdir()) if p.is_file() and nifti.is_nifti(p)]
+    found = [path for path in found if not path.name.startswith(".")]
+    if not found:
+        raise InputError(f"{folder}: expected .nii or .nii.gz files in it, found none.")
+    return found
+
+
+def _check_names(job: Job) -> None:
+    expected = {job.mask: nifti.SUFFIXES, job.preview: (".png",), job.probabilities: nifti.SUFFIXES}
+    for path, suffixes in expected.items():
+        if path is not None and not path.name.endswith(suffixes):
+            raise InputError(
+                f"{path}: expected an output name that ends in {' or '.join(suffixes)}."
+            )
+
+
+def _check_places(jobs: Iterable[Job]) -> None:
+    """Raises InputError for what would fail, or destroy something, after the work is done."""
+    # A JSON beside a source is the source's.
+    owners = {
+        p.resolve(): f"the input {j.source}" for j in jobs for p in (j.source, _sidecar(j.source))
+    }
+    for job in jobs:
+        for path in job.outputs:
+            if (place := path.resolve()) in owners:
+                raise InputError(
+                    f"{path}: expected a place of its own for each output, found that of "
+                    f"{owners[place]}."
+                )
+            owners[place] = f"an output for {job.source}"
+            if path.is_dir():
+                raise InputError(f"{path}: expected a file to write, found a folder.")
+            folder = next(parent for parent in path.absolute().parents if parent.exists())
+            if not folder.is_dir() or not os.access(folder, os.W_OK):
+                found = "one that cannot be written to" if folder.is_dir() else "a file"
+                raise InputError(f"{path}: expected {folder} to be a folder, found {found}.")
+
+
+def _sidecar(path: pathlib.Path) -> pathlib.Path:
+    return path.with_name(f"{nifti.stem(path)}.json")

@@ -1,0 +1,81 @@
+"""Exported models on disk: where they lie, and what their model.json says."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+from collections.abc import Iterable
+from typing import Any
+
+from spleen_tf import files, volume
+from spleen_tf.files import InputError
+
+_KEYS = (
+    *("name", "version", "plane", "modality", "pixel_mm", "window", "image_size"),
+    *("learning_rate", "in_channels"),
+)
+
+
+def find(paths: Iterable[str | os.PathLike]) -> dict[pathlib.Path, dict[str, Any]]:
+    """The models that --model names: the content of model.json by SavedModel folder.
+
+    Args:
+        paths: SavedModel folders, or folders with several of them below.
+
+    Raises:
+        InputError: if one holds none, or one that spleen_tf.export did not write, or if models
+            of CT and of MR are mixed.
+    """
+    found = {folder: describe(folder) for path in paths for folder in folders(path)}
+    modalities = {info["modality"] for info in found.values()}
+    if {"CT", "MR"} <= modalities:
+        raise InputError("--model: expected models of one modality, found CT and MR.")
+    return found
+
+
+def folders(path: str | os.PathLike) -> list[pathlib.Path]:
+    """The SavedModel folders at a path or below it, sorted; hidden ones are left out.
+
+    Raises:
+        InputError: if there is none.
+    """
+    path = pathlib.Path(path)
+    if (path / "saved_model.pb").is_file():
+        return [path]
+    found = sorted(pb.parent for pb in path.rglob("saved_model.pb"))
+    found = [
+        folder
+        for folder in found
+        if not any(part.startswith(".") for part in folder.relative_to(path).parts)
+    ]
+    if not found:
+        state = "none in it or below" if path.is_dir() else "no such folder"
+        raise InputError(
+            f"{path}: expected a SavedModel folder (with saved_model.pb), found {state}; "
+            "spleen_tf.export writes one."
+        )
+    return found
+
+
+def describe(folder: pathlib.Path) -> dict[str, Any]:
+    """The content of a SavedModel's model.json.
+
+    Raises:
+        InputError: if there is none, or one that says too little.
+    """
+    path = folder / "assets.extra" / "model.json"
+    if not path.is_file():
+        raise InputError(
+            f"{folder}: expected a SavedModel that spleen_tf.export wrote, found one without "
+            "assets.extra/model.json."
+        )
+    info = files.read_json(path)
+    missing = [key for key in _KEYS if not isinstance(info, dict) or key not in info]
+    if missing:
+        raise InputError(f"{path}: expected the key {missing[0]!r}, found none.")
+    if info["plane"] not in volume.PLANES:
+        raise InputError(
+            f"{path}: expected one of {', '.join(volume.PLANES)} as the plane, found "
+            f"{info['plane']!r}."
+        )
+    return info

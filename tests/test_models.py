@@ -1,0 +1,115 @@
+"""Exported models are found, and judged by their model.json, without TensorFlow."""
+
+import json
+
+import pytest
+
+from spleen_tf import models
+from spleen_tf.files import InputError
+
+INFO = {
+    "name": "my_model",
+    "version": "1.0.0",
+    "plane": "axial",
+    "modality": "MR",
+    "pixel_mm": [1.5, 1.5],
+    "window": [0.5, 99.5],
+    "image_size": 256,
+    "learning_rate": 0.001,
+    "in_channels": 1,
+}
+
+
+@pytest.fixture
+def make_model(tmp_path):
+    """A function that makes what is seen of a SavedModel from outside, with a model.json."""
+
+    def make(folder, **entries):
+        place = tmp_path / folder
+        (place / "assets.extra").mkdir(parents=True)
+        (place / "saved_model.pb").touch()
+        (place / "assets.extra" / "model.json").write_text(json.dumps({**INFO, **entries}))
+        return place
+
+    return make
+
+
+def test_a_saved_model_is_found_at_its_path(make_model):
+    place = make_model("my_model/saved_model")
+    assert models.find([place]) == {place: INFO}
+    assert models.find([str(place)]) == {place: INFO}
+
+
+def test_a_family_is_found_below_its_folder_in_a_fixed_order(make_model, tmp_path):
+    sagittal = make_model("family/sagittal/saved_model", plane="sagittal")
+    axial = make_model("family/axial/saved_model")
+    coronal = make_model("family/coronal/saved_model", plane="coronal")
+    (tmp_path / "family" / "MODEL_CARD.md").write_text("# A family")
+    assert models.folders(tmp_path / "family") == [axial, coronal, sagittal]
+
+
+def test_several_paths_are_taken_together(make_model, tmp_path):
+    one = make_model("one/saved_model")
+    two = make_model("two/saved_model")
+    other = make_model("other/saved_model")
+    assert list(models.find([other, tmp_path / "one", two])) == [other, one, two]
+
+
+def test_half_written_models_are_left_out(make_model, tmp_path):
+    make_model("family/.partial-1234-saved_model")
+    make_model("family/.hidden/axial/saved_model")
+    place = make_model("family/axial/saved_model")
+    assert models.folders(tmp_path / "family") == [place]
+
+
+def test_a_hidden_folder_above_is_no_hindrance(make_model, tmp_path):
+    place = make_model(".cache/family/axial/saved_model")
+    assert models.folders(tmp_path / ".cache" / "family") == [place]
+
+
+def test_a_folder_without_a_model_is_refused(tmp_path):
+    with pytest.raises(
+        InputError, match=r"found none in it or below; spleen_tf\.export writes one"
+    ):
+        models.find([tmp_path])
+    with pytest.raises(InputError, match=r"absent: expected a SavedModel folder .* no such folder"):
+        models.find([tmp_path / "absent"])
+
+
+def test_a_saved_model_of_another_kind_is_refused(tmp_path):
+    (tmp_path / "saved_model.pb").touch()
+    with pytest.raises(InputError, match=r"found one without assets\.extra/model\.json"):
+        models.find([tmp_path])
+
+
+@pytest.mark.parametrize("key", INFO)
+def test_a_description_that_says_too_little_is_refused(make_model, key):
+    place = make_model("my_model")
+    path = place / "assets.extra" / "model.json"
+    path.write_text(json.dumps({k: v for k, v in INFO.items() if k != key}))
+    with pytest.raises(InputError, match=rf"model\.json: expected the key '{key}', found none"):
+        models.describe(place)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [("{", "expected JSON"), ("[]", "expected the key 'name'"), ("7", "expected the key 'name'")],
+)
+def test_a_description_of_another_form_is_refused(make_model, content, message):
+    place = make_model("my_model")
+    (place / "assets.extra" / "model.json").write_text(content)
+    with pytest.raises(InputError, match=message):
+        models.describe(place)
+
+
+def test_an_unknown_plane_is_refused(make_model):
+    with pytest.raises(InputError, match="expected one of coronal, axial, sagittal as the plane"):
+        models.describe(make_model("my_model", plane="frontal"))
+
+
+def test_models_of_ct_and_mr_are_not_fused_but_those_of_any_go_with_either(make_model):
+    ct, mr, either = (make_model(name, modality=name) for name in ("CT", "MR", "any"))
+    assert len(models.find([ct, either])) == 2
+    assert len(models.find([either, mr])) == 2
+    with pytest.raises(InputError, match="expected models of one modality, found CT and MR"):
+        models.find([ct, either, mr])
