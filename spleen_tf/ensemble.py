@@ -40,7 +40,7 @@ class Member:
         try:
             self._loaded = tf.saved_model.load(str(folder))
             self._windowed = self._loaded.signatures["windowed"]
-        except (OSError, KeyError, tf.errors.OpError, ValueError) as error:
+        except (OSError, LookupError, ValueError, RuntimeError, tf.errors.OpError) as error:
             reason = str(error).splitlines()[0]
             raise InputError(
                 f"{folder}: expected a SavedModel that spleen_tf.export wrote, found one that does "
@@ -104,7 +104,10 @@ def setup(device: str, precision: str) -> str:
     if device.startswith("gpu"):
         index = int(device.removeprefix("gpu").lstrip(":") or 0)
         if index >= len(gpus):
-            raise InputError(f"--device: expected one of {len(gpus)} GPUs, found {device}.")
+            raise InputError(
+                f"--device={device}: expected a GPU that TensorFlow can use, found {len(gpus)} of "
+                "them; --device=cpu needs none."
+            )
         tf.config.set_visible_devices(gpus[index], "GPU")
     elif device == "cpu":
         tf.config.set_visible_devices([], "GPU")
