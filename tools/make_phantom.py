@@ -1,0 +1,165 @@
+"""Makes labelled synthetic abdomens, CT or MR, as a data set in the Decathlon's layout.
+
+A case depends on --seed, its number, its modality and --max_size alone: the same flags give the
+same bytes, whatever the workers, and a longer run begins with the cases of a shorter one.
+
+Example:
+    python tools/make_phantom.py --output_dir=data/phantoms --num_cases=20 --seed=0
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import dataclasses
+import multiprocessing
+import os
+import pathlib
+import sys
+from collections.abc import Iterator
+
+# Lets the program run from a checkout in which the package is not installed.
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+
+import numpy as np
+import tqdm
+
+from spleen_tf import commands, files, nifti, phantom
+from spleen_tf.commands import flag
+from spleen_tf.files import InputError
+
+NAME = "Synthetic abdomens"
+MSD_MODALITY = {"CT": "CT", "MR": "MRI"}
+
+
+@dataclasses.dataclass(frozen=True)
+class PhantomConfig:
+    output_dir: str = flag(
+        "", "A folder for the data set; with --modality=both for ct/ and mr/ in it.", required=True
+    )
+    num_cases: int = flag(10, "Cases to make, of both modalities together.", minimum=1)
+    seed: int = flag(0, "Another seed gives other patients.", minimum=0)
+    modality: str = flag(
+        "CT",
+        "What to make; 'both' alternates, and writes a data set for each.",
+        choices=(*phantom.MODALITIES, "both"),
+    )
+    max_size: int = flag(
+        256,
+        "The most rows or columns of a slice; with less, cases are coarser and sooner made.",
+        minimum=phantom.MIN_SIZE,
+        maximum=1024,
+    )
+    workers: int = flag(os.cpu_count() or 1, "Processes that make cases.", minimum=1)
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """One case to make: its number counts within its data set."""
+
+    dataset: pathlib.Path
+    modality: str
+    number: int
+    seed: int
+    max_size: int
+
+    @property
+    def name(self) -> str:
+        return f"phantom_{self.modality.lower()}_{self.number:03d}"
+
+
+def main(config: PhantomConfig) -> None:
+    tasks = _tasks(config)
+    datasets = sorted({(task.dataset, task.modality) for task in tasks})
+    for dataset, _ in datasets:
+        _clear(dataset)
+    bar = tqdm.tqdm(
+        _make_all(tasks, config.workers), total=len(tasks), desc="make", unit="case", disable=None
+    )
+    entries = list(bar)
+    for dataset, modality in datasets:
+        members = [
+            entry for task, entry in zip(tasks, entries, strict=True) if task.dataset == dataset
+        ]
+        _describe(dataset, modality, members, config.seed)
+        print(f"{dataset}: {len(members)} synthetic {modality} cases")
+
+
+def _tasks(config: PhantomConfig) -> list[Task]:
+    output, both = pathlib.Path(config.output_dir), config.modality == "both"
+    modalities = phantom.MODALITIES if both else (config.modality,)
+    tasks = []
+    for position in range(config.num_cases):
+        number, which = divmod(position, len(modalities))
+        modality = modalities[which]
+        # Mixed, not added: seeds 0 and 1 must not share patients.
+        seed = int(np.random.SeedSequence([config.seed, number]).generate_state(1, np.uint64)[0])
+        dataset = output / modality.lower() if both else output
+        tasks.append(Task(dataset, modality, number, seed, config.max_size))
+    return tasks
+
+
+def _clear(dataset: pathlib.Path) -> None:
+    """Makes room for a data set: an earlier one of this program goes, any other is refused.
+
+    Its dataset.json goes first: without it, nobody takes a folder for whole.
+    """
+    marker = dataset / "dataset.json"
+    if marker.exists():
+        found = files.read_json(marker)
+        name = found.get("name") if isinstance(found, dict) else None
+        if name != NAME:
+            raise InputError(
+                f"{marker}: expected none or one of {NAME!r}, found {name!r}; choose another "
+                "--output_dir."
+            )
+        marker.unlink()
+    for folder in ("imagesTr", "labelsTr"):
+        for path in files.make_folder(dataset / folder).glob("phantom_*.nii.gz"):
+            path.unlink()
+
+
+def _make_all(tasks: list[Task], workers: int) -> Iterator[dict]:
+    if workers == 1 or len(tasks) == 1:
+        yield from map(_make, tasks)
+        return
+    # "spawn" behaves the same on every system.
+    context = multiprocessing.get_context("spawn")
+    count = min(workers, len(tasks))
+    with concurrent.futures.ProcessPoolExecutor(count, mp_context=context) as pool:
+        try:
+            yield from pool.map(_make, tasks)
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _make(task: Task) -> dict:
+    """Makes and writes one case; its entry in dataset.json."""
+    case = phantom.make(task.seed, task.modality, task.max_size)
+    file_name = f"{task.name}.nii.gz"
+    nifti.write(task.dataset / "imagesTr" / file_name, case.image)
+    nifti.write(task.dataset / "labelsTr" / file_name, case.label)
+    return {
+        "image": f"./imagesTr/{file_name}",
+        "label": f"./labelsTr/{file_name}",
+        "protocol": case.protocol,
+        "spleen_ml": round(case.spleen_ml, 2),
+    }
+
+
+def _describe(dataset: pathlib.Path, modality: str, members: list[dict], seed: int) -> None:
+    description = {
+        "name": NAME,
+        "description": f"Synthetic abdominal volumes with spleen labels; seed {seed}.",
+        "tensorImageSize": "3D",
+        "modality": {"0": MSD_MODALITY[modality]},
+        "labels": {"0": "background", "1": "spleen"},
+        "numTraining": len(members),
+        "numTest": 0,
+        "training": members,
+        "test": [],
+    }
+    files.write_json(dataset / "dataset.json", description)
+
+
+if __name__ == "__main__":
+    commands.run(main, PhantomConfig)
