@@ -27,6 +27,7 @@ def augment(
     invert: float = 0.0,
     noise: float = 0.0,
     blur_pixels: float = 0.0,
+    pixel_aspect: float = 1.0,
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """One random variant of a slice and its label; the same seed gives the same variant.
 
@@ -47,14 +48,17 @@ def augment(
         invert: share of slices in which light and dark are exchanged.
         noise: standard deviation of Gaussian noise, up to this.
         blur_pixels: sigma of a Gaussian blur, up to this, in every other slice.
+        pixel_aspect: row spacing over column spacing, by which a rotation is one in mm.
 
     Returns:
         image in 0..1 and label, 0 or 1, of the same shapes.
     """
     seeds = tf.unstack(tf.random.experimental.stateless_split(seed, 8))
-    image, label = _warp(
-        image_hwc, label_hw1, seeds[:2], rotation_degrees, scale, shift, elastic_pixels
-    )
+    image, label = image_hwc, label_hw1
+    if rotation_degrees or scale or shift or elastic_pixels:
+        image, label = _warp(
+            image, label, seeds[:2], rotation_degrees, scale, shift, elastic_pixels, pixel_aspect
+        )
     image = _recolour_organ(image, label, seeds[2], organ)
     image = _bias_field(image, seeds[3], bias_field)
     image = _curve(image, seeds[4:6], gain, gamma, invert)
@@ -68,7 +72,7 @@ def _uniform(seed, shape, low, high) -> tf.Tensor:
 
 
 def _warp(
-    image, label, seeds, rotation_degrees, scale, shift, elastic_pixels
+    image, label, seeds, rotation_degrees, scale, shift, elastic_pixels, pixel_aspect
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Rotation, zoom, shift and elastic warp in one interpolation.
 
@@ -82,10 +86,11 @@ def _warp(
     rows, columns = tf.meshgrid(
         tf.range(height, dtype=tf.float32), tf.range(width, dtype=tf.float32), indexing="ij"
     )
-    row = rows - (height - 1) / 2
+    row = (rows - (height - 1) / 2) * pixel_aspect  # In units of a column's spacing.
     column = columns - (width - 1) / 2
     cos, sin = tf.cos(angle) / zoom, tf.sin(angle) / zoom
-    source_row = cos * row - sin * column + (height - 1) / 2 + down * shift * height
+    source_row = (cos * row - sin * column) / pixel_aspect
+    source_row += (height - 1) / 2 + down * shift * height
     source_col = sin * row + cos * column + (width - 1) / 2 + right * shift * width
     flow = tf.stack([rows - source_row, columns - source_col], axis=-1)
     if elastic_pixels:

@@ -25,8 +25,9 @@ _PICTURED_CASES = 4
 class State(tf.Module):
     """How far a training has come, in variables that its checkpoints hold."""
 
-    def __init__(self):
+    def __init__(self, averages: optimizers.Averages | None = None):
         super().__init__()
+        self.averages = averages
         self.steps = tf.Variable(0, dtype=tf.int64, trainable=False)
         self.epochs = tf.Variable(0, dtype=tf.int64, trainable=False)
         self.seconds = tf.Variable(0.0, dtype=tf.float64, trainable=False)
@@ -104,6 +105,18 @@ class Budget(keras.callbacks.Callback):
         logs["steps"] = int(self._state.steps)
 
 
+class Averaging(keras.callbacks.Callback):
+    """Averages the weights after each step."""
+
+    def __init__(self, averages: optimizers.Averages):
+        super().__init__()
+        self._averages = averages
+
+    def on_train_batch_end(self, batch, logs=None):
+        """Takes the step's weights."""
+        self._averages.update(self.model)
+
+
 class Validation(keras.callbacks.Callback):
     """Volumetric Dice of the validation cases with the averaged weights, and pictures of them.
 
@@ -111,9 +124,11 @@ class Validation(keras.callbacks.Callback):
     postprocessing; val_dice is its mean over the cases.
     """
 
-    def __init__(self, config: TrainConfig, data: Source, writer: tf.summary.SummaryWriter):
+    def __init__(
+        self, config: TrainConfig, data: Source, state: State, writer: tf.summary.SummaryWriter
+    ):
         super().__init__()
-        self._data, self._writer = data, writer
+        self._data, self._state, self._writer = data, state, writer
         self._batches = dataset.for_validation(config, data) if data.validation else ()
         self._multiple = 2**config.depth
         self._segment = tf.function(self._probability, reduce_retracing=True)
@@ -122,7 +137,7 @@ class Validation(keras.callbacks.Callback):
         """Adds val_dice to the log."""
         if not self._data.validation:
             return
-        with optimizers.averaged(self.model):
+        with optimizers.averaged(self.model, self._state.averages):
             dices, pictures = self._evaluate()
         logs["val_dice"] = float(np.mean(dices))
         with self._writer.as_default(step=epoch + 1):
@@ -178,7 +193,7 @@ class Checkpoints(keras.callbacks.Callback):
         if dice >= float(self._state.best_dice):
             self._state.best_dice.assign(dice if math.isfinite(dice) else -1.0)
             partial = self._model_dir / f".partial.{BEST_WEIGHTS}"
-            with optimizers.averaged(self.model):
+            with optimizers.averaged(self.model, self._state.averages):
                 self.model.save_weights(partial)
             partial.replace(self._model_dir / BEST_WEIGHTS)
         self._manager.save()
@@ -230,7 +245,8 @@ def build(
     writer = tf.summary.create_file_writer(str(model_dir / "tensorboard" / "validation"))
     return [
         Budget(config, state, steps_per_epoch),
-        Validation(config, data, writer),
+        *([Averaging(state.averages)] if state.averages else []),
+        Validation(config, data, state, writer),
         Checkpoints(model_dir, manager, state),
         keras.callbacks.CSVLogger(str(model_dir / "log.csv"), append=True),
         keras.callbacks.TensorBoard(str(model_dir / "tensorboard"), write_graph=False),

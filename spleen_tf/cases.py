@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import csv
 import dataclasses
 import os
@@ -54,7 +55,7 @@ class Splits:
     num_folds: int | None = None
 
 
-def load(dataset: str | os.PathLike, modality: str = "") -> list[Case]:
+def load(dataset: str | os.PathLike, modality: str = "", missing_ok: bool = False) -> list[Case]:
     """The labelled cases of a data set, sorted by name.
 
     Args:
@@ -62,6 +63,7 @@ def load(dataset: str | os.PathLike, modality: str = "") -> list[Case]:
             or a CSV file with the columns case,image,label[,split], whose relative paths start
             at the CSV's folder.
         modality: 'CT' or 'MR'; overrides what the data set says.
+        missing_ok: cases whose files are not there are returned, too.
 
     Raises:
         DatasetError: if the description cannot be read, a file is missing, a case is there
@@ -78,7 +80,7 @@ def load(dataset: str | os.PathLike, modality: str = "") -> list[Case]:
     if not cases:
         raise DatasetError(f"{source}: expected at least one labelled case, found none.")
     cases = [dataclasses.replace(case, modality=modality or case.modality) for case in cases]
-    _check(cases, source)
+    _check(cases, source, missing_ok)
     return sorted(cases, key=lambda case: case.name)
 
 
@@ -146,7 +148,8 @@ def read_splits(path: str | os.PathLike) -> Splits:
     """Reads a splits.json.
 
     Raises:
-        DatasetError: if it has not the lists train and validation, or a case stands in both.
+        DatasetError: if it has not the lists train and validation, or a case stands in both, or
+            twice in one.
     """
     content = files.read_json(path)
     if not isinstance(content, dict) or not all(
@@ -158,6 +161,9 @@ def read_splits(path: str | os.PathLike) -> Splits:
     both = sorted(set(content["train"]) & set(content["validation"]))
     if both:
         raise DatasetError(f"{path}: expected each case in one split, found {both[0]!r} in both.")
+    for name, count in collections.Counter(content["train"] + content["validation"]).items():
+        if count > 1:
+            raise DatasetError(f"{path}: expected each case once, found {name!r} {count} times.")
     return Splits(
         tuple(content["train"]),
         tuple(content["validation"]),
@@ -170,7 +176,7 @@ def write_splits(path: str | os.PathLike, splits: Splits) -> None:
     files.write_json(path, dataclasses.asdict(splits))
 
 
-def _check(cases: list[Case], source: pathlib.Path) -> None:
+def _check(cases: list[Case], source: pathlib.Path, missing_ok: bool) -> None:
     seen: set[str] = set()
     for case in cases:
         if case.name in seen:
@@ -181,7 +187,7 @@ def _check(cases: list[Case], source: pathlib.Path) -> None:
                 f"{source}: expected case names that can name files, found {case.name!r}."
             )
         for path in (case.image, case.label):
-            if not os.path.isfile(path):
+            if not missing_ok and not os.path.isfile(path):
                 raise DatasetError(f"{path}: expected a file, as {source} says, found none.")
         if case.modality not in MODALITIES:
             found = repr(case.modality) if case.modality else "nothing that says it"
@@ -228,6 +234,11 @@ def _from_nnunet(folder: pathlib.Path, description: dict) -> list[Case]:
             f"{folder / 'dataset.json'}: expected one channel in channel_names, found {channels!r}."
         )
     ending = description.get("file_ending", ".nii.gz")
+    if ending not in nifti.SUFFIXES:
+        raise DatasetError(
+            f"{folder / 'dataset.json'}: expected a file_ending of {' or '.join(nifti.SUFFIXES)}, "
+            f"found {ending!r}."
+        )
     modality = _modality(channels)
     return [
         Case(
@@ -245,7 +256,8 @@ def _from_csv(path: pathlib.Path) -> list[Case]:
     try:
         with open(path, newline="", encoding="utf-8-sig") as stream:
             reader = csv.DictReader(stream, skipinitialspace=True)
-            rows, columns = list(reader), reader.fieldnames or []
+            rows = [(reader.line_num, _stripped(row)) for row in reader]
+            columns = [name.strip() for name in reader.fieldnames or []]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DatasetError(f"{path}: expected a readable CSV in UTF-8, found: {error}.") from None
     missing = [name for name in ("case", "image", "label") if name not in columns]
@@ -254,18 +266,24 @@ def _from_csv(path: pathlib.Path) -> list[Case]:
             f"{path}: expected the columns case,image,label[,split], found {','.join(columns)}."
         )
     cases = []
-    for number, row in enumerate(rows, start=2):
+    for number, row in rows:
         if not all(row[name] for name in ("case", "image", "label")):
             raise DatasetError(f"{path}: expected case, image and label in line {number}.")
-        split = (row.get("split") or "").strip()
-        if split not in (*SPLITS, "") or bool(split) != bool((rows[0].get("split") or "").strip()):
+        split = row.get("split", "")
+        if split not in (*SPLITS, "") or bool(split) != bool(rows[0][1].get("split")):
             raise DatasetError(
                 f"{path}: expected the split train or validation in every line or in none, "
                 f"found {split!r} in line {number}."
             )
         image, label = (str(path.parent / row[name]) for name in ("image", "label"))
-        cases.append(Case(row["case"], image, label, row.get("modality") or "", split))
+        modality = row.get("modality", "")
+        cases.append(Case(row["case"], image, label, _modality(modality) or modality, split))
     return cases
+
+
+def _stripped(row: dict[str | None, Any]) -> dict[str, str]:
+    """A line's cells without the blanks around them; '' for those that are not there."""
+    return {name.strip(): (row[name] or "").strip() for name in row if name is not None}
 
 
 def _modality(names: Any) -> str:

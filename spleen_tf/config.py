@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 from spleen_tf.commands import ConfigError, flag
 
@@ -63,7 +64,7 @@ class TrainConfig:
     steps_per_epoch: int = flag(
         0, "Steps between validations; 0: as many as show every slice once.", minimum=0
     )
-    seed: int = flag(0, "Seed of weights, order and augmentation.", minimum=0)
+    seed: int = flag(0, "Seed of weights, order and augmentation.", minimum=0, maximum=2**31 - 2)
     precision: str = flag(
         "auto",
         "auto takes float16 on GPUs with tensor cores, bfloat16 on CPUs that have it.",
@@ -102,7 +103,9 @@ class TrainConfig:
 
     def __post_init__(self):
         """Raises ConfigError where fields contradict one another."""
-        if len(self.image_size) not in (1, 2) or any(n != int(n) for n in self.image_size):
+        if len(self.image_size) not in (1, 2) or not all(
+            float(n).is_integer() for n in self.image_size
+        ):
             raise ConfigError(
                 f"--image_size: expected one or two integers, found {self.image_size}."
             )
@@ -116,7 +119,8 @@ class TrainConfig:
             raise ConfigError(
                 f"--pixel_mm: expected one or two sizes of 0.01 to 100 mm, found {self.pixel_mm}."
             )
-        if len(self.window) not in (0, 2) or (self.window and self.window[0] >= self.window[1]):
+        low_high = self.window or (0.0, 1.0)
+        if len(low_high) != 2 or not -math.inf < low_high[0] < low_high[1] < math.inf:
             raise ConfigError(f"--window: expected low,high with low < high, found {self.window}.")
         if self.in_channels % 2 == 0:
             raise ConfigError(f"--in_channels: expected an odd number, found {self.in_channels}.")

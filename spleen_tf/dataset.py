@@ -26,6 +26,7 @@ class Source:
     """What a training reads, settled from its configuration and the records.
 
     Attributes:
+        shards: the paths of all shards, whatever split they were written for.
         cases: what cases.json says of each case, by name.
         train, validation: names.
         plane: of all cases.
@@ -35,6 +36,7 @@ class Source:
     """
 
     folder: str
+    shards: tuple[str, ...]
     cases: dict[str, dict[str, Any]]
     train: tuple[str, ...]
     validation: tuple[str, ...]
@@ -56,7 +58,7 @@ def source(config: TrainConfig) -> Source:
     """Settles cases, grid and window.
 
     Raises:
-        RecordError: if the records do not fit the configuration.
+        RecordError: if the records are incomplete or do not fit the configuration.
     """
     known = records.read_cases(config.records)
     splits = cases.read_splits(config.splits or f"{config.records}/splits.json")
@@ -67,7 +69,9 @@ def source(config: TrainConfig) -> Source:
             f"{absent[0]!r}."
         )
     if not splits.train:
-        raise RecordError(f"{config.records}: expected cases to train on, found none.")
+        raise RecordError(
+            f"{config.splits or config.records}: expected cases to train on, found none."
+        )
     used = [known[name] for name in (*splits.train, *splits.validation)]
     modalities = sorted({case["modality"] for case in used})
     modality = modalities[0] if len(modalities) == 1 else "any"
@@ -88,6 +92,7 @@ def source(config: TrainConfig) -> Source:
     pixel_mm = config.pixel_mm or tuple(median)
     return Source(
         config.records,
+        _shards(config.records),
         known,
         splits.train,
         splits.validation,
@@ -96,6 +101,19 @@ def source(config: TrainConfig) -> Source:
         (pixel_mm[0], pixel_mm[-1]),
         (window[0], window[1]),
     )
+
+
+def _shards(folder: str) -> tuple[str, ...]:
+    paths: list[str] = []
+    for split, lengths in records.read_shard_lengths(folder).items():
+        found = records.shard_paths(folder, split)
+        if len(found) != len(lengths):
+            raise RecordError(
+                f"{folder}: expected {len(lengths)} shards of {split}, found {len(found)}; run "
+                "make_tfrecords again."
+            )
+        paths += found
+    return tuple(paths)
 
 
 def for_training(config: TrainConfig, data: Source, start: int = 0) -> tf.data.Dataset:
@@ -109,10 +127,13 @@ def for_training(config: TrainConfig, data: Source, start: int = 0) -> tf.data.D
         start: the number of slices seen before, by a training that is resumed.
     """
     seed = config.seed + start
+    aspect = data.pixel_mm[0] / data.pixel_mm[1]
 
     def variant(index, image, label):
         image, label = _place(config, image, label, [config.seed, index])
-        return augment.augment(image, label, [config.seed + 1, index], **config.augmentation)
+        return augment.augment(
+            image, label, [config.seed + 1, index], pixel_aspect=aspect, **config.augmentation
+        )
 
     slices = _sampled(config, data, seed)
     numbered = tf.data.Dataset.zip((tf.data.Dataset.counter(start), slices))
@@ -219,10 +240,9 @@ def _read(
     anew. Reading several side by side mixes patients.
     """
     names = tf.constant(getattr(data, split) or ("",))
-    paths = [path for part in cases.SPLITS for path in records.shard_paths(data.folder, part)]
-    shards = tf.data.Dataset.from_tensor_slices(paths)
+    shards = tf.data.Dataset.from_tensor_slices(list(data.shards))
     if shuffle_seed is not None:
-        shards = shards.shuffle(len(paths), seed=shuffle_seed)
+        shards = shards.shuffle(len(data.shards), seed=shuffle_seed)
 
     def examples_of(path):
         examples = tf.data.TFRecordDataset(path).map(records.parse)
@@ -234,7 +254,7 @@ def _read(
 
     return shards.interleave(
         examples_of,
-        cycle_length=len(paths) if shuffle_seed is not None else 1,
+        cycle_length=len(data.shards) if shuffle_seed is not None else 1,
         block_length=1,
         num_parallel_calls=tf.data.AUTOTUNE,
         deterministic=True,

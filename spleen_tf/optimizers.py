@@ -20,17 +20,11 @@ def build(config: TrainConfig, total_steps: int) -> keras.optimizers.Optimizer:
     """The optimizer; float16 policies get loss scaling from Keras when the model is compiled.
 
     Args:
-        config: optimizer, learning_rate, weight_decay, ema.
+        config: optimizer, learning_rate, weight_decay.
         total_steps: of the whole training, 0 if only time bounds it; SWA averages its second half.
     """
     if config.optimizer == "adamw":
-        return keras.optimizers.AdamW(
-            config.learning_rate,
-            weight_decay=config.weight_decay,
-            use_ema=config.ema > 0,
-            ema_momentum=config.ema or None,
-            ema_overwrite_frequency=None,
-        )
+        return keras.optimizers.AdamW(config.learning_rate, weight_decay=config.weight_decay)
     if config.optimizer == "ranger":
         return tfa.optimizers.Lookahead(
             tfa.optimizers.RectifiedAdam(config.learning_rate, weight_decay=config.weight_decay)
@@ -59,31 +53,59 @@ def learning_rate(progress: float, peak: float, warmup: float) -> float:
     return peak * (0.01 + 0.99 * 0.5 * (1.0 + math.cos(math.pi * fall)))
 
 
-@contextlib.contextmanager
-def averaged(model: keras.Model) -> Iterator[None]:
-    """Puts the averaged weights (EMA or SWA) in the model's place while the context lasts.
+class Averages(tf.Module):
+    """An exponential moving average (EMA) of a network's variables over the steps of a training.
 
-    Changes nothing with an optimizer that keeps no averages, or has none yet.
+    BatchNorm's statistics are averaged with the weights, since those of the present weights do not
+    fit averaged ones. The decay grows with the steps t that there are to average over,
+    min(decay, t / (t + 9)), so that the random weights of the start are soon forgotten.
     """
-    averages = _averages(model.optimizer, model.trainable_variables)
-    present = [variable.numpy() for variable, _ in averages]
-    for variable, average in averages:
+
+    def __init__(self, model: keras.Model, decay: float):
+        super().__init__()
+        self._decay = decay
+        self.steps = tf.Variable(0, dtype=tf.int64, trainable=False)
+        self.values = [tf.Variable(variable, trainable=False) for variable in model.variables]
+
+    @tf.function
+    def update(self, model: keras.Model) -> None:
+        """Takes the variables as they are after one more step."""
+        steps = tf.cast(self.steps, tf.float32)
+        share = 1.0 - tf.minimum(self._decay, steps / (steps + 9.0))
+        for average, variable in zip(self.values, model.variables, strict=True):
+            average.assign_sub(share * (average - variable))
+        self.steps.assign_add(1)
+
+
+def averages(config: TrainConfig, model: keras.Model) -> Averages | None:
+    """What averages the weights beside the optimizer; None if nothing does, or SWA itself."""
+    return Averages(model, config.ema) if config.optimizer == "adamw" and config.ema else None
+
+
+@contextlib.contextmanager
+def averaged(model: keras.Model, ema: Averages | None) -> Iterator[None]:
+    """Puts the averaged variables (EMA or SWA) in the model's place while the context lasts.
+
+    Changes nothing where there are no averages, or none yet.
+    """
+    pairs = _averages(model, ema)
+    present = [variable.numpy() for variable, _ in pairs]
+    for variable, average in pairs:
         variable.assign(average)
     try:
         yield
     finally:
-        for (variable, _), value in zip(averages, present, strict=True):
+        for (variable, _), value in zip(pairs, present, strict=True):
             variable.assign(value)
 
 
-def _averages(optimizer, variables) -> list[tuple[tf.Variable, tf.Tensor]]:
-    optimizer = getattr(optimizer, "inner_optimizer", optimizer)  # Under loss scaling.
-    if isinstance(optimizer, tfa.optimizers.SWA):
-        start = int(optimizer._get_hyper("start_averaging"))
-        if int(optimizer.iterations) <= start + _SWA_PERIOD:
-            return []
-        return [(v, optimizer.get_slot(v, "average").value()) for v in variables]
-    if getattr(optimizer, "use_ema", False) and int(optimizer.iterations) > 0:
-        pairs = zip(variables, optimizer._model_variables_moving_average, strict=True)
-        return [(variable, average.value()) for variable, average in pairs]
-    return []
+def _averages(model, ema) -> list[tuple[tf.Variable, tf.Tensor]]:
+    if ema is not None:
+        pairs = zip(model.variables, ema.values, strict=True)
+        return [(v, average.value()) for v, average in pairs] if int(ema.steps) else []
+    optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)  # Of loss scaling.
+    if not isinstance(optimizer, tfa.optimizers.SWA):
+        return []
+    if int(optimizer.iterations) <= int(optimizer._get_hyper("start_averaging")) + _SWA_PERIOD:
+        return []
+    return [(v, optimizer.get_slot(v, "average").value()) for v in model.trainable_variables]

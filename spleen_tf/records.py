@@ -8,6 +8,7 @@ reading the shards side by side mixes patients.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pathlib
 import re
@@ -20,11 +21,18 @@ import tensorflow as tf
 from spleen_tf import files, slices
 from spleen_tf.cases import SPLITS
 from spleen_tf.files import InputError
-from spleen_tf.volume import Volume
+from spleen_tf.volume import Volume, VolumeError
 
 NAME = "spleen"
 VERSION = "1.0.0"
 PERCENTILES = (0.5, 5.0, 50.0, 95.0, 99.5)
+DTYPES = ("int16", "float32")
+
+# What cases.json says of each case, at least.
+CASE_KEYS = (
+    *("split", "modality", "plane", "num_slices", "pixel_mm", "slice_mm", "shape"),
+    *("source_sha256", "label_sha256", "voxels_sha256", "label_voxels_sha256"),
+)
 
 # Field: (dtype in the Example, shape).
 FIELDS: dict[str, tuple[Any, tuple[int, ...]]] = {
@@ -48,6 +56,9 @@ FIELDS: dict[str, tuple[Any, tuple[int, ...]]] = {
     "intensity_percentiles": (tf.float32, (5,)),
 }
 
+_KINDS = {tf.string: "bytes_list", tf.int64: "int64_list", tf.float32: "float_list"}
+_KIND_OF = {name: _KINDS[dtype] for name, (dtype, _) in FIELDS.items()}
+
 
 class RecordError(InputError):
     """Records that are damaged, incomplete, or not of this schema."""
@@ -62,7 +73,8 @@ def percentiles(array: np.ndarray, q=PERCENTILES) -> np.ndarray:
         return np.percentile(array, q).astype(np.float32)
     counts = np.zeros(65536, np.int64)
     for slab in np.moveaxis(array, int(np.argmax(array.strides)), 0):
-        counts += np.bincount(slab.reshape(-1).view(np.uint16), minlength=65536)
+        # Order A: the voxels are counted as they lie in memory.
+        counts += np.bincount(slab.reshape(-1, order="A").view(np.uint16), minlength=65536)
     cumulative = np.cumsum(np.roll(counts, 32768))
     rank = np.asarray(q) / 100.0 * (array.size - 1)
     low = np.searchsorted(cumulative, np.floor(rank), side="right") - 32768
@@ -78,10 +90,20 @@ def encode(image: Volume, label: Volume, plane: str, about: dict[str, Any]) -> I
         label: uint8 on the same grid.
         plane: one of volume.PLANES.
         about: the fields case, modality, source_sha256 and label_sha256.
+
+    Raises:
+        VolumeError: if the image has another dtype.
     """
+    if image.array_ijk.dtype.name not in DTYPES:
+        raise VolumeError(
+            f"{image.source}: expected voxels of {' or '.join(DTYPES)}, found "
+            f"{image.array_ijk.dtype.name}."
+        )
     images = slices.split(image.array_ijk, image.affine, plane)
     labels = slices.split(label.array_ijk, image.affine, plane)
     count, height, width = images.shape
+    backwards = slices.stored_index(0, count, image.affine, plane) > 0
+    stored_indices = range(count)[::-1] if backwards else range(count)
     shared = {
         **about,
         "height": height,
@@ -95,12 +117,14 @@ def encode(image: Volume, label: Volume, plane: str, about: dict[str, Any]) -> I
         "source_shape": image.shape,
         "intensity_percentiles": percentiles(image.array_ijk),
     }
-    for n in range(count):
+    little_endian = images.dtype.newbyteorder("<")
+    in_turn = zip(stored_indices, _contiguous(images), _contiguous(labels), strict=True)
+    for stored_index, image_hw, label_hw in in_turn:
         own = {
-            "image": images[n].astype(images.dtype.newbyteorder("<"), copy=False).tobytes(),
-            "label": labels[n].tobytes(),
-            "slice_index": slices.stored_index(n, count, image.affine, plane),
-            "has_spleen": int(labels[n].any()),
+            "image": image_hw.astype(little_endian, copy=False).tobytes(),
+            "label": label_hw.tobytes(),
+            "slice_index": stored_index,
+            "has_spleen": int(label_hw.max() > 0),
         }
         yield _serialize({**shared, **own})
 
@@ -137,9 +161,19 @@ def image_values(raw: tf.Tensor, dtype: tf.Tensor) -> tf.Tensor:
     )
 
 
-def writer(path: str | os.PathLike) -> tf.io.TFRecordWriter:
-    """A context manager with write(serialized)."""
-    return tf.io.TFRecordWriter(str(path))
+@contextlib.contextmanager
+def writer(path: str | os.PathLike) -> Iterator[tf.io.TFRecordWriter]:
+    """Yields an object with write(serialized).
+
+    Raises:
+        InputError: if the file cannot be written, or the disk is full.
+    """
+    try:
+        with tf.io.TFRecordWriter(str(path)) as open_writer:
+            yield open_writer
+    except tf.errors.OpError as error:
+        reason = error.message.rpartition("; ")[2]  # "PATH; REASON"
+        raise InputError(f"{path}: expected a place to write to, found: {reason}.") from None
 
 
 def read_examples(path: str | os.PathLike) -> Iterator[dict[str, Any]]:
@@ -158,6 +192,8 @@ def read_examples(path: str | os.PathLike) -> Iterator[dict[str, Any]]:
         ) from None
     except tf.errors.NotFoundError:
         raise RecordError(f"{path}: expected a TFRecord file, found none.") from None
+    except tf.errors.OpError as error:
+        raise RecordError(f"{path}: expected a readable TFRecord file, found: {error}.") from None
 
 
 def shard_name(split: str, index: int, count: int) -> str:
@@ -189,32 +225,59 @@ def shard_paths(folder: str | os.PathLike, split: str) -> list[str]:
     return [str(folder / name) for name in found]
 
 
-def read_cases(folder: str | os.PathLike) -> dict[str, dict[str, Any]]:
-    """What cases.json says of each case of a conversion, by name.
+def check_folder(folder: str | os.PathLike) -> None:
+    """Raises RecordError where a folder holds no conversion, or one that did not come to its end.
 
-    Raises:
-        RecordError: if the folder holds no complete conversion.
+    dataset_info.json is written last.
     """
-    path = pathlib.Path(folder) / "cases.json"
-    if not path.is_file() or not (path.parent / "dataset_info.json").is_file():
+    if not all((pathlib.Path(folder) / n).is_file() for n in ("cases.json", "dataset_info.json")):
         raise RecordError(
             f"{folder}: expected a folder of records (cases.json, dataset_info.json and "
             f"{NAME}-*.tfrecord-*), found none or half of one; run make_tfrecords (again)."
         )
+
+
+def read_cases(folder: str | os.PathLike) -> dict[str, dict[str, Any]]:
+    """What cases.json says of each case of a conversion (CASE_KEYS), by name.
+
+    Raises:
+        RecordError: if the folder holds no complete conversion, or cases.json says something else.
+        InputError: if cases.json is not JSON.
+    """
+    check_folder(folder)
+    path = pathlib.Path(folder) / "cases.json"
     content = files.read_json(path)
-    if not isinstance(content, dict) or not isinstance(content.get("cases"), dict):
+    known = content.get("cases") if isinstance(content, dict) else None
+    if not isinstance(known, dict):
         raise RecordError(f"{path}: expected an object 'cases', found something else.")
-    return content["cases"]
+    for name, about in known.items():
+        absent = [key for key in CASE_KEYS if not isinstance(about, dict) or key not in about]
+        if absent:
+            raise RecordError(f"{path}: expected {absent[0]!r} of case {name!r}, found nothing.")
+    return known
 
 
 def read_shard_lengths(folder: str | os.PathLike) -> dict[str, list[int]]:
-    """The number of Examples in each shard of each split, as dataset_info.json says."""
+    """The number of Examples in each shard of each split, as dataset_info.json says.
+
+    Raises:
+        RecordError: if it says nothing of the kind.
+        InputError: if it is not JSON.
+    """
     path = pathlib.Path(folder) / "dataset_info.json"
+    content = files.read_json(path)
     try:
-        splits = files.read_json(path)["splits"]
+        splits = content["splits"]
         return {split["name"]: [int(n) for n in split["shardLengths"]] for split in splits}
-    except (KeyError, TypeError):
+    except (KeyError, TypeError, ValueError):
         raise RecordError(f"{path}: expected splits with shardLengths, found others.") from None
+
+
+def check_features(folder: str | os.PathLike) -> None:
+    """Raises InputError unless features.json describes FIELDS."""
+    path = pathlib.Path(folder) / "features.json"
+    if files.read_json(path) != _features_json():
+        raise RecordError(f"{path}: expected the fields of this release, found another schema.")
 
 
 def write_metadata(
@@ -233,20 +296,30 @@ def write_metadata(
     files.write_json(folder / "dataset_info.json", _dataset_info_json(shard_sizes))
 
 
+def _contiguous(slices_nhw: np.ndarray, count: int = 32) -> Iterator[np.ndarray]:
+    """The slices, each contiguous in memory, from copies of `count` at a time.
+
+    A slice whose pixels lie far apart would fetch each line of memory for one voxel, and its
+    neighbours would fetch it again. Row by row, a block takes from it what it needs at once.
+    """
+    for start in range(0, len(slices_nhw), count):
+        strided = slices_nhw[start : start + count]
+        block = np.empty(strided.shape, strided.dtype)
+        for row in range(block.shape[1]):
+            block[:, row] = strided[:, row]
+        yield from block
+
+
 def _serialize(example: dict[str, Any]) -> bytes:
-    features = {}
-    for name, (dtype, _) in FIELDS.items():
+    message = tf.train.Example()
+    # Filled in place: messages that are given to constructors are copied, pixels and all.
+    features = message.features.feature
+    for name, kind in _KIND_OF.items():
         value = example[name]
-        if dtype == tf.string:
-            value = value.encode() if isinstance(value, str) else value
-            features[name] = tf.train.Feature(bytes_list=tf.train.BytesList(value=[value]))
-        elif dtype == tf.int64:
-            numbers = np.ravel(value).astype(np.int64)
-            features[name] = tf.train.Feature(int64_list=tf.train.Int64List(value=numbers))
-        else:
-            numbers = np.ravel(value).astype(np.float32)
-            features[name] = tf.train.Feature(float_list=tf.train.FloatList(value=numbers))
-    message = tf.train.Example(features=tf.train.Features(feature=features))
+        if isinstance(value, str):
+            value = value.encode()
+        values = [value] if kind == "bytes_list" else np.ravel(value).tolist()
+        getattr(features[name], kind).value.extend(values)
     return message.SerializeToString(deterministic=True)
 
 
@@ -259,7 +332,7 @@ def _deserialize(serialized: bytes, path) -> dict[str, Any]:
     example: dict[str, Any] = {}
     for name, (dtype, shape) in FIELDS.items():
         feature = message.features.feature.get(name)
-        kind = {tf.string: "bytes_list", tf.int64: "int64_list"}.get(dtype, "float_list")
+        kind = _KIND_OF[name]
         values = list(getattr(feature, kind).value) if feature is not None else []
         if len(values) != int(np.prod(shape)):
             raise RecordError(
@@ -269,10 +342,27 @@ def _deserialize(serialized: bytes, path) -> dict[str, Any]:
         if shape:
             example[name] = np.array(values)
         elif dtype == tf.string and name not in ("image", "label", "affine"):
-            example[name] = values[0].decode()
+            example[name] = values[0].decode(errors="replace")
         else:
             example[name] = values[0]
+    _check_lengths(example, path)
     return example
+
+
+def _check_lengths(example: dict[str, Any], path) -> None:
+    dtype, pixels = example["dtype"], example["height"] * example["width"]
+    if dtype not in DTYPES or pixels < 1:
+        raise RecordError(
+            f"{path}: expected pixels of {' or '.join(DTYPES)}, found {pixels} of {dtype!r}; "
+            "they follow another schema."
+        )
+    lengths = {"image": pixels * np.dtype(dtype).itemsize, "label": pixels, "affine": 16 * 8}
+    for name, length in lengths.items():
+        if len(example[name]) != length:
+            raise RecordError(
+                f"{path}: expected {length} bytes in the field {name!r}, found "
+                f"{len(example[name])}; they follow another schema."
+            )
 
 
 def _features_json() -> dict[str, Any]:

@@ -19,12 +19,13 @@ from spleen_tf.files import InputError
 if TYPE_CHECKING:
     import keras
 
+    from spleen_tf import callbacks
     from spleen_tf.dataset import Source
 
 # What makes two trainings the same one; the others may differ between a run and its resumption.
 _IDENTITY = (
     *("image_size", "pixel_mm", "window", "in_channels", "base_filters", "depth", "norm"),
-    *("optimizer", "batch_size"),
+    *("optimizer", "ema", "batch_size"),
 )
 
 
@@ -57,7 +58,7 @@ def main(config: TrainConfig) -> None:
         )
         total_steps = config.steps or config.epochs * steps_per_epoch
         model.compile(optimizers.build(config, total_steps), losses.build(config.loss))
-        state = callbacks.State()
+        state = callbacks.State(optimizers.averages(config, model))
     manager = callbacks.checkpoint_manager(model, state, model_dir)
     if manager.latest_checkpoint:
         callbacks.restore(manager)
@@ -67,15 +68,39 @@ def main(config: TrainConfig) -> None:
     if state.progress(config, steps_per_epoch) >= 1.0:
         print(f"{model_dir}: trained to the end already ({int(state.steps)} steps)")
         return
-    model.fit(
-        dataset.for_training(config, data, start=int(state.steps) * config.batch_size),
-        steps_per_epoch=steps_per_epoch,
-        initial_epoch=int(state.epochs),
-        epochs=2**31,  # The budget ends it.
-        callbacks=callbacks.build(config, data, state, manager, steps_per_epoch),
-        verbose=0,
-    )
-    print(f"{model_dir}: {int(state.steps)} steps, best val_dice {float(state.best_dice):.4f}")
+    fitting = callbacks.build(config, data, state, manager, steps_per_epoch)
+    _fit(model, config, data, state, fitting, steps_per_epoch)
+    best = float(state.best_dice)
+    found = f"best val_dice {best:.4f}" if best >= 0 else "not validated"
+    print(f"{model_dir}: {int(state.steps)} steps, {found}")
+
+
+def _fit(
+    model: keras.Model,
+    config: TrainConfig,
+    data: Source,
+    state: callbacks.State,
+    fitting: list[keras.callbacks.Callback],
+    steps_per_epoch: int,
+) -> None:
+    import tensorflow as tf
+
+    from spleen_tf import dataset
+
+    try:
+        model.fit(
+            dataset.for_training(config, data, start=int(state.steps) * config.batch_size),
+            steps_per_epoch=steps_per_epoch,
+            initial_epoch=int(state.epochs),
+            epochs=2**31,  # The budget ends it.
+            callbacks=fitting,
+            verbose=0,
+        )
+    except tf.errors.DataLossError:
+        raise InputError(
+            f"{config.records}: expected intact records, found damage; "
+            "tools/verify_tfrecords.py --records says in which file."
+        ) from None
 
 
 def _check(config: TrainConfig) -> None:

@@ -12,6 +12,8 @@ MAX_FILTERS = 512
 NORMS = ("batch", "group", "instance")
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 
+_CPUINFO = pathlib.Path("/proc/cpuinfo")
+
 
 def build(
     *,
@@ -64,8 +66,7 @@ def precision_policy(precision: str) -> tuple[str, str]:
         details = tf.config.experimental.get_device_details(gpu)
         if details.get("compute_capability", (0, 0)) >= (7, 0):
             return "mixed_float16", f"{details.get('device_name', 'the GPU')} has tensor cores"
-    cpuinfo = pathlib.Path("/proc/cpuinfo")
-    cpu_flags = cpuinfo.read_text().split() if cpuinfo.is_file() else []
+    cpu_flags = _CPUINFO.read_text().split() if _CPUINFO.is_file() else []
     for cpu_flag, name in (("amx_bf16", "AMX"), ("avx512_bf16", "AVX512-BF16")):
         if cpu_flag in cpu_flags:
             return "mixed_bfloat16", f"the CPU has {name}"

@@ -2,7 +2,7 @@
 
 import contextlib
 import gzip
-import importlib.util
+import importlib
 import json
 import os
 import pathlib
@@ -18,7 +18,8 @@ import nibabel
 import numpy as np
 import pytest
 
-from spleen_tf import slices
+from spleen_tf import commands, nifti, slices
+from spleen_tf.config import TrainConfig
 from spleen_tf.volume import Volume
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -179,15 +180,25 @@ def run_python():
 
 
 @pytest.fixture(scope="session")
-def make_records(make_affine, tmp_path_factory):
+def load_tool():
+    """A function that imports a program of tools/ by its name, as its worker processes do."""
+
+    def load(name):
+        folder = str(ROOT / "tools")
+        if folder not in sys.path:
+            sys.path.insert(0, folder)
+        return importlib.import_module(name)
+
+    return load
+
+
+@pytest.fixture(scope="session")
+def make_records(make_affine, load_tool, tmp_path_factory):
     """A function that converts axial slices, written as volumes; it returns the records' folder.
 
     Each case is (split, modality, images_nhw int16, labels_nhw uint8).
     """
-    path = ROOT / "tools" / "make_tfrecords.py"
-    spec = importlib.util.spec_from_file_location("make_tfrecords", path)
-    tool = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(tool)
+    tool = load_tool("make_tfrecords")
 
     def convert(cases, pixel_mm=(2.0, 1.5), slice_mm=5.0, num_shards=2):
         folder = tmp_path_factory.mktemp("dataset")
@@ -314,3 +325,79 @@ def model_copy(exported, tmp_path):
         return place
 
     return copy
+
+
+@pytest.fixture(scope="session")
+def make_dataset(make_volume):
+    """A function that writes a data set in the Decathlon layout; it returns the folder.
+
+    `volumes` are Volumes by case name; or names of one letter, whose volumes are make_volume's
+    plus 1000 for the second case, 2000 for the third and so on. In every case the label is 1 in
+    the box i from 2 to 4, j from 1 to 3, k from 1 to 2, which is 18 voxels.
+    """
+
+    def write(folder, volumes, modality="CT"):
+        if isinstance(volumes, str):
+            volumes = {name: make_volume() for name in volumes}
+            for number, volume in enumerate(volumes.values()):
+                volume.array_ijk[:] += 1000 * number
+        pairs = []
+        for name, image in volumes.items():
+            box = np.zeros(image.shape, np.uint8)
+            box[2:5, 1:4, 1:3] = 1
+            pair = {"image": f"./imagesTr/{name}.nii.gz", "label": f"./labelsTr/{name}.nii.gz"}
+            nifti.write(folder / pair["image"], image)
+            nifti.write(folder / pair["label"], Volume(box, image.affine, pair["label"]))
+            pairs.append(pair)
+        description = {"modality": {"0": modality}, "training": pairs}
+        (folder / "dataset.json").write_text(json.dumps(description))
+        return folder
+
+    return write
+
+
+@pytest.fixture
+def run_main(monkeypatch, capsys):
+    """A function that runs a command in this process: its exit code, its stdout, its stderr."""
+
+    def run(main, config_type, *flags):
+        monkeypatch.setattr(sys, "argv", ["command", *map(str, flags)])
+        capsys.readouterr()
+        with warnings.catch_warnings():  # Which puts warnings.showwarning back, too.
+            warnings.simplefilter("always")
+            with pytest.raises(SystemExit) as exited:
+                commands.run(main, config_type)
+        return exited.value.code, *capsys.readouterr()
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def disc_records(make_records):
+    """CT records in which the spleen is a bright disc: two cases train, one validates."""
+    row, column = np.indices((16, 16))
+
+    def case(split, center_row, center_column):
+        disc = (row - center_row) ** 2 + (column - center_column) ** 2 < 16
+        labels_nhw = np.zeros((5, 16, 16), np.uint8)
+        labels_nhw[1:4] = disc
+        return split, "CT", np.where(labels_nhw > 0, 150, -50).astype(np.int16), labels_nhw
+
+    return make_records(
+        {"a": case("train", 7, 9), "b": case("train", 9, 6), "v": case("validation", 8, 8)}
+    )
+
+
+@pytest.fixture(scope="session")
+def quick_training(disc_records):
+    """A function from changes to the configuration of a training that takes seconds."""
+
+    def settings(**changes):
+        quick = {"image_size": (16.0,), "base_filters": 2, "depth": 1, "batch_size": 4}
+        quick |= {"steps_per_epoch": 2, "precision": "float32", "learning_rate": 0.01}
+        # Not to trace what other tests look at.
+        strengths = TrainConfig(records="r", model_dir="m", steps=1).augmentation
+        quick |= {f"augment_{name}": 0.0 for name in strengths}
+        return TrainConfig(**{"records": disc_records, **quick, **changes})
+
+    return settings

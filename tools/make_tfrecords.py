@@ -70,11 +70,14 @@ def main(config: ConvertConfig) -> None:
             f"--fold: expected 0 to {config.num_folds - 1} of {config.num_folds} folds, "
             f"found {config.fold}."
         )
-    found, bad = _usable(cases.load(config.dataset, config.modality), config)
-    splits = _splits(found, config)
+    listed = cases.load(config.dataset, config.modality, missing_ok=config.skip_bad)
+    found, bad = _usable(listed, config)
+    splits = _splits(found, bad, config)
     by_name = {case.name: case for case in found}
     output = files.make_folder(config.output_dir)
-    staging = files.make_folder(output / ".partial")
+    staging = output / ".partial"
+    shutil.rmtree(staging, ignore_errors=True)  # Of a run that was killed.
+    files.make_folder(staging)
     try:
         summary = _convert(
             {s: [by_name[n] for n in getattr(splits, s)] for s in cases.SPLITS}, staging, config
@@ -114,19 +117,21 @@ def _usable(found: list[Case], config: ConvertConfig) -> tuple[list[Case], list[
     return good, bad
 
 
-def _splits(found: list[Case], config: ConvertConfig) -> Splits:
+def _splits(found: list[Case], bad: list[str], config: ConvertConfig) -> Splits:
     if not config.splits:
         return cases.make_splits(found, config.seed, config.fold, config.num_folds)
     splits = cases.read_splits(config.splits)
     names = {case.name for case in found}
-    absent = [name for name in (*splits.train, *splits.validation) if name not in names]
-    if absent and not config.skip_bad:
+    absent = [n for n in (*splits.train, *splits.validation) if n not in names and n not in bad]
+    if absent:
         raise InputError(
             f"{config.splits}: expected cases of {config.dataset}, found {absent[0]!r}."
         )
     train, validation = (
         tuple(name for name in part if name in names) for part in (splits.train, splits.validation)
     )
+    if not train and not validation:
+        raise InputError(f"{config.splits}: expected at least one usable case, found none.")
     return dataclasses.replace(splits, train=train, validation=validation)
 
 
@@ -137,29 +142,7 @@ def _convert(split_cases: dict[str, list[Case]], folder: pathlib.Path, config) -
     about: dict[str, dict] = {}
     shard_sizes: dict[str, list] = {}
     for split, members in split_cases.items():
-        num_shards = min(config.num_shards, len(members))
-        paths = [folder / records.shard_name(split, i, num_shards) for i in range(num_shards)]
-        counts = [0] * num_shards
-        with contextlib.ExitStack() as stack:
-            writers = [stack.enter_context(records.writer(path)) for path in paths]
-            loaded = tqdm.tqdm(
-                _load_all(members, config),
-                desc=split,
-                total=len(members),
-                unit="case",
-                disable=None,
-            )
-            for position, (case, image, label, hashes) in enumerate(loaded):
-                plane = _plane(image, config)
-                identity = {"case": case.name, "modality": case.modality, **hashes}
-                shard = position % num_shards
-                for serialized in records.encode(image, label, plane, identity):
-                    writers[shard].write(serialized)
-                about[case.name] = _about(split, case, image, label, plane, hashes)
-                counts[shard] += about[case.name]["num_slices"]
-        shard_sizes[split] = [
-            (n, path.stat().st_size) for n, path in zip(counts, paths, strict=True)
-        ]
+        shard_sizes[split] = _write_shards(split, members, folder, about, config)
     planes = sorted({entry["plane"] for entry in about.values()})
     if len(planes) > 1:
         warnings.warn(
@@ -174,6 +157,28 @@ def _convert(split_cases: dict[str, list[Case]], folder: pathlib.Path, config) -
     return f"{total} {'/'.join(planes)} slices, {', '.join(parts)}"
 
 
+def _write_shards(split: str, members: list[Case], folder, about, config) -> list[tuple[int, int]]:
+    """Writes the shards of a split and fills `about`; (slices, bytes) of each shard."""
+    from spleen_tf import records
+
+    num_shards = min(config.num_shards, len(members))
+    paths = [folder / records.shard_name(split, i, num_shards) for i in range(num_shards)]
+    counts = [0] * num_shards
+    with contextlib.ExitStack() as stack:
+        writers = [stack.enter_context(records.writer(path)) for path in paths]
+        loaded = _load_all(members, config)
+        progress = tqdm.tqdm(loaded, desc=split, total=len(members), unit="case", disable=None)
+        for position, (case, image, label, hashes) in enumerate(progress):
+            plane = _plane(image, config)
+            identity = {"case": case.name, "modality": case.modality, **hashes}
+            shard = position % num_shards
+            for serialized in records.encode(image, label, plane, identity):
+                writers[shard].write(serialized)
+            about[case.name] = _about(split, case, image, label, plane, hashes)
+            counts[shard] += about[case.name]["num_slices"]
+    return [(n, path.stat().st_size) for n, path in zip(counts, paths, strict=True)]
+
+
 def _plane(image: Volume, config: ConvertConfig) -> str:
     if config.array_axis < 0:
         return config.plane
@@ -181,7 +186,7 @@ def _plane(image: Volume, config: ConvertConfig) -> str:
 
 
 def _about(split, case, image, label, plane, hashes) -> dict:
-    labels_nhw = slices.split(label.array_ijk, label.affine, plane)
+    labels_nhw = slices.split(label.array_ijk, image.affine, plane)
     return {
         "split": split,
         "modality": case.modality,
@@ -192,9 +197,14 @@ def _about(split, case, image, label, plane, hashes) -> dict:
         "slice_mm": slices.slice_mm(image.affine, plane),
         "shape": list(image.shape),
         **hashes,
-        "voxels_sha256": hashlib.sha256(image.array_ijk.tobytes(order="F")).hexdigest(),
-        "label_voxels_sha256": hashlib.sha256(label.array_ijk.tobytes(order="F")).hexdigest(),
+        "voxels_sha256": _voxels_sha256(image),
+        "label_voxels_sha256": _voxels_sha256(label),
     }
+
+
+def _voxels_sha256(image: Volume) -> str:
+    """Of the voxels in the order of a NIfTI file, the first index fastest; nothing is copied."""
+    return hashlib.sha256(image.array_ijk.reshape(-1, order="F")).hexdigest()
 
 
 def _load_all(members: list[Case], config: ConvertConfig) -> Iterator[tuple]:

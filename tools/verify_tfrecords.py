@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import itertools
 import pathlib
 import sys
 from collections.abc import Iterator
@@ -21,9 +22,16 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 import numpy as np
 import tqdm
 
-from spleen_tf import cases, commands, files, nifti, slices
+from spleen_tf import cases, commands, files, nifti, slices, volume
 from spleen_tf.commands import flag
+from spleen_tf.files import InputError
 from spleen_tf.volume import Volume
+
+# Fields that all slices of a case have in common.
+SHARED = (
+    *("height", "width", "dtype", "modality", "plane", "num_slices", "pixel_mm", "slice_mm"),
+    *("affine", "source_shape", "source_sha256", "label_sha256", "intensity_percentiles"),
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,101 +43,147 @@ class VerifyConfig:
 def main(config: VerifyConfig) -> int:
     from spleen_tf import records  # TensorFlow: seconds that a wrong flag should not cost.
 
-    expected = records.read_cases(config.records)
-    lengths = records.read_shard_lengths(config.records)
+    records.check_folder(config.records)
     if config.rebuild_dir:
         files.make_folder(config.rebuild_dir)
-    damage, seen, total = [], set(), 0
-    for split in cases.SPLITS:
-        paths = records.shard_paths(config.records, split)
-        if len(paths) != len(lengths.get(split, ())):
-            damage.append(
-                f"{config.records}: expected {len(lengths.get(split, ()))} shards of {split}, "
-                f"found {len(paths)}."
-            )
-            continue
-        for path, length in zip(paths, lengths.get(split, ()), strict=True):
-            count = 0
-            try:
-                for examples in tqdm.tqdm(
-                    _by_case(records.read_examples(path)),
-                    desc=pathlib.Path(path).name,
-                    unit="case",
-                    disable=None,
-                ):
-                    count += len(examples)
-                    name = examples[0]["case"]
-                    if name in seen:
-                        raise records.RecordError(
-                            f"{path}: found case {name!r} for the second time."
-                        )
-                    seen.add(name)
-                    _verify_case(path, split, examples, expected.get(name), config.rebuild_dir)
-                if count != length:
-                    raise records.RecordError(f"{path}: expected {length} records, found {count}.")
-            except records.RecordError as error:
-                damage.append(str(error))
-            total += count
-    damage += [
-        f"{config.records}: case {name!r} is missing." for name in sorted(set(expected) - seen)
-    ]
-    for line in damage:
-        print(f"damage: {line}", file=sys.stderr)
+    seen: dict[str, int] = {}
+    damage = 0
+    for line in _faults(config, seen):
+        print(f"damage: {' '.join(line.split())}", file=sys.stderr)
+        damage += 1
     print(
-        f"{config.records}: {total} slices of {len(seen)} cases, "
-        + (f"{len(damage)} faults" if damage else "intact")
+        f"{config.records}: {sum(seen.values())} slices of {len(seen)} cases, "
+        + (f"{damage} faults" if damage else "intact")
     )
     return commands.EXIT_FAILED if damage else commands.EXIT_DONE
 
 
+def _faults(config: VerifyConfig, seen: dict[str, int]) -> Iterator[str]:
+    """A line for each fault. `seen` is filled with the slices of each case."""
+    from spleen_tf import records
+
+    folder = pathlib.Path(config.records)
+    try:
+        expected = records.read_cases(folder)
+        lengths = records.read_shard_lengths(folder)
+    except InputError as error:  # Nothing tells what the shards should hold.
+        yield str(error)
+        return
+    labels_of = {f"{name}_label" for name in expected if config.rebuild_dir}
+    for name in sorted(labels_of & set(expected)):
+        raise InputError(f"--rebuild_dir: expected {name}.nii.gz for one file, found it for two.")
+    yield from _metadata_faults(folder, expected)
+    named = set()
+    for split, lengths_of_split in lengths.items():
+        for index, length in enumerate(lengths_of_split):
+            path = folder / records.shard_name(split, index, len(lengths_of_split))
+            named.add(path)
+            yield from _shard_faults(path, split, length, expected, seen, config.rebuild_dir)
+    for path in sorted(set(folder.glob(f"{records.NAME}-*.tfrecord-*")) - named):
+        yield f"{path}: expected no file that dataset_info.json does not name, found this one."
+    for name in sorted(set(expected) - set(seen)):
+        yield f"{folder}: expected the case {name!r} as cases.json says, found no intact slice."
+
+
+def _metadata_faults(folder: pathlib.Path, expected: dict[str, Any]) -> Iterator[str]:
+    from spleen_tf import records
+
+    try:
+        records.check_features(folder)
+    except InputError as error:
+        yield str(error)
+    try:
+        splits = cases.read_splits(folder / "splits.json")
+    except InputError as error:
+        yield str(error)
+        return
+    for split in cases.SPLITS:
+        held = {name for name, about in expected.items() if about["split"] == split}
+        odd = sorted(held ^ set(getattr(splits, split)))
+        if odd:
+            yield (
+                f"{folder / 'splits.json'}: expected the cases of {split} that cases.json names, "
+                f"found a difference in {odd[0]!r}."
+            )
+
+
+def _shard_faults(path, split, length, expected, seen, rebuild_dir) -> Iterator[str]:
+    from spleen_tf.records import RecordError, read_examples
+
+    count = 0
+    try:
+        groups = _by_case(read_examples(path))
+        for examples in tqdm.tqdm(groups, desc=path.name, unit="case", disable=None):
+            count += len(examples)
+            name = examples[0]["case"]
+            again = name in seen
+            seen[name] = seen.get(name, 0) + len(examples)
+            try:
+                if again:
+                    raise RecordError(f"{path}: case {name!r}: found for the second time.")
+                about = expected.get(name)
+                rebuilt = _checked(f"{path}: case {name!r}", split, examples, about)
+            except InputError as error:
+                yield str(error)
+            else:
+                _write(rebuilt, name, rebuild_dir)
+    except RecordError as error:
+        yield str(error)
+        return
+    if count != length:
+        yield f"{path}: expected {length} records as dataset_info.json says, found {count}."
+
+
 def _by_case(examples: Iterator[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
     """Groups the consecutive slices of a case."""
-    group: list[dict[str, Any]] = []
-    for example in examples:
-        if group and example["case"] != group[0]["case"]:
-            yield group
-            group = []
-        group.append(example)
-    if group:
-        yield group
+    for _, group in itertools.groupby(examples, key=lambda example: example["case"]):
+        yield list(group)
 
 
-def _verify_case(path, split, examples, expected, rebuild_dir) -> None:
+def _checked(where: str, split: str, examples, expected) -> dict[str, Volume]:
+    """Image and label of a case, rebuilt; RecordError unless they are what cases.json says."""
     from spleen_tf.records import RecordError
 
-    name = examples[0]["case"]
-    where = f"{path}: case {name!r}"
     if expected is None or expected["split"] != split:
-        raise RecordError(f"{where}: expected a case of {split} as cases.json says, found another.")
-    if len(examples) != examples[0]["num_slices"]:
-        raise RecordError(
-            f"{where}: expected {examples[0]['num_slices']} slices, found {len(examples)}."
-        )
-    for key in ("source_sha256", "label_sha256", "plane", "modality"):
-        if any(example[key] != expected[key] for example in examples):
+        raise RecordError(f"{where}: expected a case of {split} in cases.json, found another.")
+    for key in SHARED:
+        if any(np.any(example[key] != examples[0][key]) for example in examples):
+            raise RecordError(f"{where}: expected one {key} in all slices, found several.")
+    for key in ("source_sha256", "label_sha256", "plane", "modality", "num_slices"):
+        if examples[0][key] != expected[key]:
             raise RecordError(
-                f"{where}: expected {key} {expected[key]} in every slice, found another."
+                f"{where}: expected {key} {expected[key]} as in cases.json, found "
+                f"{examples[0][key]}."
             )
-    for key, volume_of_key in _rebuild(examples).items():
-        digest = hashlib.sha256(volume_of_key.array_ijk.tobytes(order="F")).hexdigest()
-        hash_key = "voxels_sha256" if key == "image" else "label_voxels_sha256"
+    found = sorted(example["slice_index"] for example in examples)
+    if found != list(range(examples[0]["num_slices"])):
+        raise RecordError(
+            f"{where}: expected each of {examples[0]['num_slices']} slices once, found "
+            f"{len(set(found))} different ones."
+        )
+    rebuilt = _rebuilt(examples)
+    volume.check_affine(rebuilt["image"].affine, where)
+    for key, hash_key in (("image", "voxels_sha256"), ("label", "label_voxels_sha256")):
+        array_ijk = rebuilt[key].array_ijk
+        if list(array_ijk.shape) != expected["shape"]:
+            raise RecordError(
+                f"{where}: expected shape {expected['shape']}, found {list(array_ijk.shape)}."
+            )
+        digest = hashlib.sha256(array_ijk.reshape(-1, order="F")).hexdigest()
         if digest != expected[hash_key]:
             raise RecordError(
                 f"{where}: expected {key} voxels with SHA-256 {expected[hash_key]}, found {digest}."
             )
-        if rebuild_dir:
-            suffix = "" if key == "image" else "_label"
-            nifti.write(pathlib.Path(rebuild_dir) / f"{name}{suffix}.nii.gz", volume_of_key)
+    return rebuilt
 
 
-def _rebuild(examples: list[dict[str, Any]]) -> dict[str, Volume]:
+def _rebuilt(examples: list[dict[str, Any]]) -> dict[str, Volume]:
     """Image and label in stored order, from the slices of a case."""
     first = examples[0]
     affine = np.frombuffer(first["affine"], "<f8").reshape(4, 4)
-    order = sorted(
-        examples,
-        key=lambda e: slices.stored_index(e["slice_index"], len(examples), affine, first["plane"]),
-    )
+    order = sorted(examples, key=lambda example: example["slice_index"])
+    if slices.stored_index(0, len(order), affine, first["plane"]) > 0:
+        order.reverse()
     rebuilt = {}
     for key, dtype in (("image", np.dtype(first["dtype"]).newbyteorder("<")), ("label", np.uint8)):
         slices_nhw = np.stack(
@@ -138,6 +192,13 @@ def _rebuild(examples: list[dict[str, Any]]) -> dict[str, Volume]:
         array_ijk = slices.stack(slices_nhw, affine, first["plane"])
         rebuilt[key] = Volume(array_ijk, affine, first["case"])
     return rebuilt
+
+
+def _write(rebuilt: dict[str, Volume], name: str, rebuild_dir: str) -> None:
+    if rebuild_dir:
+        folder = pathlib.Path(rebuild_dir)
+        nifti.write(folder / f"{name}.nii.gz", rebuilt["image"])
+        nifti.write(folder / f"{name}_label.nii.gz", rebuilt["label"])
 
 
 if __name__ == "__main__":
