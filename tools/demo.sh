@@ -10,13 +10,14 @@ models=models/demo
 step() { printf '\n== %s\n' "$*"; }
 
 step "Synthetic patients: to train on, and others to be measured on"
-"$python" tools/make_phantom.py --output_dir="$data/train" --num_cases=40 --modality=both --seed=1
+"$python" tools/make_phantom.py --output_dir="$data/train" --num_cases=80 --modality=both --seed=1 \
+  --max_size=128
 "$python" tools/make_phantom.py --output_dir="$data/test" --num_cases=8 --modality=both --seed=2
 
 for modality in ct mr; do
   step "${modality^^}: volumes to records of coronal slices"
   "$python" tools/make_tfrecords.py --dataset="$data/train/$modality" \
-    --output_dir="$data/records/$modality" --num_folds=10
+    --output_dir="$data/records/$modality" --num_folds=20
   "$python" tools/verify_tfrecords.py --records="$data/records/$modality"
 
   step "${modality^^}: training"
