@@ -169,7 +169,7 @@ def _checked(where: str, split: str, examples, expected) -> dict[str, Volume]:
             raise RecordError(
                 f"{where}: expected shape {expected['shape']}, found {list(array_ijk.shape)}."
             )
-        digest = hashlib.sha256(array_ijk.reshape(-1, order="F")).hexdigest()
+        digest = hashlib.sha256(array_ijk.ravel(order="F")).hexdigest()
         if digest != expected[hash_key]:
             raise RecordError(
                 f"{where}: expected {key} voxels with SHA-256 {expected[hash_key]}, found {digest}."
