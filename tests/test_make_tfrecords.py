@@ -112,7 +112,7 @@ def test_what_is_known_of_a_case_stands_in_cases_json(dataset, tmp_path, convert
     out = convert(dataset, tmp_path / "out", num_folds=5)
     i, j, k = np.indices((8, 6, 5))
     voxels = (1000 + 100 * i + 10 * j + k).astype("<i2")
-    box = ((2 <= i) & (i <= 4) & (1 <= j) & (j <= 3) & (1 <= k) & (k <= 2)).astype(np.uint8)
+    box = ((i >= 2) & (i <= 4) & (j >= 1) & (j <= 3) & (k >= 1) & (k <= 2)).astype(np.uint8)
     assert records.read_cases(out)["b"] == {
         "split": "train" if "b" in cases.read_splits(out / "splits.json").train else "validation",
         "modality": "CT",
