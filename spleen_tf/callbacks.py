@@ -226,7 +226,7 @@ def restore(manager: tf.train.CheckpointManager) -> None:
     """
     try:
         manager.checkpoint.restore(manager.latest_checkpoint).assert_existing_objects_matched()
-    except (tf.errors.OpError, AssertionError, ValueError):
+    except (tf.errors.OpError, AssertionError, ValueError, IndexError):
         raise InputError(
             f"{manager.latest_checkpoint}: expected a checkpoint of this model, found a damaged or "
             "another one; use another --model_dir to start anew."

@@ -23,7 +23,9 @@ def state_at(steps=0, seconds=0.0):
 def bright_is_spleen(threshold):
     """A network without anything to learn: spleen where the windowed image is above a threshold."""
     inputs = keras.Input((None, None, 1))
-    layer = keras.layers.Conv2D(1, 1, weights=[np.full((1, 1, 1, 1), 100.0), [-100.0 * threshold]])
+    layer = keras.layers.Conv2D(
+        1, 1, weights=[np.full((1, 1, 1, 1), 100.0), np.array([-100.0 * threshold])]
+    )
     return keras.Model(inputs, layer(inputs))
 
 
