@@ -104,19 +104,8 @@ def encode(image: Volume, label: Volume, plane: str, about: dict[str, Any]) -> I
     count, height, width = images.shape
     backwards = slices.stored_index(0, count, image.affine, plane) > 0
     stored_indices = range(count)[::-1] if backwards else range(count)
-    shared = {
-        **about,
-        "height": height,
-        "width": width,
-        "dtype": images.dtype.name,
-        "plane": plane,
-        "num_slices": count,
-        "pixel_mm": slices.pixel_mm(image.affine, plane),
-        "slice_mm": slices.slice_mm(image.affine, plane),
-        "affine": image.affine.astype("<f8").tobytes(),
-        "source_shape": image.shape,
-        "intensity_percentiles": percentiles(image.array_ijk),
-    }
+    shared = {**about, **_fields_of_volume(image, plane)}
+    shared |= {"num_slices": count, "height": height, "width": width}
     little_endian = images.dtype.newbyteorder("<")
     in_turn = zip(stored_indices, _contiguous(images), _contiguous(labels), strict=True)
     for stored_index, image_hw, label_hw in in_turn:
@@ -127,6 +116,18 @@ def encode(image: Volume, label: Volume, plane: str, about: dict[str, Any]) -> I
             "has_spleen": int(label_hw.max() > 0),
         }
         yield _serialize({**shared, **own})
+
+
+def _fields_of_volume(image: Volume, plane: str) -> dict[str, Any]:
+    return {
+        "dtype": image.array_ijk.dtype.name,
+        "plane": plane,
+        "pixel_mm": slices.pixel_mm(image.affine, plane),
+        "slice_mm": slices.slice_mm(image.affine, plane),
+        "affine": image.affine.astype("<f8").tobytes(),
+        "source_shape": image.shape,
+        "intensity_percentiles": percentiles(image.array_ijk),
+    }
 
 
 def decode(serialized: tf.Tensor) -> dict[str, tf.Tensor]:

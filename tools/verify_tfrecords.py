@@ -161,8 +161,8 @@ def _checked(where: str, split: str, examples, expected) -> dict[str, Volume]:
             f"{where}: expected each of {examples[0]['num_slices']} slices once, found "
             f"{len(set(found))} different ones."
         )
+    volume.check_affine(_affine(examples[0]), where)
     rebuilt = _rebuilt(examples)
-    volume.check_affine(rebuilt["image"].affine, where)
     for key, hash_key in (("image", "voxels_sha256"), ("label", "label_voxels_sha256")):
         array_ijk = rebuilt[key].array_ijk
         if list(array_ijk.shape) != expected["shape"]:
@@ -180,7 +180,7 @@ def _checked(where: str, split: str, examples, expected) -> dict[str, Volume]:
 def _rebuilt(examples: list[dict[str, Any]]) -> dict[str, Volume]:
     """Image and label in stored order, from the slices of a case."""
     first = examples[0]
-    affine = np.frombuffer(first["affine"], "<f8").reshape(4, 4)
+    affine = _affine(first)
     order = sorted(examples, key=lambda example: example["slice_index"])
     if slices.stored_index(0, len(order), affine, first["plane"]) > 0:
         order.reverse()
@@ -192,6 +192,10 @@ def _rebuilt(examples: list[dict[str, Any]]) -> dict[str, Volume]:
         array_ijk = slices.stack(slices_nhw, affine, first["plane"])
         rebuilt[key] = Volume(array_ijk, affine, first["case"])
     return rebuilt
+
+
+def _affine(example: dict[str, Any]) -> np.ndarray:
+    return np.frombuffer(example["affine"], "<f8").reshape(4, 4)
 
 
 def _write(rebuilt: dict[str, Volume], name: str, rebuild_dir: str) -> None:
