@@ -78,10 +78,15 @@ def servable(network: keras.Model, training: dict[str, Any]) -> tf.Module:
     def logits(images):
         return network(images, training=False)
 
-    def windowed(slices, pixel_mm, window):
+    def inner(slices, pixel_mm, window, margins):
+        """As windowed, less so many first and last slices, which were sent as neighbours."""
         images = preprocess.neighbours(slices, in_channels)
+        images = images[margins[0] : tf.shape(images)[0] - margins[1]]
         probability = preprocess.segment(logits, images, pixel_mm, window, grid_mm, multiple)
         return {"probability": probability}
+
+    def windowed(slices, pixel_mm, window):
+        return inner(slices, pixel_mm, window, (0, 0))
 
     def serving_default(slices, pixel_mm):
         window = tf.constant(training["window"], tf.float32)
@@ -100,6 +105,9 @@ def servable(network: keras.Model, training: dict[str, Any]) -> tf.Module:
     module.serving_default = tf.function(serving_default, [slices_spec, pixel_spec])
     module.windowed = tf.function(windowed, [slices_spec, pixel_spec, window_spec])
     module.on_grid = tf.function(on_grid, [images_spec])
+    # No signature: for streaming, where neighbours' own probabilities would be thrown away.
+    margins_spec = tf.TensorSpec([2], tf.int32, "margins")
+    module.inner = tf.function(inner, [slices_spec, pixel_spec, window_spec, margins_spec])
     return module
 
 

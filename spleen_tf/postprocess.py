@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import cc3d
 import numpy as np
-from scipy import ndimage
+from scipy import sparse
+from scipy.sparse import csgraph
+
+# Labelled at a time. A whole volume's labels, where a mask is scattered over all of it, would take
+# twice to four times the memory of its voxels.
+_CHUNK_VOXELS = 1 << 22
 
 
 def largest_component(mask_ijk: np.ndarray) -> np.ndarray:
@@ -16,18 +23,29 @@ def largest_component(mask_ijk: np.ndarray) -> np.ndarray:
     Returns:
         bool of the same shape; empty if the mask is.
     """
-    return _inside_box(mask_ijk, _largest)
+    result = _empty_like(mask_ijk)
+    box = bounding_box(mask_ijk)
+    if box is not None:
+        found = _Components(mask_ijk[box], connectivity=26)
+        found.select(np.arange(found.count) == found.sizes.argmax(), result[box])
+    return result
 
 
 def fill_holes(mask_ijk: np.ndarray) -> np.ndarray:
     """A mask without cavities: background that no path of faces joins to the outside."""
-    return _inside_box(mask_ijk, ndimage.binary_fill_holes)
+    result = _empty_like(mask_ijk)
+    box = bounding_box(mask_ijk)
+    if box is not None:
+        result[box] = mask_ijk[box]
+        background = _Components(mask_ijk[box], connectivity=6, value=False)
+        background.select(~background.at_side, result[box])
+    return result
 
 
 def count_components(mask_ijk: np.ndarray) -> int:
     """The number of 26-connected components of a mask."""
     box = bounding_box(mask_ijk)
-    return 0 if box is None else int(cc3d.connected_components(_rimmed(mask_ijk[box])).max())
+    return 0 if box is None else _Components(mask_ijk[box], connectivity=26).count
 
 
 def bounding_box(mask_ijk: np.ndarray) -> tuple[slice, ...] | None:
@@ -42,19 +60,71 @@ def bounding_box(mask_ijk: np.ndarray) -> tuple[slice, ...] | None:
     return tuple(box)
 
 
-def _inside_box(mask_ijk, change) -> np.ndarray:
-    """Works on the bounding box only: the organ is a few hundredths of the volume."""
-    result = np.zeros_like(mask_ijk, dtype=bool)
-    box = bounding_box(mask_ijk)
-    if box is not None:
-        result[box] = change(np.ascontiguousarray(mask_ijk[box]))
-    return result
+def _empty_like(mask_ijk: np.ndarray) -> np.ndarray:
+    """All False; what is never written to takes no memory, as it would with np.zeros_like."""
+    return np.zeros(mask_ijk.shape, bool, order="F" if mask_ijk.flags.f_contiguous else "C")
 
 
-def _largest(box) -> np.ndarray:
-    return cc3d.largest_k(_rimmed(box), k=1, connectivity=26)[1:-1, 1:-1, 1:-1] > 0
+class _Components:
+    """Components of the voxels of one value, labelled a few slices at a time.
+
+    Neighbouring chunks share a slice; labels that meet in one of its voxels are one component.
+
+    Attributes:
+        count: how many there are.
+        sizes: (count,) voxels of each.
+        at_side: (count,) bool, whether it touches a side of the array.
+    """
+
+    def __init__(self, mask_ijk: np.ndarray, connectivity: Literal[6, 26], value: bool = True):
+        self._mask_ijk, self._connectivity, self._value = mask_ijk, connectivity, value
+        rows, columns, depth = mask_ijk.shape
+        self._step = max(1, _CHUNK_VOXELS // (rows * columns))
+        self._starts = range(0, max(1, depth - 1), self._step)
+        self._offsets = [0]
+        sizes, at_side, links = [], [], []
+        shared: np.ndarray | None = None
+        for start in self._starts:
+            labels, count = self._label(start)
+            offset, is_last = self._offsets[-1], start == self._starts[-1]
+            # The shared slice is counted in the next chunk.
+            own = labels if is_last else labels[..., :-1]
+            sizes.append(np.bincount(own.ravel(order="K"), minlength=count + 1)[1:])
+            at_side.append(_at_side(labels, count, start == 0, is_last))
+            if shared is not None:
+                both = (shared > 0) & (labels[..., 0] > 0)
+                pairs = [shared[both], labels[..., 0][both] + np.int64(offset)]
+                links.append(np.unique(np.stack(pairs), axis=1) - 1)
+            shared = np.where(labels[..., -1] > 0, labels[..., -1] + np.int64(offset), 0)
+            self._offsets.append(offset + count)
+        total = self._offsets[-1]
+        ends = np.concatenate(links, axis=1) if links else np.zeros((2, 0), np.int64)
+        graph = sparse.coo_array((np.ones(ends.shape[1], bool), tuple(ends)), shape=(total, total))
+        self.count, self._component_of = csgraph.connected_components(graph, directed=False)
+        self.sizes = np.bincount(self._component_of, np.concatenate(sizes), self.count)
+        self.at_side = np.bincount(self._component_of, np.concatenate(at_side), self.count) > 0
+
+    def select(self, chosen: np.ndarray, result_ijk: np.ndarray) -> None:
+        """Sets the voxels of chosen components, (count,) bool, in an array of the mask's shape."""
+        for n, start in enumerate(self._starts):
+            labels, _ = self._label(start)
+            own = self._component_of[self._offsets[n] : self._offsets[n + 1]]
+            is_chosen = np.concatenate([[False], chosen[own]])
+            result_ijk[..., start : start + labels.shape[2]] |= is_chosen[labels]
+
+    def _label(self, start: int) -> tuple[np.ndarray, int]:
+        chunk = self._mask_ijk[..., start : start + self._step + 1] == self._value
+        # The rim, because cc3d 4.1 reserves too few labels for boxes that are one voxel thin.
+        labels, count = cc3d.connected_components(
+            np.pad(chunk, 1), connectivity=self._connectivity, return_N=True
+        )
+        return labels[1:-1, 1:-1, 1:-1], count
 
 
-def _rimmed(box) -> np.ndarray:
-    """With background all around: cc3d 4.1 reserves too few labels for boxes one voxel thin."""
-    return np.pad(box, 1)
+def _at_side(labels: np.ndarray, count: int, is_first: bool, is_last: bool) -> np.ndarray:
+    sides = [labels[0], labels[-1], labels[:, 0], labels[:, -1]]
+    sides += [labels[..., 0]] * is_first + [labels[..., -1]] * is_last
+    touching = np.zeros(count + 1, bool)
+    for side in sides:
+        touching[side] = True
+    return touching[1:]

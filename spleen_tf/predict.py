@@ -110,7 +110,13 @@ def segment(job: Job, members: list[Member], config: PredictConfig) -> dict[str,
     clock.lap("read")
     probability = ensemble.probability(members, image, config.tta)
     clock.lap("network")
+    if job.probabilities:
+        as_float32 = probability.astype("float32")
+        nifti.write(job.probabilities, dataclasses.replace(image, array_ijk=as_float32))
+        del as_float32
+        clock.lap("probabilities")
     mask = probability >= config.threshold
+    del probability  # As large as the image; what follows may need the room.
     components = postprocess.count_components(mask)
     if config.largest_component:
         mask = postprocess.largest_component(mask)
@@ -120,9 +126,6 @@ def segment(job: Job, members: list[Member], config: PredictConfig) -> dict[str,
     reasons = quality.reasons_for_review(image, measured)
     clock.lap("postprocess")
     nifti.write_mask(job.mask, mask, like=image)
-    if job.probabilities:
-        full = dataclasses.replace(image, array_ijk=probability.astype("float32"))
-        nifti.write(job.probabilities, full)
     infos = [member.info for member in members]
     if job.preview:
         window = tuple(infos[0]["window"]) if infos[0]["modality"] == "CT" else None

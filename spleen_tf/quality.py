@@ -33,9 +33,18 @@ def measure(image: Volume, mask_ijk: np.ndarray) -> dict[str, Any]:
     if box is None:
         nothing = ("bounding_box_ijk", "centroid_ras_mm", "complete", "mean_intensity")
         return measured | dict.fromkeys(nothing)
-    first = np.array([side.start for side in box])
-    indices = np.argwhere(mask_ijk[box])
-    centroid_ijk = first + indices.mean(axis=0)
+    centroid_ijk = []
+    for axis, side in enumerate(box):
+        others = tuple(other for other in range(3) if other != axis)
+        counts = np.count_nonzero(mask_ijk[box], axis=others)
+        centroid_ijk.append(counts @ np.arange(side.start, side.stop) / voxels)
+    # A slice at a time: a copy of all voxels inside could be as large as the volume.
+    intensity_sum = sum(
+        float(image_ij[mask_ij].sum(dtype=np.float64))
+        for image_ij, mask_ij in zip(
+            np.moveaxis(image.array_ijk[box], -1, 0), np.moveaxis(mask_ijk[box], -1, 0), strict=True
+        )
+    )
     return measured | {
         "bounding_box_ijk": [[side.start, side.stop - 1] for side in box],
         "centroid_ras_mm": (image.affine @ [*centroid_ijk, 1.0])[:3].tolist(),
@@ -43,7 +52,7 @@ def measure(image: Volume, mask_ijk: np.ndarray) -> dict[str, Any]:
             side.start > 0 and side.stop < size
             for side, size in zip(box, mask_ijk.shape, strict=True)
         ),
-        "mean_intensity": float(image.array_ijk[box][mask_ijk[box]].mean(dtype=np.float64)),
+        "mean_intensity": intensity_sum / voxels,
     }
 
 

@@ -118,29 +118,52 @@ def test_the_volume_is_left_alone(member, noise):
     assert np.array_equal(noise.array_ijk, before)
 
 
-@pytest.mark.parametrize("slices_a_batch", [1, 2, 4, 9])
+@pytest.fixture
+def slices_a_batch(monkeypatch):
+    """A function that bounds the batches of coronal slices of the noise, 9 × 12 pixels each."""
+
+    def bound(count):
+        sizes = dict.fromkeys(("CPU", "GPU"), count * 9 * 12)
+        monkeypatch.setattr(ensemble, "_PIXELS_A_BATCH", sizes)
+
+    return bound
+
+
+@pytest.mark.parametrize("count", [1, 2, 4, 9])
 @pytest.mark.parametrize("modality", ["MR", "CT"])
-def test_streaming_finds_what_one_batch_finds(monkeypatch, member, noise, modality, slices_a_batch):
-    """10 coronal slices of 9 × 12 pixels; with three channels their neighbours travel along."""
+def test_streaming_finds_what_one_batch_finds(slices_a_batch, member, noise, modality, count):
+    """With three channels, the neighbours of a batch travel along."""
     model = member(modality, plane="coronal")
     at_once = ensemble.probability([model], noise)
-    monkeypatch.setattr(ensemble, "_PIXELS_A_BATCH", slices_a_batch * 9 * 12)
+    slices_a_batch(count)
     np.testing.assert_allclose(ensemble.probability([model], noise), at_once, atol=1e-3)
 
 
-def test_streaming_sends_batches_of_bounded_size(monkeypatch, member, noise):
-    """Four slices and a neighbour on either side: more than that is never in memory."""
+def test_streaming_needs_nothing_but_the_signatures(slices_a_batch, member, noise):
+    """A SavedModel of another maker may have no function that leaves neighbours out."""
     model = member("CT", plane="coronal")
-    sizes, run = [], model._windowed
+    at_once = ensemble.probability([model], noise)
+    model._inner = None
+    slices_a_batch(2)
+    np.testing.assert_allclose(ensemble.probability([model], noise), at_once, atol=1e-3)
 
-    def counted(slices, **others):
-        sizes.append(len(slices))
-        return run(slices=slices, **others)
 
-    monkeypatch.setattr(model, "_windowed", counted)
-    monkeypatch.setattr(ensemble, "_PIXELS_A_BATCH", 4 * 9 * 12)
+def test_streaming_sends_batches_of_bounded_size(monkeypatch, slices_a_batch, member, noise):
+    """Four slices and a neighbour on either side; only of the four does the network speak."""
+    model = member("CT", plane="coronal")
+    sent, answered, run = [], [], model._run
+
+    def counted(slices_nhw, *others, **margins):
+        found = run(slices_nhw, *others, **margins)
+        sent.append(len(slices_nhw))
+        answered.append(len(found))
+        return found
+
+    monkeypatch.setattr(model, "_run", counted)
+    slices_a_batch(4)
     ensemble.probability([model], noise)
-    assert sizes == [5, 6, 3]  # Of slices 0…9: 0…4, 3…8, 7…9.
+    assert sent == [5, 6, 3]  # Of slices 0…9: 0…4, 3…8, 7…9.
+    assert answered == [4, 4, 2]
 
 
 def test_members_of_different_planes_are_fused_by_their_mean(member, noise):
@@ -179,11 +202,11 @@ def test_ct_is_windowed_in_hounsfield_units_and_mr_by_its_own_percentiles(member
     np.testing.assert_allclose(member("MR", modality="any").window(noise), expected, rtol=1e-6)
 
 
-def test_percentiles_are_of_the_volume_not_of_the_batch(monkeypatch, member, make_affine):
+def test_percentiles_are_of_the_volume_not_of_the_batch(slices_a_batch, member, make_affine):
     """Each coronal slice is constant: by its own percentiles, it would be all dark."""
     values = np.broadcast_to((100 * np.arange(11))[None, :, None], (6, 11, 5)).astype(np.int16)
     image = Volume(values, make_affine("RAS", (2, 2, 2)), "a.nii")
-    monkeypatch.setattr(ensemble, "_PIXELS_A_BATCH", 1)
+    slices_a_batch(0)  # One at a time, whatever their size.
     found = ensemble.probability([member("MR", plane="coronal")], image)
     np.testing.assert_allclose(found[3, :, 2], sigma(np.arange(11) / 10), atol=1e-3)
 
@@ -250,3 +273,13 @@ def test_a_saved_model_without_the_signature_is_refused(exported, tmp_path):
         InputError, match=r"other: expected a SavedModel .* does not load \('windowed'"
     ):
         ensemble.load([place])
+
+
+def test_nan_is_no_probability(monkeypatch, member, noise):
+    """As when activations are too large for half precision: no mask is made of it."""
+    model = member("MR")
+    monkeypatch.setattr(model, "_run", lambda slices_nhw, *_, **__: slices_nhw * np.nan)
+    with pytest.raises(
+        InputError, match="by_hand_MR: expected probabilities, found NaN; use --prec"
+    ):
+        ensemble.probability([model], noise)

@@ -1,7 +1,11 @@
 """Masks are drawn by hand: '#' is inside, one string a row, one drawing a slab along k."""
 
+import itertools
+import tracemalloc
+
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from spleen_tf import postprocess
 
@@ -116,3 +120,45 @@ def test_a_full_mask_is_its_own_box_and_component():
     assert postprocess.bounding_box(drawn) == (slice(0, 2), slice(0, 3), slice(0, 4))
     assert postprocess.count_components(drawn) == 1
     assert postprocess.largest_component(drawn).all()
+
+
+def test_scattered_masks_are_labelled_by_chunks_as_they_are_at_once(monkeypatch):
+    """Against scipy, over densities from specks to sponge; two slices a chunk, or all in one."""
+    rng = np.random.default_rng(0)
+    for density, shape in itertools.product((0.05, 0.15, 0.3, 0.6, 0.9), ((7, 6, 11), (1, 5, 8))):
+        drawn = rng.random(shape) < density
+        drawn[0, 3, 2] = True
+        labels, count = ndimage.label(drawn, np.ones((3, 3, 3)))
+        sizes = np.bincount(labels.ravel())[1:]
+        filled = ndimage.binary_fill_holes(drawn)
+        for voxels in (1, 2 * 6 * 7, 10**6):
+            monkeypatch.setattr(postprocess, "_CHUNK_VOXELS", voxels)
+            assert postprocess.count_components(drawn) == count
+            largest = postprocess.largest_component(drawn)
+            assert largest.sum() == sizes.max()
+            assert len(np.unique(labels[largest])) == 1
+            assert np.array_equal(postprocess.fill_holes(drawn), filled)
+
+
+def test_a_component_may_wind_through_many_chunks(monkeypatch):
+    """Two interlocked combs along k: each is in one piece only by way of its last slice."""
+    monkeypatch.setattr(postprocess, "_CHUNK_VOXELS", 1)
+    drawn = np.zeros((9, 3, 12), bool)
+    drawn[0::4, 0, :] = drawn[0::4, 0, 11] = True
+    assert postprocess.count_components(drawn) == 3
+    drawn[:, 0, 11] = True
+    assert postprocess.count_components(drawn) == 1
+    assert np.array_equal(postprocess.largest_component(drawn), drawn)
+
+
+def test_labels_never_take_more_than_a_chunk(monkeypatch):
+    """Specks all over a volume of 8 million voxels: its labels at once would take 16 MB."""
+    monkeypatch.setattr(postprocess, "_CHUNK_VOXELS", 1 << 16)
+    drawn = np.random.default_rng(0).random((200, 200, 200)) < 0.001
+    tracemalloc.start()
+    try:
+        postprocess.count_components(drawn)
+        peak_bytes = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak_bytes < 5e6
