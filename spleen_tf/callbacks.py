@@ -101,7 +101,7 @@ class Budget(keras.callbacks.Callback):
         self._bar.close()
         self._state.epochs.assign(epoch + 1)
         logs["images_per_s"] = float(rate)
-        logs["learning_rate"] = float(self.model.optimizer.learning_rate)
+        logs["learning_rate"] = float(keras.backend.get_value(self.model.optimizer.learning_rate))
         logs["steps"] = int(self._state.steps)
 
 
@@ -218,19 +218,23 @@ def checkpoint_manager(
     return tf.train.CheckpointManager(checkpoint, model_dir / "checkpoints", max_to_keep=1)
 
 
-def restore(manager: tf.train.CheckpointManager) -> None:
-    """Restores the last checkpoint.
+def restore(manager: tf.train.CheckpointManager, model_dir: pathlib.Path) -> bool:
+    """Restores the last checkpoint below model_dir; False if there is none.
 
     Raises:
         InputError: if it does not fit the model or cannot be read.
     """
+    latest = tf.train.latest_checkpoint(model_dir / "checkpoints")
+    if latest is None:
+        return False
     try:
-        manager.checkpoint.restore(manager.latest_checkpoint).assert_existing_objects_matched()
+        manager.checkpoint.restore(latest).assert_existing_objects_matched()
     except (tf.errors.OpError, AssertionError, ValueError, IndexError):
         raise InputError(
-            f"{manager.latest_checkpoint}: expected a checkpoint of this model, found a damaged or "
-            "another one; use another --model_dir to start anew."
+            f"{latest}: expected a checkpoint of this model, found a damaged or another one; use "
+            "another --model_dir to start anew."
         ) from None
+    return True
 
 
 def build(
@@ -238,10 +242,10 @@ def build(
     data: Source,
     state: State,
     manager: tf.train.CheckpointManager,
+    model_dir: pathlib.Path,
     steps_per_epoch: int,
 ) -> list[keras.callbacks.Callback]:
-    """All callbacks, in the order in which they add to the log and use it."""
-    model_dir = pathlib.Path(config.model_dir)
+    """All callbacks, in the order in which they add to the log and use it; model_dir gets all."""
     writer = tf.summary.create_file_writer(str(model_dir / "tensorboard" / "validation"))
     return [
         Budget(config, state, steps_per_epoch),

@@ -102,7 +102,7 @@ def averaged(model: keras.Model, ema: Averages | None) -> Iterator[None]:
 def _averages(model, ema) -> list[tuple[tf.Variable, tf.Tensor]]:
     if ema is not None:
         pairs = zip(model.variables, ema.values, strict=True)
-        return [(v, average.value()) for v, average in pairs] if int(ema.steps) else []
+        return [(v, average.value()) for v, average in pairs] if ema.steps.numpy() else []
     optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)  # Of loss scaling.
     if not isinstance(optimizer, tfa.optimizers.SWA):
         return []

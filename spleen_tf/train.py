@@ -18,6 +18,7 @@ from spleen_tf.files import InputError
 
 if TYPE_CHECKING:
     import keras
+    import tensorflow as tf
 
     from spleen_tf import callbacks
     from spleen_tf.dataset import Source
@@ -38,7 +39,8 @@ def main(config: TrainConfig) -> None:
     from spleen_tf import callbacks, dataset, losses, optimizers, unet
 
     data = dataset.source(config)
-    model_dir = _describe(config, data)
+    description = _describe(config, data)
+    model_dir = files.make_folder(config.model_dir)
     keras.utils.set_random_seed(config.seed)
     policy, reason = unet.precision_policy(config.precision)
     keras.mixed_precision.set_global_policy(policy)
@@ -58,17 +60,19 @@ def main(config: TrainConfig) -> None:
         )
         total_steps = config.steps or config.epochs * steps_per_epoch
         model.compile(optimizers.build(config, total_steps), losses.build(config.loss))
-        state = callbacks.State(optimizers.averages(config, model))
-    manager = callbacks.checkpoint_manager(model, state, model_dir)
-    if manager.latest_checkpoint:
-        callbacks.restore(manager)
+        averages = optimizers.averages(config, model)
+    state = callbacks.State(averages)  # Outside of the scope: each process counts for itself.
+    own_folder = _own_folder(strategy, model_dir)
+    manager = callbacks.checkpoint_manager(model, state, own_folder)
+    if callbacks.restore(manager, model_dir):
         print(f"resumes after {int(state.steps)} steps", flush=True)
     elif config.init_from:
         initialize(model, config.init_from)
     if state.progress(config, steps_per_epoch) >= 1.0:
         print(f"{model_dir}: trained to the end already ({int(state.steps)} steps)")
         return
-    fitting = callbacks.build(config, data, state, manager, steps_per_epoch)
+    files.write_json(model_dir / "training.json", description)
+    fitting = callbacks.build(config, data, state, manager, own_folder, steps_per_epoch)
     _fit(model, config, data, state, fitting, steps_per_epoch)
     best = float(state.best_dice)
     found = f"best val_dice {best:.4f}" if best >= 0 else "not validated"
@@ -112,10 +116,13 @@ def _check(config: TrainConfig) -> None:
         )
 
 
-def _describe(config: TrainConfig, data: Source) -> pathlib.Path:
-    """Writes training.json, which resuming and exporting go by; returns the model's folder."""
-    model_dir = files.make_folder(config.model_dir)
-    path = model_dir / "training.json"
+def _describe(config: TrainConfig, data: Source) -> dict[str, Any]:
+    """The content of training.json, which resuming and exporting go by.
+
+    Raises:
+        InputError: if it does not fit the one that is there.
+    """
+    path = pathlib.Path(config.model_dir) / "training.json"
     known = {name: data.cases[name]["source_sha256"] for name in (*data.train, *data.validation)}
     description = _plain(
         {
@@ -142,8 +149,7 @@ def _describe(config: TrainConfig, data: Source) -> pathlib.Path:
                     f"{path}: expected records with the same {key} as before to resume, found "
                     "others; use another --model_dir for another model."
                 )
-    files.write_json(path, description)
-    return model_dir
+    return description
 
 
 def _plain(content: Any) -> Any:
@@ -161,6 +167,23 @@ def _strategy(distribution: str):
     if distribution == "multi_worker":
         return tf.distribute.MultiWorkerMirroredStrategy()
     return tf.distribute.get_strategy()
+
+
+def _own_folder(strategy: tf.distribute.Strategy, model_dir: pathlib.Path) -> pathlib.Path:
+    """Where this process writes: model_dir, or a folder below it for all workers but the first.
+
+    Every worker has to save when the first one does, but not over its files.
+    """
+    resolver = strategy.cluster_resolver
+    if resolver is None:
+        return model_dir
+    kind, number = resolver.task_type, resolver.task_id
+    first = "chief" if "chief" in resolver.cluster_spec().jobs else "worker"
+    return (
+        model_dir
+        if (kind, number) in ((first, 0), (None, None))
+        else model_dir / f"{kind}-{number}"
+    )
 
 
 def initialize(model: keras.Model, init_from: str) -> None:
@@ -190,15 +213,16 @@ def initialize(model: keras.Model, init_from: str) -> None:
             f"{folder}: expected {callbacks.BEST_WEIGHTS} (a --model_dir) or saved_model.pb (an "
             "exported model), found neither."
         )
-    loaded = {variable.name: variable for variable in tf.saved_model.load(folder).variables}
+    saved = getattr(tf.saved_model.load(folder), "variables_of_network", ())
+    loaded = {variable.name: variable for variable in saved}
+    wanted = {variable.name: tuple(variable.shape) for variable in model.variables}
+    there = {name: tuple(variable.shape) for name, variable in loaded.items()}
+    for name in sorted(wanted.keys() | there.keys()):
+        if wanted.get(name) != there.get(name):
+            detail = f"{name} of shape {wanted.get(name)} wanted, of shape {there.get(name)} there"
+            raise _other_architecture(folder, detail)
     for variable in model.variables:
-        source = loaded.get(variable.name)
-        if source is None or source.shape != variable.shape:
-            found = "none" if source is None else f"shape {tuple(source.shape)}"
-            raise _other_architecture(
-                folder, f"{variable.name} of shape {tuple(variable.shape)} wanted, {found} there"
-            )
-        variable.assign(source)
+        variable.assign(loaded[variable.name])
 
 
 def _other_architecture(folder: pathlib.Path, detail: object) -> InputError:

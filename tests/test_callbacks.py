@@ -259,14 +259,15 @@ def test_one_checkpoint_is_kept_and_restores_all_that_counts(kept, tmp_path):
         checkpoints.on_epoch_end(epoch, {"val_dice": 0.1})
     assert len(list((tmp_path / "checkpoints").glob("*.index"))) == 1
     other, other_state = one_number(), State()
-    callbacks.restore(callbacks.checkpoint_manager(other, other_state, tmp_path))
+    assert callbacks.restore(callbacks.checkpoint_manager(other, other_state, tmp_path), tmp_path)
     assert float(other.variables[0]) == 12
     assert int(other_state.steps) == 200
     assert float(other_state.best_dice) == pytest.approx(0.1)
 
 
-def test_nothing_is_known_of_the_best_before_the_first_checkpoint(tmp_path):
+def test_before_the_first_checkpoint_nothing_is_known_or_restored(kept, tmp_path):
     assert callbacks.best_dice(tmp_path) is None
+    assert not callbacks.restore(callbacks.checkpoint_manager(*kept[:2], tmp_path), tmp_path)
 
 
 @pytest.mark.parametrize("kind", ["index", "data"])
@@ -276,7 +277,7 @@ def test_a_damaged_checkpoint_is_refused_in_words(kept, tmp_path, kind):
     (path,) = (p for p in (tmp_path / "checkpoints").iterdir() if f".{kind}" in p.name)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     with pytest.raises(InputError, match="expected a checkpoint of this model, found a damaged or"):
-        callbacks.restore(callbacks.checkpoint_manager(one_number(), state, tmp_path))
+        callbacks.restore(callbacks.checkpoint_manager(one_number(), state, tmp_path), tmp_path)
 
 
 def test_a_checkpoint_of_another_model_is_refused_in_words(kept, tmp_path):
@@ -285,4 +286,4 @@ def test_a_checkpoint_of_another_model_is_refused_in_words(kept, tmp_path):
     wider = keras.Sequential([keras.Input((1,)), keras.layers.Dense(2, use_bias=False)])
     wider.compile("sgd", "mse")
     with pytest.raises(InputError, match="another one; use another --model_dir to start anew"):
-        callbacks.restore(callbacks.checkpoint_manager(wider, State(), tmp_path))
+        callbacks.restore(callbacks.checkpoint_manager(wider, State(), tmp_path), tmp_path)

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from spleen_tf import callbacks, train, unet
+from spleen_tf import callbacks, export, train, unet
 from spleen_tf.commands import CommandFailed
 from spleen_tf.files import InputError
 
@@ -133,12 +133,42 @@ def test_a_training_finds_the_spleen(quick_training, tmp_path):
 # Going on
 
 
+def test_the_same_command_after_the_end_trains_nothing(quick_training, copy, capsys):
+    before = snapshot(copy)
+    train.main(quick_training(model_dir=str(copy), steps=4, learning_rate=0.5))
+    assert "trained to the end already (4 steps)" in capsys.readouterr().out
+    assert snapshot(copy) == before
+
+
 def test_a_training_goes_on_where_it_stopped(quick_training, copy, capsys):
     train.main(quick_training(model_dir=str(copy), steps=8))
     assert "resumes after 4 steps" in capsys.readouterr().out
     assert column(copy, "epoch") == [0, 1, 2, 3]
     assert column(copy, "steps") == [2, 4, 6, 8]
     assert checkpointed(copy, "state/steps") == 8
+
+
+def test_weights_optimizer_and_averages_go_on_as_they_were(quick_training, copy):
+    # A step with a learning rate of nothing moves none but the averages and BatchNorm.
+    before = all_checkpointed(copy)
+    train.main(quick_training(model_dir=str(copy), steps=5, learning_rate=1e-30))
+    after = all_checkpointed(copy)
+    kernels = [name for name in before if name.startswith("model/") and "/kernel" in name]
+    assert len(kernels) == 8
+    for name in kernels:
+        np.testing.assert_allclose(after[name], before[name], rtol=1e-6)
+    # The first kernel's second moments: v ← 0.999 v + 0.001 g², and not from new zeros.
+    v = "optimizer/_variables/2/.ATTRIBUTES/VARIABLE_VALUE"
+    assert before[v].max() > 0
+    assert (after[v] >= 0.998 * before[v]).all()
+    assert int(after["optimizer/_iterations/.ATTRIBUTES/VARIABLE_VALUE"]) == 5
+    # The averages' decay after four steps is 4/13.
+    steps = "state/averages/steps/.ATTRIBUTES/VARIABLE_VALUE"
+    assert (before[steps], after[steps]) == (4, 5)
+    average = "state/averages/values/0/.ATTRIBUTES/VARIABLE_VALUE"
+    kernel = next(n for n in kernels if before[n].shape == (3, 3, 1, 2))
+    expected = 4 / 13 * before[average] + 9 / 13 * before[kernel]
+    np.testing.assert_allclose(after[average], expected, rtol=1e-5)
 
 
 def test_a_killed_training_goes_on_from_its_last_checkpoint(quick_training, tmp_path, capsys):
@@ -186,6 +216,16 @@ def test_other_optimizers_train_and_go_on(quick_training, tmp_path, capsys, opti
     train.main(settings(28))
     assert "resumes after 26 steps" in capsys.readouterr().out
     assert column(tmp_path, "steps") == [13, 26, 28]
+
+
+def test_float16_trains_with_loss_scaling_and_goes_on(quick_training, tmp_path, capsys):
+    train.main(quick_training(model_dir=str(tmp_path), steps=2, precision="float16"))
+    assert "mixed_float16: asked for" in capsys.readouterr().out
+    assert any("loss_scale" in name for name in all_checkpointed(tmp_path))
+    train.main(quick_training(model_dir=str(tmp_path), steps=4, precision="float16"))
+    assert "resumes after 2 steps" in capsys.readouterr().out
+    assert np.isfinite(column(tmp_path, "loss")).all()
+    assert all(np.isfinite(weights).all() for weights in best_weights(tmp_path))
 
 
 def test_minutes_end_a_training_and_count_over_all_runs(quick_training, tmp_path, capsys):
@@ -292,6 +332,19 @@ def test_records_that_are_no_folder_are_refused_first(quick_training, tmp_path):
     assert not (tmp_path / "m").exists()
 
 
+@pytest.mark.parametrize("split", ["train", "validation"])
+def test_damaged_records_are_told_in_words(quick_training, disc_records, tmp_path, split):
+    records = pathlib.Path(shutil.copytree(disc_records, tmp_path / "records"))
+    path = sorted(records.glob(f"spleen-{split}.*"))[0]
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(
+        InputError, match=r"records: expected intact records, found damage; .*verify"
+    ):
+        train.main(quick_training(records=str(records), model_dir=str(tmp_path / "m"), steps=2))
+
+
 # Starting from an earlier model
 
 
@@ -313,6 +366,36 @@ def test_a_training_starts_from_the_weights_of_another(quick_training, four_step
             np.testing.assert_allclose(a, b, rtol=1e-6)
 
 
+@pytest.mark.parametrize("kind", ["model_dir", "SavedModel"])
+def test_weights_are_the_same_from_a_folder_of_training_and_of_export(four_steps, tmp_path, kind):
+    source = four_steps
+    if kind == "SavedModel":
+        source = tmp_path / "tiny" / "saved_model"
+        export.main(export.ExportConfig(model_dir=str(four_steps), export_dir=str(source)))
+    network = unet.build(base_filters=2, depth=1)
+    train.initialize(network, str(source))
+    for variable, expected in zip(network.variables, best_weights(four_steps), strict=True):
+        np.testing.assert_array_equal(variable, expected)
+
+
+@pytest.mark.parametrize("kind", ["model_dir", "SavedModel"])
+def test_weights_of_another_architecture_are_refused(four_steps, tmp_path, kind):
+    source = four_steps
+    if kind == "SavedModel":
+        source = tmp_path / "tiny" / "saved_model"
+        export.main(export.ExportConfig(model_dir=str(four_steps), export_dir=str(source)))
+    for changes in (
+        {"base_filters": 4},
+        {"depth": 2},
+        {"norm": "group"},
+        {"in_channels": 3},
+    ):
+        network = unet.build(**{"base_filters": 2, "depth": 1, **changes})
+        sentence = "expected weights of the architecture that the flags describe, found others"
+        with pytest.raises(InputError, match=sentence):
+            train.initialize(network, str(source))
+
+
 def test_a_folder_without_weights_is_refused(tmp_path):
     sentence = r"expected best.weights.h5 \(a --model_dir\) or saved_model.pb .* found neither"
     with pytest.raises(InputError, match=sentence):
@@ -332,3 +415,22 @@ config = TrainConfig(**json.loads(sys.argv[1]))
 train.main(config)
 train.main(dataclasses.replace(config, steps=4))
 """
+
+
+@pytest.mark.parametrize(("distribution", "cpus"), [("mirrored", 2), ("multi_worker", 1)])
+def test_trainings_on_several_devices_train_and_go_on(
+    quick_training, tmp_path, run_python, monkeypatch, distribution, cpus
+):
+    if distribution == "multi_worker":
+        # A cluster of this machine alone; port 0 is any that is free.
+        cluster = {"cluster": {"worker": ["localhost:0"]}, "task": {"type": "worker", "index": 0}}
+        monkeypatch.setenv("TF_CONFIG", json.dumps(cluster))
+    monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "3")
+    config = quick_training(model_dir=str(tmp_path), steps=2, distribution=distribution)
+    done = run_python("-c", DISTRIBUTED.format(cpus=cpus), json.dumps(vars(config)), timeout_s=300)
+    assert done.returncode == 0, done.stderr
+    assert "resumes after 2 steps" in done.stdout
+    assert column(tmp_path, "steps") == [2, 4]
+    assert np.isfinite(column(tmp_path, "loss")).all()
+    assert checkpointed(tmp_path, "state/averages/steps") == 4
+    assert all(np.isfinite(weights).all() for weights in best_weights(tmp_path))
