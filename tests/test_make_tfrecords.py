@@ -530,12 +530,14 @@ def test_output_dir_that_is_a_file_is_refused(dataset, tmp_path, command):
     assert f"{tmp_path}/file: expected a folder to write to, found: " in told
 
 
-def test_the_program_itself(own, tmp_path, run_python):
+def test_the_program_itself(own, tmp_path, convert, run_python):
     program = "tools/make_tfrecords.py"
     flags = (f"--dataset={own}", f"--output_dir={tmp_path}/out", "--workers=1")
     done = run_python(program, *flags)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.endswith("30 coronal slices, 4 cases for train, 1 cases for validation\n")
+    # The same bytes from another process.
+    assert content(tmp_path / "out") == content(convert(own, tmp_path / "here", num_folds=5))
     replace(own / "labelsTr/b.nii.gz", np.ones((8, 6, 4), np.uint8))
     refused = run_python(program, *flags)
     assert (refused.returncode, refused.stdout) == (2, "")

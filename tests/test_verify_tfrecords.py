@@ -202,6 +202,10 @@ def foreign_hash(key):
     )
 
 
+def other_count(folder):
+    edit_json(folder / "cases.json", lambda c: c["cases"]["a"].update(num_slices=7))
+
+
 def other_shape(folder):
     """With the same number of voxels, so that their hash says nothing."""
     edit_json(folder / "cases.json", lambda c: c["cases"]["a"].update(shape=[6, 8, 5]))
@@ -243,6 +247,7 @@ def case_of_the_other_split(folder):
         (swapped_hashes("voxels_sha256"), "case 'a': expected image voxels with SHA-256"),
         (foreign_hash("label_sha256"), "case 'a': expected label_sha256 0000"),
         (foreign_hash("label_voxels_sha256"), "case 'a': expected label voxels with SHA-256 0000"),
+        (other_count, "case 'a': expected num_slices 7 as in cases.json, found 6"),
         (other_shape, "case 'a': expected shape [6, 8, 5], found [8, 6, 5]"),
         (foreign_case, "case 'x': expected a case of train in cases.json, found another"),
     ],
