@@ -1,0 +1,510 @@
+"""From file to files, with a model that is known: it marks the voxels above half the intensities.
+
+See conftest.py: a voxel whose intensity lies at x between the volume's 0.5th and 99.5th percentile
+gets the probability σ(8 (x − 1/2)) of the MR model: 0.018 if it is darkest, 0.982 if brightest.
+"""
+
+import functools
+import gzip
+import json
+import resource
+import textwrap
+
+import nibabel
+import numpy as np
+import pytest
+
+from spleen_tf import ensemble, predict
+from spleen_tf.files import InputError
+from spleen_tf.predict import PredictConfig
+
+SHAPE = (24, 20, 16)
+ZOOMS_MM = (2.0, 2.0, 2.0)
+LEFT_BLOCK = np.s_[4:12, 6:16, 3:13]  # 8 · 10 · 10 voxels of 8 mm³ are 6.4 mL.
+
+
+@pytest.fixture(autouse=True)
+def _models_are_loaded_once(monkeypatch, loaded_once):
+    monkeypatch.setattr(ensemble, "load", loaded_once)
+
+
+@pytest.fixture(scope="module")
+def loaded_once():
+    return functools.cache(ensemble.load)
+
+
+@pytest.fixture
+def write_scan(tmp_path, make_affine):
+    """A function that writes a volume, stored RAS; a block of it is bright, the rest dark."""
+
+    def write(name="scan.nii.gz", block=LEFT_BLOCK, values=None, codes="RAS", zooms_mm=ZOOMS_MM):
+        if values is None:
+            values = np.zeros(SHAPE, np.int16)
+            values[block] = 1000
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        nibabel.save(nibabel.Nifti1Image(values, make_affine(codes, zooms_mm)), path)
+        return path
+
+    return write
+
+
+@pytest.fixture
+def run(exported, tmp_path):
+    """A function that predicts with the MR model, and returns the exit code."""
+
+    def main(source, output="out.nii.gz", model=None, **options):
+        models = (str(exported["MR"]),) if model is None else tuple(map(str, model))
+        for name in ("preview", "probabilities"):
+            if options.get(name):
+                options[name] = str(tmp_path / options[name])
+        options = {"precision": "float32", **options}
+        return predict.main(
+            PredictConfig(model=models, input=str(source), output=str(tmp_path / output), **options)
+        )
+
+    return main
+
+
+def mask_of(path):
+    return np.asarray(nibabel.load(path).dataobj)
+
+
+def content_of(path):
+    return json.loads(path.read_text())
+
+
+def block_mask(block=LEFT_BLOCK):
+    mask = np.zeros(SHAPE, np.uint8)
+    mask[block] = 1
+    return mask
+
+
+def test_a_file_becomes_a_mask_and_a_json(run, write_scan, tmp_path, capsys):
+    assert run(write_scan(), "new/folder/out.nii.gz") == 0
+    assert np.array_equal(mask_of(tmp_path / "new/folder/out.nii.gz"), block_mask())
+    assert sorted(p.name for p in (tmp_path / "new/folder").iterdir()) == [
+        "out.json",
+        "out.nii.gz",
+    ]
+    assert "out.nii.gz: 6.4 mL in " in capsys.readouterr().out
+
+
+def test_the_json_says_what_was_found_and_by_what(run, write_scan, tmp_path):
+    run(write_scan())
+    content = content_of(tmp_path / "out.json")
+    seconds, peak_rss_mb = content.pop("seconds"), content.pop("peak_rss_mb")
+    # The block's middle is at i = 7.5, j = 10.5, k = 7.5; 2 mm each from (−90, 40, 700).
+    assert content == {
+        "volume_ml": pytest.approx(6.4),
+        "volume_mm3": pytest.approx(6400),
+        "voxels": 800,
+        "bounding_box_ijk": [[4, 11], [6, 15], [3, 12]],
+        "centroid_ras_mm": pytest.approx([-75.0, 61.0, 715.0]),
+        "complete": True,
+        "mean_intensity": 1000.0,
+        "components": 1,
+        "review": True,
+        "reasons": ["6.4 mL is outside 30 to 3000 mL, what adults' spleens measure"],
+        "model": "by_hand_MR",
+        "image_size": 32,
+        "learning_rate": 0.001,
+        "version": "1.0.0",
+        "software": content["software"],
+    }
+    assert content["software"].startswith("spleen_tf ")
+    assert list(seconds) == ["read", "network", "postprocess", "write", "total"]
+    parts = [seconds[stage] for stage in list(seconds)[:-1]]
+    assert seconds["total"] == pytest.approx(sum(parts), abs=0.01)
+    # In MiB; this process has grown since at most a little.
+    now_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    assert 0.5 * now_mb < peak_rss_mb <= now_mb + 1
+
+
+@pytest.mark.parametrize("plane", ["coronal", "axial", "sagittal"])
+def test_any_axis_order_gives_the_same_anatomy(run, write_scan, model_copy, tmp_path, plane):
+    """The file holds the same patient in another order; so does the mask, in the same."""
+    canonical = nibabel.load(write_scan())
+    model = model_copy("MR", plane=plane)
+    for codes in ("RAS", "LPS", "SAR", "PIR", "IRP"):
+        transform = nibabel.orientations.ornt_transform(
+            nibabel.orientations.axcodes2ornt("RAS"), nibabel.orientations.axcodes2ornt(codes)
+        )
+        nibabel.save(canonical.as_reoriented(transform), tmp_path / "other.nii")
+        run(tmp_path / "other.nii", model=[model])
+        found = nibabel.load(tmp_path / "out.nii.gz")
+        assert nibabel.aff2axcodes(found.affine) == tuple(codes)
+        np.testing.assert_array_equal(found.affine, nibabel.load(tmp_path / "other.nii").affine)
+        back = nibabel.as_closest_canonical(found)
+        assert np.array_equal(np.asarray(back.dataobj), block_mask()), codes
+        content = content_of(tmp_path / "out.json")
+        assert content["centroid_ras_mm"] == pytest.approx([-75.0, 61.0, 715.0])
+
+
+def test_the_mask_has_the_sources_geometry_and_never_its_scaling(run, tmp_path, make_affine):
+    """Stored int16 with slope 0.5; sform and qform with different codes; four dimensions."""
+    stored = np.zeros((*SHAPE, 1), np.int16)
+    stored[LEFT_BLOCK] = 2000
+    image = nibabel.Nifti1Image(stored, None)
+    sform = make_affine("LPS", ZOOMS_MM)
+    qform = sform.copy()
+    qform[:3, 3] += 0.25  # Less than half a voxel: no disagreement.
+    image.header.set_sform(sform, code=2)
+    image.header.set_qform(qform, code=1)
+    image.header.set_slope_inter(0.5, -100)
+    image.header["pixdim"][4:5] = 3
+    # Saved as raw numbers: nibabel would scale them.
+    with (tmp_path / "scan.nii").open("wb") as stream:
+        header = image.header.copy()
+        header.set_data_offset(352)
+        header.write_to(stream)
+        stream.write(bytes(352 - stream.tell()) + stored.tobytes(order="F"))
+    reread = nibabel.load(tmp_path / "scan.nii")
+    assert reread.get_fdata().max() == 900
+    assert reread.header["sform_code"] == 2
+
+    run(tmp_path / "scan.nii")
+    raw = gzip.decompress((tmp_path / "out.nii.gz").read_bytes())
+    header = nibabel.Nifti1Header(raw[:348])
+    assert header.get_data_dtype() == np.uint8
+    assert header.get_data_shape() == SHAPE
+    assert (header["scl_slope"], header["scl_inter"]) == (1, 0)
+    assert (header["sform_code"], header["qform_code"]) == (2, 1)
+    np.testing.assert_array_equal(header.get_sform(), reread.get_sform())
+    np.testing.assert_array_equal(header.get_qform(), reread.get_qform())
+    assert np.array_equal(mask_of(tmp_path / "out.nii.gz"), block_mask())
+    # Physical units: 2000 · 0.5 − 100.
+    assert content_of(tmp_path / "out.json")["mean_intensity"] == 900
+
+
+def graded(make_affine, tmp_path):
+    """Coronal slices whose windowed intensity is j / 10, in a CT model's window."""
+    values = -160 + 40 * np.arange(11)[None, :, None] * np.ones((12, 11, 10))
+    path = tmp_path / "graded.nii.gz"
+    nibabel.save(nibabel.Nifti1Image(values.astype(np.int16), make_affine("RAS", ZOOMS_MM)), path)
+    return path
+
+
+@pytest.mark.parametrize(("threshold", "first_j"), [(0.5, 6), (0.25, 5), (0.75, 8), (0.97, 10)])
+def test_the_threshold_is_a_probability(run, exported, make_affine, tmp_path, threshold, first_j):
+    """The CT model sees the slice behind: slice j has x = (j − 1) / 10, and σ(8 (x − 1/2)).
+
+    That is 0.31 for j = 5, exactly 0.5 for j = 6, 0.69, 0.83, 0.92 and 0.961 for j = 10: at 0.97
+    nothing is left.
+    """
+    run(
+        graded(make_affine, tmp_path),
+        model=[exported["CT"]],
+        threshold=threshold,
+        fill_holes=False,
+    )
+    inside = mask_of(tmp_path / "out.nii.gz")[6, :, 5]
+    expected = np.arange(11) >= first_j if threshold < 0.97 else np.zeros(11)
+    assert inside.tolist() == expected.astype(int).tolist()
+
+
+def test_probabilities_lie_in_the_sources_geometry(run, exported, make_affine, tmp_path):
+    source = graded(make_affine, tmp_path)
+    run(source, model=[exported["CT"]], probabilities="p.nii.gz")
+    found = nibabel.load(tmp_path / "p.nii.gz")
+    assert found.get_data_dtype() == np.float32
+    np.testing.assert_array_equal(found.affine, nibabel.load(source).affine)
+    x = np.array([0, *range(10)]) / 10
+    expected = 1 / (1 + np.exp(-8 * (x - 0.5)))
+    np.testing.assert_allclose(found.get_fdata()[6, :, 5], expected, atol=1e-3)
+
+
+SMALL_BLOCK = np.s_[16:20, 6:10, 3:7]
+
+
+def test_only_the_largest_component_is_kept_and_all_are_counted(run, write_scan, tmp_path):
+    values = np.zeros(SHAPE, np.int16)
+    values[LEFT_BLOCK] = values[SMALL_BLOCK] = 1000
+    source = write_scan(values=values)
+    run(source)
+    assert np.array_equal(mask_of(tmp_path / "out.nii.gz"), block_mask())
+    assert content_of(tmp_path / "out.json")["components"] == 2
+    run(source, largest_component=False)
+    assert mask_of(tmp_path / "out.nii.gz").sum() == 800 + 64
+    assert content_of(tmp_path / "out.json")["components"] == 2
+
+
+def test_cavities_are_filled_unless_told_otherwise(run, write_scan, tmp_path):
+    values = np.zeros(SHAPE, np.int16)
+    values[LEFT_BLOCK] = 1000
+    values[7:9, 10:12, 7:9] = 0
+    source = write_scan(values=values)
+    run(source)
+    assert np.array_equal(mask_of(tmp_path / "out.nii.gz"), block_mask())
+    run(source, fill_holes=False)
+    assert np.array_equal(mask_of(tmp_path / "out.nii.gz"), values > 0)
+
+
+def test_an_empty_result_says_so(run, write_scan, tmp_path, capsys):
+    assert run(write_scan(values=np.full(SHAPE, 7, np.int16)), preview="out.png") == 0
+    assert not mask_of(tmp_path / "out.nii.gz").any()
+    content = content_of(tmp_path / "out.json")
+    assert content["voxels"] == 0
+    assert content["volume_ml"] == 0
+    assert content["centroid_ras_mm"] is None
+    assert content["review"] is True
+    assert content["reasons"][0].startswith("no spleen was found")
+    assert "out.nii.gz: no spleen found; look at the volume" in capsys.readouterr().out
+    assert (tmp_path / "out.png").is_file()
+
+
+def test_a_clipped_spleen_is_for_review(run, write_scan, tmp_path, capsys):
+    """20 · 20 · 16 voxels of 8 mm³ are 51 mL."""
+    run(write_scan(block=np.s_[0:20, 0:20, 0:16]))
+    content = content_of(tmp_path / "out.json")
+    assert content["complete"] is False
+    assert content["review"] is True
+    assert content["reasons"] == [
+        "the spleen touches the volume's edge: its volume is a lower bound"
+    ]
+    assert "review: the spleen touches the volume's edge" in capsys.readouterr().out
+
+
+def test_a_family_is_fused_by_the_mean(run, write_scan, model_copy, tmp_path):
+    """The CT model moves what it sees by a voxel: in coronal slices to −i, +j, −k, in axial ones
+    to −i, −j, +k. Either alone says 0.982 where the other says 0.018: together they say 0.5.
+    """
+    values = np.where(block_mask(), 240, -160).astype(np.int16)
+    source = write_scan(values=values)
+    for plane in ("axial", "coronal"):
+        model_copy("CT", f"family/{plane}/saved_model", name=f"family-{plane}", plane=plane)
+    coronal = np.roll(block_mask(), (-1, 1, -1), axis=(0, 1, 2))
+    axial = np.roll(block_mask(), (-1, -1, 1), axis=(0, 1, 2))
+    run(source, model=[tmp_path / "family"], threshold=0.6)
+    assert np.array_equal(mask_of(tmp_path / "out.nii.gz"), coronal & axial)
+    run(source, model=[tmp_path / "family/axial", tmp_path / "family/coronal"], threshold=0.4)
+    assert np.array_equal(mask_of(tmp_path / "out.nii.gz"), coronal | axial)
+    content = content_of(tmp_path / "out.json")
+    assert content["model"] == "family-axial + family-coronal"
+    assert content["version"] == "1.0.0"
+    assert content["image_size"] == 32
+
+
+def test_test_time_augmentation_keeps_what_is_clear(run, write_scan, tmp_path):
+    """Seen 8% larger or smaller, only voxels at the block's faces can change."""
+    run(write_scan(), tta=True, probabilities="p.nii.gz")
+    found, block = mask_of(tmp_path / "out.nii.gz"), block_mask()
+    inner, outer = np.zeros(SHAPE), np.zeros(SHAPE)
+    inner[5:11, 7:15, 4:12] = 1
+    outer[3:13, 5:17, 2:14] = 1
+    assert (found >= inner).all()
+    assert (found <= outer).all()
+    # The mean over sizes blurs the faces, which without it are all or nothing.
+    faces = nibabel.load(tmp_path / "p.nii.gz").get_fdata()[block != inner]
+    assert np.any((faces > 0.1) & (faces < 0.9))
+
+
+@pytest.mark.parametrize("precision", ["auto", "bfloat16", "float16"])
+def test_every_precision_runs_here(run, write_scan, tmp_path, precision, loaded_once):
+    loaded_once.cache_clear()  # Models keep the precision that they were first run with.
+    assert run(write_scan(), precision=precision) == 0
+    loaded_once.cache_clear()
+    assert np.array_equal(mask_of(tmp_path / "out.nii.gz"), block_mask())
+
+
+def test_nothing_of_the_patient_is_in_the_outputs(run, write_scan, tmp_path):
+    """Free text of the header, the file's and the folder's name, the date of the file."""
+    source = write_scan("DOE_JANE_19700131/DOE_JANE.nii")
+    secrets = [b"DOE", b"JANE", b"19700131", b"1970", bytes(tmp_path.name, "ascii")]
+    content = bytearray(source.read_bytes())
+    content[148:164] = b"DOE^JANE 19700131"[:16]  # descrip
+    content[14:22] = b"DOE^JANE"  # db_name
+    content[228:236] = b"JANE.lut"  # aux_file
+    source.write_bytes(content)
+    run(source, preview="out.png", probabilities="p.nii.gz")
+    outputs = {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
+    assert sorted(outputs) == ["out.json", "out.nii.gz", "out.png", "p.nii.gz"]
+    for name, bytes_ in outputs.items():
+        plain = gzip.decompress(bytes_) if name.endswith(".gz") else bytes_
+        for secret in secrets:
+            assert secret not in plain, f"{secret} in {name}"
+            assert secret not in bytes_, f"{secret} in {name}"
+
+
+def test_a_folder_becomes_a_mask_and_a_json_a_case(run, write_scan, tmp_path):
+    write_scan("cases/a.nii.gz")
+    write_scan("cases/b.nii", block=SMALL_BLOCK)
+    (tmp_path / "cases" / "notes.txt").write_text("not a case")
+    assert run(tmp_path / "cases", "masks", preview="looks") == 0
+    names = sorted(p.name for p in (tmp_path / "masks").iterdir())
+    assert names == ["a.json", "a.nii.gz", "b.json", "b.nii"]
+    assert sorted(p.name for p in (tmp_path / "looks").iterdir()) == ["a.png", "b.png"]
+    assert np.array_equal(mask_of(tmp_path / "masks/a.nii.gz"), block_mask())
+    assert np.array_equal(mask_of(tmp_path / "masks/b.nii"), block_mask(SMALL_BLOCK))
+    assert content_of(tmp_path / "masks/b.json")["voxels"] == 64
+
+
+def test_a_bad_case_is_named_and_the_others_are_done(run, write_scan, tmp_path, capsys):
+    write_scan("cases/a.nii.gz")
+    cut = write_scan("cases/b.nii.gz")
+    cut.write_bytes(cut.read_bytes()[:-20])
+    nan = np.full(SHAPE, np.nan, np.float32)
+    write_scan("cases/c.nii.gz", values=nan)
+    write_scan("cases/d.nii.gz")
+    assert run(tmp_path / "cases", "masks") == 1
+    names = sorted(p.name for p in (tmp_path / "masks").iterdir())
+    assert names == ["a.json", "a.nii.gz", "d.json", "d.nii.gz"]
+    errors = capsys.readouterr().err.splitlines()
+    assert [line for line in errors if line.startswith("error: ")] == errors[:2]
+    assert "b.nii.gz: expected a whole gzip stream" in errors[0]
+    assert "c.nii.gz: expected finite voxels, found NaN" in errors[1]
+    assert errors[2:] == ["2 of 4 cases failed"]
+
+
+def test_a_file_into_an_existing_folder_keeps_its_name(run, write_scan, tmp_path):
+    (tmp_path / "masks").mkdir()
+    run(write_scan("case_07.nii.gz"), "masks")
+    names = sorted(p.name for p in (tmp_path / "masks").iterdir())
+    assert names == ["case_07.json", "case_07.nii.gz"]
+
+
+@pytest.mark.parametrize("damage", ["cut short", "NaN"])
+def test_damage_to_voxels_leaves_the_earlier_outputs(run, write_scan, tmp_path, damage):
+    run(write_scan())
+    before = {p.name: p.read_bytes() for p in tmp_path.glob("out.*")}
+    assert len(before) == 2
+    if damage == "NaN":
+        source = write_scan(values=np.full(SHAPE, np.nan, np.float32))
+        message = "expected finite voxels, found NaN"
+    else:
+        source = write_scan()
+        source.write_bytes(source.read_bytes()[:-9])
+        message = "expected a whole gzip stream, found one that is cut short"
+    with pytest.raises(InputError, match=message):
+        run(source)
+    assert {p.name: p.read_bytes() for p in tmp_path.glob("out.*")} == before
+
+
+def test_a_full_disk_is_told_in_words_and_leaves_the_earlier_outputs(
+    run, write_scan, tmp_path, no_room, capsys
+):
+    """What is printed goes to memory by way of capsys, and not to a file of limited size."""
+    source = write_scan()
+    run(source)
+    before = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
+    with no_room(), pytest.raises(InputError, match=r"out\.nii\.gz: expected a place to write to"):
+        run(source)
+    assert "by_hand_MR" in capsys.readouterr().out
+    assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before
+
+
+def test_a_gpu_that_is_not_there_is_refused(run, write_scan):
+    with pytest.raises(
+        InputError, match=r"--device=gpu:99: expected a GPU that TensorFlow can use"
+    ):
+        run(write_scan(), device="gpu:99")
+
+
+# Runs each command line in one process, in which TensorFlow cannot be imported.
+WITHOUT_TENSORFLOW = """
+    import contextlib, importlib.abc, io, json, runpy, sys
+
+    class Absent(importlib.abc.MetaPathFinder):
+        def find_spec(self, name, path=None, target=None):
+            if name.split(".")[0] in ("tensorflow", "keras"):
+                raise ModuleNotFoundError(f"{name} was imported")
+
+    sys.meta_path.insert(0, Absent())
+    results = []
+    for arguments in json.load(open(sys.argv[1])):
+        sys.argv = ["predict", *arguments]
+        with contextlib.redirect_stderr(io.StringIO()) as printed:
+            try:
+                runpy.run_module("spleen_tf.predict", run_name="__main__", alter_sys=True)
+                code = "came back"
+            except SystemExit as ended:
+                code = ended.code
+            except BaseException as error:
+                code = repr(error)
+        results.append([code, printed.getvalue()])
+    print(json.dumps(results))
+"""
+
+
+def test_bad_command_lines_and_inputs_cost_one_line_before_tensorflow_is_imported(
+    exported, write_bytes, sound, patched, tmp_path, run_python
+):
+    """Each wrong in one way; what is expected of stderr stands beside it."""
+    model = exported["MR"]
+    write_bytes(sound, "good.nii")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "other_model").mkdir()
+    (tmp_path / "other_model" / "saved_model.pb").touch()
+    (tmp_path / "plain.nii.gz").write_text("patient list")
+    write_bytes(patched(sound, dim=(2, 8, 6, 1, 1, 1, 1, 1)), "flat.nii.gz")
+    write_bytes(patched(sound, dim=(4, 8, 6, 5, 2, 1, 1, 1)) + sound[352:], "moving.nii.gz")
+    write_bytes(patched(sound, pixdim=(1, 0.8, 0, 5, 0, 0, 0, 0)), "zero.nii.gz")
+    write_bytes(patched(sound, srow=(1, 1, 0, 0, 1, 1, 0, 0, 0, 0, 1, 0)), "singular.nii.gz")
+    write_bytes(patched(sound, dim=(3, 32767, 32767, 32767, 1, 1, 1, 1)), "huge.nii.gz")
+    good = f"--input={tmp_path}/good.nii"
+    out = f"--output={tmp_path}/new/out.nii.gz"
+    with_model = f"--model={model}"
+    cases = [
+        ([good, out], "--model: expected a SavedModel folder"),
+        ([with_model, out], "--input: expected a NIfTI file"),
+        ([with_model, f"--input={tmp_path}/none.nii", out], "none.nii: expected a NIfTI file"),
+        ([with_model, f"--input={tmp_path}/plain.nii.gz", out], "expected a NIfTI header"),
+        ([with_model, f"--input={tmp_path}/flat.nii.gz", out], "expected a 3D volume, found 2D"),
+        ([with_model, f"--input={tmp_path}/moving.nii.gz", out], "more than one time point"),
+        ([with_model, f"--input={tmp_path}/zero.nii.gz", out], "expected positive voxel sizes"),
+        ([with_model, f"--input={tmp_path}/singular.nii.gz", out], "expected an invertible affine"),
+        ([with_model, f"--input={tmp_path}/huge.nii.gz", out], "70,362,301,923,326 bytes"),
+        ([with_model, f"--input={tmp_path}/empty", f"--output={tmp_path}/new"], "found none"),
+        ([f"--model={tmp_path}/empty", good, out], "expected a SavedModel folder"),
+        ([f"--model={tmp_path}/absent", good, out], "no such folder"),
+        ([f"--model={tmp_path}/other_model", good, out], "without assets.extra/model.json"),
+        ([with_model, good, out, "--treshold=0.4"], "Unknown command line flag 'treshold'"),
+        ([with_model, good, out, "--threshold=2"], "--threshold: expected at most 1, found 2.0"),
+        ([with_model, good, out, "--threshold=nan"], "--threshold: expected a number"),
+        ([with_model, good, out, "--device=tpu"], "--device: expected auto, cpu, gpu or gpu:N"),
+        ([with_model, good, out, "--precision=int8"], "--precision: expected one of auto"),
+        ([with_model, good, out, "stray"], "found 'stray'"),
+        ([with_model, good, f"--output={tmp_path}/out.png"], "ends in .nii or .nii.gz"),
+        ([with_model, good, f"--output={tmp_path}/good.nii"], "expected a place of its own"),
+        (
+            [with_model, good, f"--output={tmp_path}/good.nii/out.nii"],
+            "to be a folder, found a file",
+        ),
+        ([with_model, good, out, f"--preview={tmp_path}/a.jpg"], "ends in .png"),
+    ]
+    before = sorted(tmp_path.rglob("*"))
+    script = tmp_path / "run.py"
+    script.write_text(textwrap.dedent(WITHOUT_TENSORFLOW))
+    (tmp_path / "cases.txt").write_text(json.dumps([arguments for arguments, _ in cases]))
+    finished = run_python(script, tmp_path / "cases.txt")
+    assert finished.returncode == 0, finished.stderr
+    for (arguments, expected), (code, stderr) in zip(
+        cases, json.loads(finished.stdout), strict=True
+    ):
+        lines = [line for line in stderr.splitlines() if not line.startswith("warning: ")]
+        assert (code, len(lines)) == (2, 1), (arguments, code, stderr)
+        assert lines[0].startswith("error: "), arguments
+        assert expected in lines[0], arguments
+    assert sorted(tmp_path.rglob("*")) == sorted([*before, script, tmp_path / "cases.txt"])
+
+
+def test_the_real_ct_is_segmented_within_two_gigabytes(
+    real_data, exported, model_copy, run_python, tmp_path
+):
+    """512 × 512 × 133 voxels, in axial slices with their neighbours, through the command line."""
+    source = next((real_data / "ct" / "imagesTr").glob("*.nii.gz"))
+    model = model_copy("CT", plane="axial")
+    finished = run_python(
+        *("-m", "spleen_tf.predict", f"--model={model}", f"--input={source}"),
+        *(f"--output={tmp_path}/out.nii.gz", "--precision=float32", "--device=cpu"),
+        timeout_s=600,
+    )
+    assert finished.returncode == 0, finished.stderr
+    image, mask = nibabel.load(source), nibabel.load(tmp_path / "out.nii.gz")
+    assert mask.shape == image.shape
+    assert mask.get_data_dtype() == np.uint8
+    np.testing.assert_array_equal(mask.header.get_sform(), image.header.get_sform())
+    np.testing.assert_array_equal(mask.header.get_qform(), image.header.get_qform())
+    content = content_of(tmp_path / "out.json")
+    assert content["voxels"] == np.count_nonzero(np.asarray(mask.dataobj)) > 0
+    assert content["peak_rss_mb"] < 2000
