@@ -10,6 +10,9 @@ import math
 import tensorflow as tf
 import tensorflow_addons as tfa
 
+_CURVE_KNOTS = 7
+_TEXTURE_CHANNELS = 4
+
 
 def augment(
     image_hwc: tf.Tensor,
@@ -25,6 +28,8 @@ def augment(
     bias_field: float = 0.0,
     organ: float = 0.0,
     invert: float = 0.0,
+    curve: float = 0.0,
+    texture: float = 0.0,
     noise: float = 0.0,
     blur_pixels: float = 0.0,
     pixel_aspect: float = 1.0,
@@ -46,6 +51,10 @@ def augment(
         bias_field: standard deviation of the logarithm of a smooth shading.
         organ: share of slices in which the organ itself is made darker or brighter.
         invert: share of slices in which light and dark are exchanged.
+        curve: share of slices whose intensities go through a random curve, rising or not, so that
+            tissues change places in brightness, as they do from one MR sequence to another.
+        texture: share of slices that are mixed with a random shallow convolution of themselves,
+            which leaves shapes and changes everything else (Xu et al., 2021, RandConv).
         noise: standard deviation of Gaussian noise, up to this.
         blur_pixels: sigma of a Gaussian blur, up to this, in every other slice.
         pixel_aspect: row spacing over column spacing, by which a rotation is one in mm.
@@ -53,15 +62,17 @@ def augment(
     Returns:
         image in 0..1 and label, 0 or 1, of the same shapes.
     """
-    seeds = tf.unstack(tf.random.experimental.stateless_split(seed, 8))
+    seeds = tf.unstack(tf.random.experimental.stateless_split(seed, 10))
     image, label = image_hwc, label_hw1
     if rotation_degrees or scale or shift or elastic_pixels:
         image, label = _warp(
             image, label, seeds[:2], rotation_degrees, scale, shift, elastic_pixels, pixel_aspect
         )
     image = _recolour_organ(image, label, seeds[2], organ)
+    image = _random_curve(image, seeds[8], curve)
+    image = _texture(image, seeds[9], texture)
     image = _bias_field(image, seeds[3], bias_field)
-    image = _curve(image, seeds[4:6], gain, gamma, invert)
+    image = _gain_and_gamma(image, seeds[4:6], gain, gamma, invert)
     image = _blur(image, seeds[6], blur_pixels)
     image = _noise(image, seeds[7], noise)
     return tf.clip_by_value(image, 0.0, 1.0), label
@@ -123,7 +134,38 @@ def _bias_field(image, seed, strength) -> tf.Tensor:
     return image * tf.exp(tf.image.resize(control, image.shape[:2], "bicubic")[0])
 
 
-def _curve(image, seeds, gain, gamma, invert) -> tf.Tensor:
+def _random_curve(image, seed, share) -> tf.Tensor:
+    """Intensities through straight lines between random values at evenly spaced knots."""
+    if not share:
+        return image
+    seeds = tf.random.experimental.stateless_split(seed, 2)
+    # Between a straight line (1) and nothing but chance (0).
+    chance, order = tf.unstack(_uniform(seeds[0], [2], 0.0, 1.0))
+    ramp = tf.linspace(0.0, 1.0, _CURVE_KNOTS)
+    knots = order * ramp + (1.0 - order) * _uniform(seeds[1], [_CURVE_KNOTS], 0.0, 1.0)
+    place = tf.clip_by_value(image, 0.0, 1.0) * (_CURVE_KNOTS - 1)
+    below = tf.minimum(tf.floor(place), _CURVE_KNOTS - 2)
+    index = tf.cast(below, tf.int32)
+    start, end = tf.gather(knots, index), tf.gather(knots, index + 1)
+    return tf.where(chance < share, start + (end - start) * (place - below), image)
+
+
+def _texture(image, seed, share) -> tf.Tensor:
+    if not share:
+        return image
+    seeds = tf.random.experimental.stateless_split(seed, 3)
+    chance, mix = tf.unstack(_uniform(seeds[0], [2], 0.0, 1.0))
+    planes = tf.transpose(image, [2, 0, 1])[..., tf.newaxis]
+    wide = tf.random.stateless_normal([3, 3, 1, _TEXTURE_CHANNELS], seeds[1])
+    narrow = tf.random.stateless_normal([3, 3, _TEXTURE_CHANNELS, 1], seeds[2])
+    found = tf.nn.leaky_relu(tf.nn.conv2d(planes - 0.5, wide, 1, "SAME"))
+    found = tf.nn.conv2d(found, narrow, 1, "SAME")
+    low, high = tf.reduce_min(found), tf.reduce_max(found)
+    found = tf.transpose(tf.math.divide_no_nan(found - low, high - low)[..., 0], [1, 2, 0])
+    return tf.where(chance < share, mix * image + (1.0 - mix) * found, image)
+
+
+def _gain_and_gamma(image, seeds, gain, gamma, invert) -> tf.Tensor:
     exponent, slope, offset = tf.unstack(_uniform(seeds[0], [3], -1.0, 1.0))
     image = tf.where(_uniform(seeds[1], [], 0.0, 1.0) < invert, 1.0 - image, image)
     image = tf.clip_by_value(image, 0.0, 1.0) ** tf.exp(exponent * gamma)

@@ -105,7 +105,8 @@ def parse(argv: list[str], config_type: type[Config], description: str = "") -> 
     """A configuration from a command line; --help prints and exits with 0.
 
     Args:
-        argv: the program's name and its arguments; --flagfile=FILE is read in place.
+        argv: the program's name and its arguments; --flagfile=FILE is read in place, unless the
+            configuration has a field of that name, which then gets it.
         config_type: a frozen dataclass whose fields were made by `flag`.
         description: what --help says above the flags.
 
@@ -185,10 +186,20 @@ def _fields(config_type: type) -> tuple[dataclasses.Field, ...]:
     return dataclasses.fields(config_type)
 
 
+class _VerbatimFlagValues(flags.FlagValues):
+    """Leaves a flag file unread, for a command whose own field --flagfile fills."""
+
+    def read_flags_from_files(self, argv, force_gnu=True):
+        return list(argv)
+
+
 def _define(config_type: type) -> flags.FlagValues:
     """Flags in a registry of their own, so that importing two commands never clashes."""
-    values = flags.FlagValues()
-    flags.DEFINE_string("flagfile", "", "Reads flags from a file.", flag_values=values)
+    if any(field.name == "flagfile" for field in _fields(config_type)):
+        values: flags.FlagValues = _VerbatimFlagValues()
+    else:
+        values = flags.FlagValues()
+        flags.DEFINE_string("flagfile", "", "Reads flags from a file.", flag_values=values)
     for field, kind in _typed_fields(config_type):
         define = _DEFINE.get(kind, flags.DEFINE_string)
         default: Any = field.default
@@ -217,7 +228,9 @@ def _converted(name: str, value: Any, kind: Any) -> Any:
 
 
 def _help(program: str, config_type: type, description: str) -> str:
-    lines = [description.strip(), "", f"usage: {_program(program)} [--flagfile=FILE] [flags]", ""]
+    own = any(field.name == "flagfile" for field in _fields(config_type))
+    usage = f"usage: {_program(program)} {'' if own else '[--flagfile=FILE] '}[flags]"
+    lines = [description.strip(), "", usage, ""]
     for field, kind in _typed_fields(config_type):
         value = "" if kind is bool else "=" + _value_name(kind, field.metadata["choices"])
         name = f"--[no]{field.name}" if kind is bool else f"--{field.name}{value}"

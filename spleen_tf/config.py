@@ -93,6 +93,16 @@ class TrainConfig:
     augment_invert: float = flag(
         0.0, "Share of slices with light and dark exchanged.", minimum=0, maximum=1
     )
+    augment_curve: float = flag(
+        0.0,
+        "Share of slices whose intensities go through a random curve, as if of another sequence "
+        "or modality.",
+        minimum=0,
+        maximum=1,
+    )
+    augment_texture: float = flag(
+        0.0, "Share of slices mixed with a random shallow convolution.", minimum=0, maximum=1
+    )
     augment_noise: float = flag(
         0.05, "Gaussian noise: standard deviation up to this.", minimum=0, maximum=1
     )

@@ -86,6 +86,31 @@ def table(models: Sequence[Model], rows: Sequence[Mapping[str, float]]) -> str:
     return _markdown(["model", "image-size", "learning rate", "dice", "jaccard"], lines)
 
 
+def planes_table(summaries: Mapping[str, Mapping[str, Any]]) -> str:
+    """Plane × measures in Markdown, each with the 95% interval of its mean.
+
+    Args:
+        summaries: by plane, the content of a summary.json.
+    """
+    measures = {
+        "dice": ("Dice", 3),
+        "jaccard": ("Jaccard", 3),
+        "hd95_mm": ("HD95 (mm)", 1),
+        "nsd_2mm": ("NSD at 2 mm", 3),
+        "abs_volume_error_percent": ("volume error (%)", 1),
+    }
+    header = ["plane", *(title for title, _ in measures.values()), "worst Dice"]
+    lines = []
+    for plane, summary in summaries.items():
+        cells = []
+        for column, (_, digits) in measures.items():
+            low, high = summary[column]["ci95"]
+            mean = summary[column]["mean"]
+            cells.append(f"{mean:.{digits}f} ({low:.{digits}f}–{high:.{digits}f})")
+        lines.append([plane, *cells, f"{summary['dice']['minimum']:.3f}"])
+    return _markdown(header, lines)
+
+
 def page(cases: Sequence[str], models: Sequence[Model], rows: Sequence[Mapping[str, float]]) -> str:
     """results.md: the table of results, then the cases, the worst Dice first.
 

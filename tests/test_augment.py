@@ -246,6 +246,34 @@ def test_light_and_dark_are_exchanged_in_the_share_of_slices(share, bounds):
     assert bounds[0] <= (images[:, 0, 0, 0] == 0.75).mean() <= bounds[1]
 
 
+def test_a_curve_maps_each_intensity_to_one_other_in_its_share_of_the_slices():
+    image = np.repeat(np.linspace(0, 1, 16, dtype=np.float32)[np.newaxis], 8, axis=0)
+    images, _ = variants(constant(image), tf.zeros([8, 16, 1]), count=300, curve=0.5)
+    curves = images[:, 0, :, 0]
+    np.testing.assert_array_equal(images[..., 0], np.repeat(curves[:, np.newaxis], 8, axis=1))
+    changed = np.abs(curves - image[0]).max(axis=1) > 1e-3
+    assert 0.4 < changed.mean() < 0.6
+    falls = (np.diff(curves[changed], axis=1) < -1e-6).any(axis=1)
+    assert 0.2 < falls.mean() < 1.0  # Some rise all the way, most do not.
+
+
+def test_texture_keeps_the_outlines_and_changes_what_lies_between():
+    step = square(32, 32, 8, 8, 16)
+    images, _ = variants(constant(step), tf.zeros([32, 32, 1]), count=100, texture=1.0)
+    inside, outside = images[:, 12:20, 12:20, 0], images[:, 2:5, 2:5, 0]
+    # A convolution of 5x5 pixels sees no outline from here.
+    np.testing.assert_allclose(inside, inside[:, :1, :1] * np.ones_like(inside), atol=1e-5)
+    np.testing.assert_allclose(outside, outside[:, :1, :1] * np.ones_like(outside), atol=1e-5)
+    contrast = inside[:, 0, 0] - outside[:, 0, 0]
+    assert contrast.min() < 0 < 0.5 < contrast.max()
+
+
+def test_texture_of_an_even_slice_is_even_within():
+    images, _ = variants(constant(np.full((9, 9), 0.5)), tf.zeros([9, 9, 1]), texture=1.0)
+    within = images[:, 2:-2, 2:-2]
+    np.testing.assert_allclose(within, within[:, :1, :1] * np.ones_like(within), atol=1e-5)
+
+
 def test_noise_has_no_bias_and_a_deviation_up_to_its_strength():
     images, _ = variants(constant(np.full((32, 32), 0.5)), tf.zeros([32, 32, 1]), noise=0.05)
     deviations = images.std(axis=(1, 2, 3))

@@ -1,0 +1,154 @@
+"""Cross-validation: who is held out, what is resumed, and what is written."""
+
+import csv
+import json
+
+import pytest
+
+RECIPE = """\
+# A network far too small to learn anything.
+--image_size=32
+--pixel_mm=12
+--base_filters=2
+--depth=2
+--batch_size=2
+--steps=2
+--steps_per_epoch=2
+"""
+CASES = [f"phantom_mr_{number:03d}" for number in range(4)]
+
+
+@pytest.fixture(scope="module")
+def crossed(run_python, tmp_path_factory):
+    """A folder with four phantoms, and one fold of two cross-validated in two planes."""
+    folder = tmp_path_factory.mktemp("crossed")
+    made = run_python(
+        *("tools/make_phantom.py", f"--output_dir={folder}/data", "--num_cases=4"),
+        *("--modality=MR", "--max_size=64", "--workers=1"),
+        timeout_s=300,
+    )
+    assert made.returncode == 0, made.stderr
+    (folder / "axial.flags").write_text(RECIPE)
+    (folder / "coronal.flags").write_text(RECIPE + "--learning_rate=5e-4\n")
+    done = run_python("tools/cross_validate.py", *command(folder), timeout_s=600)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def command(folder, **changes):
+    flags = {
+        "dataset": folder / "data",
+        "flagfile": folder / "{plane}.flags",
+        "output_dir": folder / "cv",
+        "planes": "axial,coronal",
+        "num_folds": 2,
+        "folds": 0,
+        "override": "precision=float32",
+    }
+    return [f"--{name}={value}" for name, value in {**flags, **changes}.items()]
+
+
+@pytest.fixture
+def cross_validate(load_tool, run_main):
+    """Runs the program in this process: (exit code, stdout, stderr)."""
+    tool = load_tool("cross_validate")
+
+    def run(*argv):
+        return run_main(tool.main, tool.CrossValidateConfig, *argv)
+
+    return tool, run
+
+
+def read_json(path):
+    return json.loads(path.read_text())
+
+
+def rows_of(folder):
+    with (folder / "cases.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_every_held_out_case_is_measured_in_each_plane_and_fused(crossed):
+    rows = rows_of(crossed / "cv")
+    held_out = read_json(crossed / "cv" / "cv.json")["folds"]["0"]
+    assert len(held_out) == 2
+    assert set(held_out) < set(CASES)
+    assert [(row["plane"], row["case"]) for row in rows] == [
+        (plane, case) for plane in ("axial", "coronal", "fused") for case in held_out
+    ]
+    assert all(0 <= float(row["dice"]) <= 1 or row["dice"] == "nan" for row in rows)
+
+
+def test_no_held_out_case_is_trained_on_or_chooses_weights(crossed):
+    held_out = read_json(crossed / "cv" / "cv.json")["folds"]["0"]
+    for plane in ("axial", "coronal"):
+        training = read_json(crossed / "cv" / "models" / plane / "fold_0" / "training.json")
+        assert sorted([*training["train"], *held_out]) == CASES
+        assert training["validation"] == {}
+
+
+def test_each_plane_has_its_own_recipe(crossed):
+    recipes = read_json(crossed / "cv" / "cv.json")["recipes"]
+    assert recipes["axial"]["learning_rate"] == 1e-3
+    assert recipes["coronal"]["learning_rate"] == 5e-4
+    assert {recipe["precision"] for recipe in recipes.values()} == {"float32"}
+
+
+def test_results_name_each_plane_with_its_interval(crossed):
+    page = (crossed / "cv" / "results.md").read_text()
+    summary = read_json(crossed / "cv" / "cv.json")["results"]["fused"]["dice"]
+    low, high = summary["ci95"]
+    assert f"| fused | {summary['mean']:.3f} ({low:.3f}–{high:.3f}) |" in page
+
+
+def test_what_is_done_is_not_done_again(crossed, cross_validate, monkeypatch):
+    tool, run = cross_validate
+    started = []
+    monkeypatch.setattr(tool, "_run", lambda log, *arguments: started.append(log.stem))
+    code, _, stderr = run(*command(crossed))
+    assert code == 0, stderr
+    assert started == ["evaluate_axial", "evaluate_coronal", "evaluate_fused"]
+
+
+def test_another_recipe_needs_another_folder(crossed, cross_validate):
+    _, run = cross_validate
+    code, _, stderr = run(*command(crossed, override="learning_rate=1e-2"))
+    assert code == 2
+    assert "plan.json: expected the same recipes as before to resume, found another" in stderr
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"planes": "axial,oblique"}, "--planes: expected some of "),
+        ({"planes": "axial,axial"}, "--planes: expected some of "),
+        ({"folds": "2"}, "--folds: expected numbers from 0 to 1, once each, found '2'"),
+        ({"folds": "a"}, "--folds: expected numbers from 0 to 1, once each, found 'a'"),
+        ({"num_folds": 9}, "--num_folds: expected at most 4, the number of cases, found 9"),
+        ({"override": "no_such_flag=1"}, "no_such_flag"),
+        ({"override": "depth=7"}, "--image_size: expected a multiple of 128"),
+        ({"flagfile": "nowhere.flags"}, "nowhere.flags: expected a file of flags"),
+        ({"dataset": "nowhere"}, "nowhere: expected a data set's folder"),
+    ],
+)
+def test_a_wrong_command_line_is_told_in_one_line(
+    crossed, cross_validate, tmp_path, changes, message
+):
+    _, run = cross_validate
+    code, _, stderr = run(*command(crossed, **{"output_dir": tmp_path / "new", **changes}))
+    assert code == 2
+    assert stderr.startswith("error: ")
+    assert stderr.count("\n") == 1
+    assert message in stderr
+    assert not (tmp_path / "new" / "plan.json").exists()
+
+
+def test_a_training_that_fails_names_its_log_and_what_it_said(crossed, cross_validate, tmp_path):
+    _, run = cross_validate
+    code, _, stderr = run(
+        *command(crossed, output_dir=tmp_path, planes="axial", override="learning_rate=10"),
+        "--override=init_from=nowhere",
+    )
+    assert code == 1
+    log = tmp_path / "logs" / "train_axial_fold_0.txt"
+    assert stderr.startswith(f"error: {log}: expected exit code 0, found 2: error: nowhere: ")

@@ -1,0 +1,331 @@
+"""Cross-validates a recipe: in each plane, every case is segmented by a model that never saw it.
+
+Converts the data set once a plane, trains every fold in every plane, segments the cases left out of
+each, by plane and with the planes fused, and measures them on their native volumes. No held-out
+case chooses weights or anything else. The output folder receives cv.json, cases.csv (every measure
+of every case) and results.md; the same command again resumes where it stopped.
+
+Examples:
+    python tools/cross_validate.py --dataset=data/mr_t2 --output_dir=data/cv \\
+        --flagfile=models/spleen_mr_t2/{plane}/train.flags
+    python tools/cross_validate.py --dataset=data/mr_t2 --output_dir=data/cv_tversky \\
+        --flagfile=models/spleen_mr_t2/axial/train.flags --planes=axial --folds=0,1 --minutes=8 \\
+        --override=loss=tversky
+"""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import os
+import pathlib
+import subprocess
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+# Lets the program run from a checkout in which the package is not installed.
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+
+import tqdm
+
+from spleen_tf import cases, commands, files, nifti, results, volume
+from spleen_tf.cases import Case, Splits
+from spleen_tf.commands import CommandFailed, flag
+from spleen_tf.config import TrainConfig
+from spleen_tf.files import InputError
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+FUSED = "fused"
+
+
+@dataclasses.dataclass(frozen=True)
+class CrossValidateConfig:
+    dataset: str = flag(
+        "", "A data set's folder or CSV, as make_tfrecords takes it.", required=True
+    )
+    flagfile: str = flag(
+        "",
+        "The recipe: flags of spleen_tf.train. {plane} in its name stands for the plane, so that "
+        "each can have a recipe of its own.",
+        required=True,
+    )
+    output_dir: str = flag("", "A folder for records, models, masks and results.", required=True)
+    planes: str = flag("axial,coronal,sagittal", "Planes, separated by commas; several are fused.")
+    num_folds: int = flag(5, "Folds that the cases are dealt into.", minimum=2)
+    folds: str = flag("", "The folds to run, separated by commas. Empty: all.")
+    seed: int = flag(0, "Seed of the folds.", minimum=0)
+    minutes: float = flag(0.0, "Minutes a training, whatever the recipe says; 0: as it says.")
+    override: tuple[str, ...] = flag(
+        (), "A flag of spleen_tf.train that replaces the recipe's, such as base_filters=32."
+    )
+    tta: bool = flag(False, "Test-time augmentation in prediction.")
+    label_value: int = flag(
+        0, "The label's value that means spleen; 0: any value above 0.", minimum=0
+    )
+    modality: str = flag(
+        "", "CT or MR; needed where the data set does not say it.", choices=("", *cases.MODALITIES)
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Fold:
+    """One part of the cases, held out while the others train."""
+
+    number: int
+    splits: Splits
+
+
+def main(config: CrossValidateConfig) -> None:
+    planes = _planes(config.planes)
+    recipes = {plane: _recipe(config, plane) for plane in planes}
+    listed = cases.load(config.dataset, config.modality)
+    folds = _folds(config, listed)
+    output = files.make_folder(config.output_dir)
+    _check_plan(output / "plan.json", config, recipes, folds)
+    held_out = {case.name: case for case in listed}
+    for fold in folds:
+        _link(output / "images" / f"fold_{fold.number}", fold, held_out, "image")
+        _link(output / "labels", fold, held_out, "label")
+        # Without validation cases, the weights of the last step are the ones that are kept.
+        trained = dataclasses.replace(fold.splits, validation=())
+        cases.write_splits(output / "splits" / f"fold_{fold.number}.json", trained)
+    for plane in planes:
+        _convert(output, config, plane)
+    runs = [(fold, plane) for fold in folds for plane in planes]
+    for fold, plane in tqdm.tqdm(runs, desc="train", unit="model", disable=None):
+        _train(output, fold, plane, recipes[plane])
+    members = {plane: [plane] for plane in planes}
+    if len(planes) > 1:
+        members[FUSED] = planes
+    for name, its_planes in members.items():
+        for fold in folds:
+            _predict(output, fold, name, its_planes, config.tta)
+        evaluated = _output_of(output, name)
+        _run(
+            output / "logs" / f"evaluate_{name}.txt",
+            *("-m", "spleen_tf.evaluate", f"--predictions={output / 'predictions' / name}"),
+            *(f"--labels={output / 'labels'}", f"--output_dir={evaluated}"),
+            f"--label_value={config.label_value}",
+        )
+    _publish(output, config, recipes, folds, list(members))
+
+
+def _planes(text: str) -> list[str]:
+    planes = [part.strip() for part in text.split(",")]
+    for plane in planes:
+        if plane not in volume.PLANES or planes.count(plane) > 1:
+            expected = ", ".join(volume.PLANES)
+            raise InputError(f"--planes: expected some of {expected}, once each, found {text!r}.")
+    return planes
+
+
+def _recipe(config: CrossValidateConfig, plane: str) -> list[str]:
+    """The flags of `train` for a plane, without places; all are checked before anything runs."""
+    recipe = [f"--flagfile={config.flagfile.replace('{plane}', plane)}"]
+    recipe += [f"--{override.lstrip('-')}" for override in config.override]
+    if config.minutes:
+        recipe.append(f"--minutes={config.minutes:g}")
+    commands.parse(["train", *recipe, "--records=-", "--model_dir=-"], TrainConfig)
+    return recipe
+
+
+def _folds(config: CrossValidateConfig, listed: list[Case]) -> list[Fold]:
+    numbers = list(range(config.num_folds))
+    if config.folds:
+        asked = config.folds.split(",")
+        numbers = [int(n) if n.strip().isdigit() else -1 for n in asked]
+    if any(not 0 <= n < config.num_folds or numbers.count(n) > 1 for n in numbers):
+        raise InputError(
+            f"--folds: expected numbers from 0 to {config.num_folds - 1}, once each, found "
+            f"{config.folds!r}."
+        )
+    if config.num_folds > len(listed):
+        raise InputError(
+            f"--num_folds: expected at most {len(listed)}, the number of cases, found "
+            f"{config.num_folds}."
+        )
+    # A data set's own splits are for one training, not for all folds.
+    dealt = [dataclasses.replace(case, split="") for case in listed]
+    return [Fold(n, cases.make_splits(dealt, config.seed, n, config.num_folds)) for n in numbers]
+
+
+def _check_plan(
+    path: pathlib.Path,
+    config: CrossValidateConfig,
+    recipes: dict[str, list[str]],
+    folds: list[Fold],
+) -> None:
+    """Writes down what is run, or holds this run against what was written down.
+
+    Raises:
+        InputError: if the folder holds a cross-validation of another recipe or data set.
+    """
+    plan = {
+        "dataset": str(config.dataset),
+        "num_folds": config.num_folds,
+        "seed": config.seed,
+        "tta": config.tta,
+        "label_value": config.label_value,
+        "cases": sorted((*folds[0].splits.train, *folds[0].splits.validation)),
+        "recipes": {plane: _settled(recipe) for plane, recipe in recipes.items()},
+    }
+    if path.is_file():
+        earlier = files.read_json(path)
+        # Planes and folds may be added; those that are there stay as they are.
+        plan["recipes"] = earlier["recipes"] | plan["recipes"]
+        for key, value in plan.items():
+            same = (
+                all(value[plane] == recipe for plane, recipe in earlier[key].items())
+                if key == "recipes"
+                else value == earlier[key]
+            )
+            if not same:
+                raise InputError(
+                    f"{path}: expected the same {key} as before to resume, found another; use "
+                    "another --output_dir."
+                )
+    files.write_json(path, plan)
+
+
+def _settled(recipe: list[str]) -> dict[str, Any]:
+    """The whole configuration that a recipe stands for, as JSON gives it back."""
+    config = commands.parse(["train", *recipe, "--records=-", "--model_dir=-"], TrainConfig)
+    content = dataclasses.asdict(config)
+    for place in ("records", "model_dir", "splits"):
+        del content[place]
+    return {k: list(v) if isinstance(v, tuple) else v for k, v in content.items()}
+
+
+def _link(folder: pathlib.Path, fold: Fold, by_name: dict[str, Case], kind: str) -> None:
+    """Links the held-out cases' files by case name, which is how predict and evaluate pair them."""
+    files.make_folder(folder)
+    for name in fold.splits.validation:
+        source = pathlib.Path(getattr(by_name[name], kind)).resolve()
+        suffix = next(s for s in nifti.SUFFIXES if source.name.endswith(s))
+        link = folder / (name + suffix)
+        link.unlink(missing_ok=True)
+        link.symlink_to(source)
+
+
+def _convert(output: pathlib.Path, config: CrossValidateConfig, plane: str) -> None:
+    records = output / "records" / plane
+    if (records / "dataset_info.json").is_file():
+        return
+    _run(
+        output / "logs" / f"convert_{plane}.txt",
+        *(str(ROOT / "tools" / "make_tfrecords.py"), f"--dataset={config.dataset}"),
+        *(f"--output_dir={records}", f"--plane={plane}", f"--num_folds={config.num_folds}"),
+        *(f"--label_value={config.label_value}", f"--modality={config.modality}"),
+    )
+
+
+def _train(output: pathlib.Path, fold: Fold, plane: str, recipe: list[str]) -> None:
+    """Trains and exports one model, unless that is done."""
+    name = f"{plane}_fold_{fold.number}"
+    model_dir = output / "models" / plane / f"fold_{fold.number}"
+    if (model_dir / "saved_model").is_dir():
+        return
+    log = output / "logs" / f"train_{name}.txt"
+    _run(
+        log,
+        *("-m", "spleen_tf.train", *recipe, f"--records={output / 'records' / plane}"),
+        f"--splits={output / 'splits' / f'fold_{fold.number}.json'}",
+        f"--model_dir={model_dir}",
+    )
+    _run(
+        log,
+        *("-m", "spleen_tf.export", f"--model_dir={model_dir}", f"--name={name}"),
+        f"--export_dir={model_dir / 'saved_model'}",
+    )
+
+
+def _predict(output: pathlib.Path, fold: Fold, name: str, planes: Sequence[str], tta: bool) -> None:
+    """Segments a fold's held-out cases, unless that is done."""
+    masks = output / "predictions" / name
+    if all((masks / f"{case}.json").is_file() for case in fold.splits.validation):
+        return
+    models = [output / "models" / plane / f"fold_{fold.number}" / "saved_model" for plane in planes]
+    _run(
+        output / "logs" / f"predict_{name}_fold_{fold.number}.txt",
+        *("-m", "spleen_tf.predict", *(f"--model={model}" for model in models)),
+        f"--input={output / 'images' / f'fold_{fold.number}'}",
+        f"--output={masks}",
+        f"--tta={'true' if tta else 'false'}",
+    )
+
+
+def _run(log: pathlib.Path, *arguments: str) -> None:
+    """Runs a command of the project in a process of its own, so that its memory is given back.
+
+    Raises:
+        CommandFailed: with the last line of what it wrote.
+    """
+    files.make_folder(log.parent)
+    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    with log.open("a") as out:
+        code = subprocess.run(
+            [sys.executable, *arguments],
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, "PYTHONPATH": path},
+        ).returncode
+    if code:
+        lines = log.read_text(errors="replace").split("\n")
+        last = next((line for line in reversed(lines) if line.strip()), "no word").strip()
+        raise CommandFailed(f"{log}: expected exit code 0, found {code}: {last}")
+
+
+def _output_of(output: pathlib.Path, name: str) -> pathlib.Path:
+    return output / "evaluation" / name
+
+
+def _publish(
+    output: pathlib.Path,
+    config: CrossValidateConfig,
+    recipes: dict[str, list[str]],
+    folds: list[Fold],
+    names: list[str],
+) -> None:
+    """Pools what was measured in each plane: cv.json, cases.csv and results.md."""
+    fold_of = {case: fold.number for fold in folds for case in fold.splits.validation}
+    pooled, summaries = [], {}
+    for name in names:
+        folder = _output_of(output, name)
+        with (folder / "cases.csv").open(newline="", encoding="utf-8") as rows:
+            pooled += [
+                {"plane": name, "fold": fold_of[row["case"]], **row} for row in csv.DictReader(rows)
+            ]
+        summaries[name] = files.read_json(folder / "summary.json")
+    with (
+        files.replacing(output / "cases.csv") as partial,
+        open(partial, "w", newline="", encoding="utf-8") as out,
+    ):
+        writer = csv.DictWriter(out, list(pooled[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(pooled)
+    content = {
+        "num_folds": config.num_folds,
+        "seed": config.seed,
+        "folds": {str(fold.number): list(fold.splits.validation) for fold in folds},
+        "recipes": {plane: _settled(recipe) for plane, recipe in recipes.items()},
+        "tta": config.tta,
+        "results": summaries,
+    }
+    files.write_json(output / "cv.json", content)
+    table = results.planes_table(summaries)
+    worst = sorted((float(r["dice"]), r["plane"], r["case"]) for r in pooled)
+    lines = [f"{dice:.4f} {plane} {case}" for dice, plane, case in worst]
+    note = (
+        f"Each of {len(fold_of)} cases was segmented by models that did not train on it "
+        f"({config.num_folds} folds, seed {config.seed}). In brackets: 95% interval of the mean, "
+        "by bootstrap over cases."
+    )
+    parts = ["# Cross-validation", table, note, "## Dice of every case, the worst first"]
+    listing = "\n".join(f"- {line}" for line in lines)
+    files.write_text(output / "results.md", "\n\n".join([*parts, listing]) + "\n")
+    print(table)
+
+
+if __name__ == "__main__":
+    commands.run(main, CrossValidateConfig)
