@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import math
 import os
 import pathlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,14 @@ TTA_SCALES = (1.0, 0.92, 1.08)
 
 # A CPU is as fast with one slice as with four, which take four times the memory; a GPU is not.
 _PIXELS_A_BATCH = {"CPU": 1 << 18, "GPU": 1 << 21}
+
+# For each direction the planes that show it, and whether along rows (0) or columns (1).
+_SHOWN = {
+    "right": {"axial": 1, "coronal": 1},
+    "anterior": {"axial": 0, "sagittal": 1},
+    "superior": {"coronal": 0, "sagittal": 0},
+}
+_SAMPLED_SLICES = 12
 
 _M_TRIM_THRESHOLD = -1  # glibc's malloc.h
 
@@ -55,12 +64,19 @@ class Member:
             ) from None
 
     def add_probability(
-        self, total_ijk: np.ndarray, image: Volume, weight: float, scale: float, bar: tqdm.tqdm
+        self,
+        total_ijk: np.ndarray,
+        mask_ijk: np.ndarray | None,
+        image: Volume,
+        weight: float,
+        scale: float,
+        bar: tqdm.tqdm,
     ) -> None:
         """Adds weight · probability of spleen to an array, a batch of slices at a time.
 
         Args:
             total_ijk: (I, J, K) floating point, changed in place.
+            mask_ijk: (I, J, K) bool, gets this view's own mask at a half; None: not asked for.
             image: the volume.
             weight: this view's share.
             scale: the factor by which the body appears larger.
@@ -72,6 +88,7 @@ class Member:
         plane = self.info["plane"]
         slices_nhw = slices.split(image.array_ijk, image.affine, plane)
         total_nhw = slices.split(total_ijk, image.affine, plane)
+        mask_nhw = None if mask_ijk is None else slices.split(mask_ijk, image.affine, plane)
         pixel_mm = tf.constant(slices.pixel_mm(image.affine, plane) * scale, tf.float32)
         window = tf.constant(self.window(image), tf.float32)
         count = len(slices_nhw)
@@ -93,7 +110,36 @@ class Member:
                     "--precision=float32, or another model if that does not help."
                 )
             total_nhw[start:stop] = total_nhw[start:stop] + weight * found
+            if mask_nhw is not None:
+                mask_nhw[start:stop] = found >= 0.5
             bar.update(stop - start)
+
+    def sampled_ml(self, image: Volume, mirror_axis: int | None = None) -> float:
+        """Volume of spleen, from the probability in a few slices spread over the volume.
+
+        Args:
+            image: the volume.
+            mirror_axis: 0 turns each slice upside down, 1 exchanges its sides.
+        """
+        plane = self.info["plane"]
+        slices_nhw = slices.split(image.array_ijk, image.affine, plane)
+        if mirror_axis is not None:
+            slices_nhw = np.flip(slices_nhw, 1 + mirror_axis)
+        count, reach = len(slices_nhw), self.info["in_channels"] // 2
+        chosen = np.unique(np.linspace(0, count - 1, _SAMPLED_SLICES + 2).round().astype(int)[1:-1])
+        pixel_mm = tf.constant(slices.pixel_mm(image.affine, plane), tf.float32)
+        window = tf.constant(self.window(image), tf.float32)
+        total = 0.0
+        for index in chosen:
+            first, last = max(0, index - reach), min(count, index + 1 + reach)
+            probability = self._run(
+                np.ascontiguousarray(slices_nhw[first:last], np.float32),
+                pixel_mm,
+                window,
+                margins=(index - first, last - index - 1),
+            )
+            total += float(probability[probability >= 0.5].sum())
+        return total * image.voxel_mm3 / 1000 * count / len(chosen)
 
     def _run(self, slices_nhw, pixel_mm, window, margins: tuple[int, int]) -> np.ndarray:
         """float32 probabilities of slices, less the margins, which are there as neighbours."""
@@ -166,23 +212,69 @@ def load(paths: Iterable[str | os.PathLike]) -> list[Member]:
     return [Member(folder) for folder in models.find(paths)]
 
 
-def probability(members: list[Member], image: Volume, tta: bool = False) -> np.ndarray:
+def mirrored_ml(members: list[Member], image: Volume) -> dict[str, tuple[float, float]]:
+    """How much spleen is found in a few slices as they are, and in their mirror images.
+
+    A header that takes right for left shows itself by anatomy that is found in the mirror.
+
+    Args:
+        members: one or more; each direction is looked at in a plane that shows it.
+        image: the volume.
+
+    Returns:
+        By direction ('right', 'anterior', 'superior'; without those that no member's plane shows):
+        mL as it is, mL in the mirror, each extrapolated from a sample of slices.
+    """
+    found = {}
+    for direction, shown in _SHOWN.items():
+        member = next((m for m in members if m.info["plane"] in shown), None)
+        if member is not None:
+            axis = shown[member.info["plane"]]
+            found[direction] = (member.sampled_ml(image), member.sampled_ml(image, axis))
+    return found
+
+
+class Votes:
+    """The mask of each view of a case, a bit a voxel."""
+
+    def __init__(self, shape: tuple[int, ...]):
+        self._shape = shape
+        self._packed: list[np.ndarray] = []
+
+    def add(self, mask_ijk: np.ndarray) -> None:
+        """Takes a view's mask, (I, J, K) bool, which may be used again afterwards."""
+        self._packed.append(np.packbits(mask_ijk.ravel(order="F")))
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        """The masks, (I, J, K) bool, one after the other."""
+        for packed in self._packed:
+            bits = np.unpackbits(packed, count=math.prod(self._shape))
+            yield bits.view(bool).reshape(self._shape, order="F")
+
+
+def probability(
+    members: list[Member], image: Volume, tta: bool = False, votes: Votes | None = None
+) -> np.ndarray:
     """The mean of the members' probabilities.
 
     Args:
         members: one or more, of any planes.
         image: the volume.
         tta: adds views of the body in TTA_SCALES.
+        votes: receives the mask of each view of each member.
 
     Returns:
         (I, J, K) float16: its steps near a half are 0.0005, and it takes half of the memory.
     """
     scales = TTA_SCALES if tta else (1.0,)
     total_ijk = np.zeros(image.shape, np.float16, order="F")
+    mask_ijk = np.zeros(image.shape, bool, order="F") if votes is not None else None
     weight = 1.0 / (len(members) * len(scales))
     counts = [len(slices.split(total_ijk, image.affine, m.info["plane"])) for m in members]
     with tqdm.tqdm(total=sum(counts) * len(scales), unit="slice", leave=False, disable=None) as bar:
         for member in members:
             for scale in scales:
-                member.add_probability(total_ijk, image, weight, scale, bar)
+                member.add_probability(total_ijk, mask_ijk, image, weight, scale, bar)
+                if votes is not None and mask_ijk is not None:
+                    votes.add(mask_ijk)
     return total_ijk

@@ -19,7 +19,8 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import spleen_tf
-from spleen_tf import commands, files, jobs, models, nifti
+from spleen_tf import calibration, commands, files, jobs, models, nifti
+from spleen_tf.calibration import Calibration
 from spleen_tf.commands import flag
 from spleen_tf.files import InputError
 from spleen_tf.jobs import Job
@@ -75,10 +76,11 @@ def main(config: PredictConfig) -> int:
     note = ensemble.setup(config.device, config.precision)
     members = ensemble.load(config.model)
     print(f"{', '.join(member.info['name'] for member in members)}; {note}", flush=True)
+    known = _calibration(config, len(members))
     failures = 0
     for job in planned:
         try:
-            result = segment(job, members, config)
+            result = segment(job, members, config, known)
             print(f"{job.mask}: {_sentence(result)}", flush=True)
         except InputError as error:
             if not is_batch:
@@ -97,8 +99,25 @@ def _check(config: PredictConfig) -> None:
         raise InputError(f"--device: expected auto, cpu, gpu or gpu:N, found {config.device!r}.")
 
 
-def segment(job: Job, members: list[Member], config: PredictConfig) -> dict[str, Any]:
+def _calibration(config: PredictConfig, members: int) -> Calibration | None:
+    """What is known of these members, if they are just those of a folder with a quality.json."""
+    path = pathlib.Path(config.model[0], calibration.FILE_NAME)
+    if len(config.model) > 1 or config.tta or not path.is_file():
+        return None
+    known = calibration.read(path)
+    return known if known.members == members else None
+
+
+def segment(
+    job: Job, members: list[Member], config: PredictConfig, known: Calibration | None = None
+) -> dict[str, Any]:
     """One volume from file to files.
+
+    Args:
+        job: what to read and write.
+        members: the models.
+        config: how to use them.
+        known: what cross-validation has taught of them; None: no Dice is predicted.
 
     Returns:
         The content of the JSON.
@@ -108,7 +127,9 @@ def segment(job: Job, members: list[Member], config: PredictConfig) -> dict[str,
     clock = _Clock()
     image = nifti.read(job.source)
     clock.lap("read")
-    probability = ensemble.probability(members, image, config.tta)
+    votes = ensemble.Votes(image.shape) if known else None
+    probability = ensemble.probability(members, image, config.tta, votes)
+    doubts = quality.orientation_doubts(ensemble.mirrored_ml(members, image))
     clock.lap("network")
     if job.probabilities:
         as_float32 = probability.astype("float32")
@@ -116,14 +137,26 @@ def segment(job: Job, members: list[Member], config: PredictConfig) -> dict[str,
         del as_float32
         clock.lap("probabilities")
     mask = probability >= config.threshold
-    del probability  # As large as the image; what follows may need the room.
+    if not known:
+        del probability  # As large as the image; what follows may need the room.
     components = postprocess.count_components(mask)
     if config.largest_component:
         mask = postprocess.largest_component(mask)
     if config.fill_holes:
         mask = postprocess.fill_holes(mask)
     measured = quality.measure(image, mask)
-    reasons = quality.reasons_for_review(image, measured)
+    signs = expected = None
+    if known and votes is not None:
+        signs = quality.signs(probability, mask, votes, config.threshold)
+        expected = known.predict(signs) if signs else None
+        del probability, votes
+    reasons = quality.reasons_for_review(
+        image,
+        measured,
+        expected[0] if expected else None,
+        known.review_below if known else 0.0,
+        doubts,
+    )
     clock.lap("postprocess")
     nifti.write_mask(job.mask, mask, like=image)
     infos = [member.info for member in members]
@@ -135,6 +168,9 @@ def segment(job: Job, members: list[Member], config: PredictConfig) -> dict[str,
     result = {
         **measured,
         "components": components,
+        "predicted_dice": expected[0] if expected else None,
+        "predicted_dice_interval": list(expected[1]) if expected else None,
+        "signs": signs,
         "review": bool(reasons),
         "reasons": reasons,
         "model": _shared(infos, "name"),

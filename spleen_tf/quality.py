@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +13,8 @@ from spleen_tf.volume import Volume
 
 # Beyond what adults' spleens measure, splenomegaly included, a result deserves a look.
 PLAUSIBLE_ML = (30.0, 3000.0)
+# Mirrored slices show less than what is right side up, unless they are what is right side up.
+_MIRROR_RATIO = 2.0
 
 
 def measure(image: Volume, mask_ijk: np.ndarray) -> dict[str, Any]:
@@ -56,16 +60,100 @@ def measure(image: Volume, mask_ijk: np.ndarray) -> dict[str, Any]:
     }
 
 
-def reasons_for_review(image: Volume, measured: dict[str, Any]) -> list[str]:
+def signs(
+    probability_ijk: np.ndarray,
+    mask_ijk: np.ndarray,
+    views_ijk: Iterable[np.ndarray],
+    threshold: float = 0.5,
+) -> dict[str, float] | None:
+    """What a prediction says of itself, each between 0 (trouble) and 1 (none).
+
+    Args:
+        probability_ijk: (I, J, K) floating point.
+        mask_ijk: (I, J, K) bool, the result.
+        views_ijk: the mask of each view of each member, (I, J, K) bool.
+        threshold: by which the result was cut from the probability.
+
+    Returns:
+        None for an empty mask; else
+        certainty: the Dice to expect if each voxel were spleen with its probability;
+        agreement: mean Dice between two views, around the result; 1 with a single view;
+        weakest: lowest Dice of a view with the result, around it;
+        main_share: the result's share of all voxels above the threshold.
+    """
+    box = postprocess.bounding_box(mask_ijk)
+    if box is None:
+        return None
+    around = tuple(
+        slice(max(0, side.start - _margin(side)), side.stop + _margin(side)) for side in box
+    )
+    mask = mask_ijk[around]
+    near = [view[around].copy() for view in views_ijk]
+    p = probability_ijk[around].astype(np.float32)
+    voxels = np.count_nonzero(mask)
+    above = sum(
+        np.count_nonzero(plane >= threshold) for plane in np.moveaxis(probability_ijk, 2, 0)
+    )
+    pairs = [_dice(a, b) for a, b in itertools.combinations(near, 2)]
+    return {
+        "certainty": float(2 * p[mask].sum(dtype=np.float64) / (p.sum(dtype=np.float64) + voxels)),
+        "agreement": float(np.mean(pairs)) if pairs else 1.0,
+        "weakest": min((_dice(mask, view) for view in near), default=1.0),
+        "main_share": min(1.0, voxels / max(1, above)),
+    }
+
+
+def _margin(side: slice) -> int:
+    """Half of the organ's length on either side: what lies further off is another matter."""
+    return (side.stop - side.start) // 2
+
+
+def _dice(a: np.ndarray, b: np.ndarray) -> float:
+    total = np.count_nonzero(a) + np.count_nonzero(b)
+    return 2 * np.count_nonzero(a & b) / total if total else 1.0
+
+
+def orientation_doubts(mirrored_ml: Mapping[str, tuple[float, float]]) -> list[str]:
+    """The directions in which the header seems to be wrong.
+
+    Args:
+        mirrored_ml: what `ensemble.mirrored_ml` found: mL as it is, mL in the mirror.
+    """
+    return [
+        direction
+        for direction, (as_is, mirror) in mirrored_ml.items()
+        if mirror > PLAUSIBLE_ML[0] and mirror > _MIRROR_RATIO * as_is
+    ]
+
+
+def reasons_for_review(
+    image: Volume,
+    measured: dict[str, Any],
+    predicted_dice: float | None = None,
+    review_below: float = 0.0,
+    doubts: Sequence[str] = (),
+) -> list[str]:
     """In words, why a person should look at a result before it is used; empty if nothing is odd.
 
     Args:
         image: the volume.
         measured: what `measure` says of its mask.
+        predicted_dice: what a calibration expects; None: there is none.
+        review_below: the calibration's bound.
+        doubts: what `orientation_doubts` returned.
     """
+    reasons = [
+        f"orientation: more spleen is found with {direction} and its opposite exchanged; is the "
+        "header right?"
+        for direction in doubts
+    ]
     if not measured["voxels"]:
-        return ["no spleen was found: absent, outside the field of view, or missed"]
-    reasons = []
+        return ["no spleen was found: absent, outside the field of view, or missed", *reasons]
+    if predicted_dice is not None and predicted_dice < review_below:
+        reasons.append(
+            f"a Dice of {predicted_dice:.2f} is expected, and below {review_below:.2f} lie the "
+            "failures"
+        )
     if not measured["complete"]:
         reasons.append("the spleen touches the volume's edge: its volume is a lower bound")
     low, high = PLAUSIBLE_ML
@@ -77,7 +165,5 @@ def reasons_for_review(image: Volume, measured: dict[str, Any]) -> list[str]:
     centre_ijk = (np.array(image.shape) - 1) / 2
     centre_r_mm = (image.affine @ [*centre_ijk, 1.0])[0]
     if measured["centroid_ras_mm"][0] > centre_r_mm:
-        reasons.append(
-            "it lies in the right half of the volume: is the header's orientation right?"
-        )
+        reasons.append("orientation: it lies in the right half of the volume; is the header right?")
     return reasons

@@ -16,7 +16,17 @@ ORDER = (
     *("surfaces", "metrics", "postprocess", "jobs", "models", "ensemble"),
     *("phantom_shapes", "phantom_patient", "phantom_scene", "phantom_trunk", "phantom_organs"),
     "phantom",
-    *("callbacks", "quality", "plots", "panels", "render", "report", "results"),
+    *(
+        "callbacks",
+        "calibration",
+        "corruptions",
+        "quality",
+        "plots",
+        "panels",
+        "render",
+        "report",
+        "results",
+    ),
 )
 # The mains stand side by side below all others: none imports another.
 MAINS = ("train", "export", "predict", "evaluate", "explore")

@@ -137,7 +137,7 @@ def test_a_spleen_on_the_right_is_odd(make_affine, codes, odd):
     image = Volume(np.zeros(SHAPE, np.int16), make_affine(codes, ZOOMS_MM), "a.nii")
     found = reasons(image, block((40, 50), (10, 30), (5, 15)))
     assert found == (
-        ["it lies in the right half of the volume: is the header's orientation right?"]
+        ["orientation: it lies in the right half of the volume; is the header right?"]
         if odd
         else []
     )

@@ -1,0 +1,144 @@
+"""From signs of trouble in a prediction to the Dice that it deserves, learnt from cross-validation.
+
+A line through the signs predicts the Dice; how far it was off on cases that it did not see gives
+the interval, by split-conformal prediction with residuals scaled by how much Dice is missing (Lei
+et al., 2018, section 5.2). A calibration belongs to one make of members: it is kept beside their
+model card as quality.json, and applies to no other.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from spleen_tf import files
+from spleen_tf.files import InputError
+
+FILE_NAME = "quality.json"
+COVERAGE = 0.9
+# A result below this Dice is a failure that ought to be flagged.
+FAILURE_DICE = 0.8
+
+_RIDGE = 1e-2
+_LEAST_SCALE = 0.05
+
+
+@dataclasses.dataclass(frozen=True)
+class Calibration:
+    """What is known of a make of members.
+
+    Attributes:
+        members: how many models were fused.
+        signs: names of the signs, in the order of weights.
+        weights: of each sign.
+        offset: the Dice that is predicted where all signs are 0.
+        scaled_error: the interval's half width, in units of 1 - predicted Dice + 0.05.
+        review_below: a predicted Dice below this asks for a review.
+    """
+
+    members: int
+    signs: tuple[str, ...]
+    weights: tuple[float, ...]
+    offset: float
+    scaled_error: float
+    review_below: float
+
+    def predict(self, signs: Mapping[str, float]) -> tuple[float, tuple[float, float]]:
+        """The Dice to expect, and its 90% interval; all within 0..1."""
+        line = self.offset + sum(
+            weight * signs[name] for name, weight in zip(self.signs, self.weights, strict=True)
+        )
+        dice = min(1.0, max(0.0, line))
+        half = self.scaled_error * _scale(dice)
+        return dice, (max(0.0, dice - half), min(1.0, dice + half))
+
+
+def fit(
+    rows: Sequence[Mapping[str, float]], truth: Sequence[float], groups: Sequence[str], members: int
+) -> tuple[Calibration, np.ndarray]:
+    """Learns a calibration, and what it would have said of each row without the row's group.
+
+    Args:
+        rows: (N,) the signs of each prediction, the same names in each.
+        truth: (N,) its Dice.
+        groups: (N,) the patient; all rows of one are left out together.
+        members: how many models were fused.
+
+    Returns:
+        The calibration, and (N,) the Dice predicted for each row by the others' line.
+
+    Raises:
+        ValueError: with fewer than three groups, which leave nothing to judge by.
+    """
+    if len(set(groups)) < 3:
+        raise ValueError(f"expected three patients or more, found {len(set(groups))}")
+    names = tuple(rows[0])
+    x = np.array([[row[name] for name in names] for row in rows])
+    y, patient = np.asarray(truth, float), np.asarray(groups)
+    left_out = np.empty(len(y))
+    for one in np.unique(patient):
+        weights, offset = _line(x[patient != one], y[patient != one])
+        left_out[patient == one] = np.clip(x[patient == one] @ weights + offset, 0.0, 1.0)
+    errors = np.sort(np.abs(y - left_out) / [_scale(dice) for dice in left_out])
+    rank = min(len(y), math.ceil((len(y) + 1) * COVERAGE))
+    weights, offset = _line(x, y)
+    calibration = Calibration(
+        members,
+        names,
+        tuple(weights.tolist()),
+        float(offset),
+        float(errors[rank - 1]),
+        _review_below(left_out, y),
+    )
+    return calibration, left_out
+
+
+def read(path: str | os.PathLike) -> Calibration:
+    """Reads a quality.json.
+
+    Raises:
+        InputError: if it is not one.
+    """
+    content = files.read_json(path)
+    fields = {field.name for field in dataclasses.fields(Calibration)}
+    if not isinstance(content, dict) or not fields <= content.keys():
+        raise InputError(f"{path}: expected the keys {', '.join(sorted(fields))}, found others.")
+    return Calibration(
+        int(content["members"]),
+        tuple(content["signs"]),
+        tuple(content["weights"]),
+        content["offset"],
+        content["scaled_error"],
+        content["review_below"],
+    )
+
+
+def write(path: str | os.PathLike, calibration: Calibration, **notes: object) -> None:
+    """Writes a quality.json, with notes on how it came about."""
+    files.write_json(path, {**dataclasses.asdict(calibration), **notes})
+
+
+def _scale(dice: float) -> float:
+    return 1.0 - dice + _LEAST_SCALE
+
+
+def _line(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, float]:
+    """Weights and offset by ridge regression."""
+    centre, level = x.mean(axis=0), y.mean()
+    centred = x - centre
+    normal = centred.T @ centred + _RIDGE * np.eye(x.shape[1])
+    weights = np.linalg.solve(normal, centred.T @ (y - level))
+    return weights, float(level - centre @ weights)
+
+
+def _review_below(predicted: np.ndarray, truth: np.ndarray) -> float:
+    """The lowest bound under which nineteen of twenty failures fall."""
+    failures = np.sort(predicted[truth < FAILURE_DICE])
+    if not failures.size:
+        return FAILURE_DICE
+    rank = math.ceil(0.95 * failures.size) - 1
+    return float(np.nextafter(failures[rank], 1.0))
