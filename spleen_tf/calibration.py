@@ -53,8 +53,12 @@ class Calibration:
             weight * signs[name] for name, weight in zip(self.signs, self.weights, strict=True)
         )
         dice = min(1.0, max(0.0, line))
+        return dice, self.interval(dice)
+
+    def interval(self, dice: float) -> tuple[float, float]:
+        """The 90% interval of a predicted Dice, within 0..1."""
         half = self.scaled_error * _scale(dice)
-        return dice, (max(0.0, dice - half), min(1.0, dice + half))
+        return max(0.0, dice - half), min(1.0, dice + half)
 
 
 def fit(

@@ -1,0 +1,225 @@
+"""Measures how well quality control tells failures from successes, and calibrates it.
+
+Takes what tools/cross_validate.py left: each case is corrupted in every way of
+spleen_tf.corruptions and segmented by the models of the fold that never saw it. The output folder
+receives study.csv (a row a case and corruption), quality.json (the calibration, to lie beside the
+model card of models of the same make) and study.md (the tables). Every figure is of predictions
+of which neither the models nor the calibration knew the patient.
+
+Example:
+    python tools/study_quality.py --cross_validation=data/cv --dataset=data/mr_t2 \\
+        --output_dir=data/study
+"""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import pathlib
+import sys
+import warnings
+import zlib
+from typing import Any
+
+# Lets the program run from a checkout in which the package is not installed.
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+
+import numpy as np
+import tqdm
+from scipy import stats
+
+from spleen_tf import (
+    calibration,
+    cases,
+    commands,
+    corruptions,
+    files,
+    metrics,
+    postprocess,
+    quality,
+)
+from spleen_tf.calibration import COVERAGE, FAILURE_DICE, Calibration
+from spleen_tf.cases import Case
+from spleen_tf.commands import flag
+from spleen_tf.files import InputError, InputWarning
+
+UNCORRUPTED = "none"
+
+
+@dataclasses.dataclass(frozen=True)
+class StudyConfig:
+    cross_validation: str = flag(
+        "", "A folder that tools/cross_validate.py wrote, with its models.", required=True
+    )
+    dataset: str = flag("", "The data set that was cross-validated.", required=True)
+    output_dir: str = flag("", "The folder for the results.", required=True)
+    seed: int = flag(0, "Seed of the corruptions.", minimum=0)
+    precision: str = flag(
+        "auto",
+        "auto takes float16 on GPUs with tensor cores, bfloat16 on CPUs that have it.",
+        choices=("auto", "float32", "bfloat16", "float16"),
+    )
+    label_value: int = flag(
+        0, "The label's value that means spleen; 0: any value above 0.", minimum=0
+    )
+    modality: str = flag(
+        "", "CT or MR; needed where the data set does not say it.", choices=("", *cases.MODALITIES)
+    )
+
+
+def main(config: StudyConfig) -> None:
+    source = pathlib.Path(config.cross_validation)
+    if not (source / "cv.json").is_file():
+        raise InputError(
+            f"{source}: expected a folder that tools/cross_validate.py wrote, found no cv.json "
+            "in it."
+        )
+    validated = files.read_json(source / "cv.json")
+    by_name = {case.name: case for case in cases.load(config.dataset, config.modality)}
+    held_out = validated["folds"]
+    absent = [n for names in held_out.values() for n in names if n not in by_name]
+    if absent:
+        raise InputError(f"{config.dataset}: expected the case {absent[0]!r}, found none.")
+    folder = files.make_folder(config.output_dir)
+
+    rows = _measure(source, sorted(validated["recipes"]), held_out, by_name, config)
+    _write_rows(folder / "study.csv", rows)
+    known, left_out = _calibrate(rows, len(validated["recipes"]))
+    calibration.write(
+        folder / calibration.FILE_NAME,
+        known,
+        coverage=COVERAGE,
+        predictions=len(left_out),
+        patients=sum(map(len, held_out.values())),
+        how="tools/study_quality.py on held-out cases, corrupted and not",
+    )
+    text = _page(rows, known)
+    files.write_text(folder / "study.md", text)
+    print(text)
+
+
+def _measure(
+    source: pathlib.Path,
+    planes: list[str],
+    held_out: dict[str, list[str]],
+    by_name: dict[str, Case],
+    config: StudyConfig,
+) -> list[dict[str, Any]]:
+    """A row for every held-out case under every corruption."""
+    from spleen_tf import ensemble  # TensorFlow: seconds that a wrong flag should not cost.
+
+    ensemble.setup("auto", config.precision)
+    total = sum(map(len, held_out.values())) * len(corruptions.ALL)
+    rows = []
+    with tqdm.tqdm(total=total, desc="study", unit="volume", disable=None) as bar:
+        for number, names in held_out.items():
+            members = ensemble.load(
+                source / "models" / plane / f"fold_{number}" / "saved_model" for plane in planes
+            )
+            for name in names:
+                image, label = cases.read(by_name[name], config.label_value)
+                for corruption, corrupt in corruptions.ALL.items():
+                    seed = [config.seed, zlib.crc32(name.encode()), len(rows)]
+                    changed, truth = corrupt(
+                        image, label.array_ijk > 0, np.random.default_rng(seed)
+                    )
+                    found = _segment(ensemble, members, changed, truth)
+                    rows.append({"case": name, "corruption": corruption, **found})
+                    bar.update()
+    return rows
+
+
+def _segment(ensemble, members, image, truth: np.ndarray) -> dict[str, Any]:
+    """What predict would find and say of a volume, and its true Dice."""
+    votes = ensemble.Votes(image.shape)
+    probability = ensemble.probability(members, image, votes=votes)
+    mask = postprocess.fill_holes(postprocess.largest_component(probability >= 0.5))
+    measured = quality.measure(image, mask)
+    doubts = quality.orientation_doubts(ensemble.mirrored_ml(members, image))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", InputWarning)
+        dice = metrics.dice(truth, mask)
+    return {
+        "dice": dice,
+        "doubts": doubts,
+        "reasons": quality.reasons_for_review(image, measured, doubts=doubts),
+        "signs": quality.signs(probability, mask, votes),
+    }
+
+
+def _calibrate(rows: list[dict[str, Any]], members: int) -> tuple[Calibration, np.ndarray]:
+    """Adds to each row with a mask the Dice that was predicted without its patient."""
+    judged = [row for row in rows if row["signs"]]
+    # A mask where there is no spleen has no Dice by definition, but is a failure.
+    for row in rows:
+        row["truth"] = row["dice"] if np.isfinite(row["dice"]) else 1.0
+    known, left_out = calibration.fit(
+        [row["signs"] for row in judged],
+        [row["truth"] for row in judged],
+        [row["case"] for row in judged],
+        members,
+    )
+    for row, predicted in zip(judged, left_out, strict=True):
+        low, high = known.interval(float(predicted))
+        row["predicted"], row["low"], row["high"] = float(predicted), low, high
+    for row in rows:
+        row["flagged"] = bool(row["reasons"]) or row.get("predicted", 1.0) < known.review_below
+    return known, left_out
+
+
+def _write_rows(path: pathlib.Path, rows: list[dict[str, Any]]) -> None:
+    names = sorted({name for row in rows for name in row["signs"] or ()})
+    with files.replacing(path) as partial, open(partial, "w", newline="", encoding="utf-8") as out:
+        writer = csv.writer(out, lineterminator="\n")
+        writer.writerow(["case", "corruption", "dice", *names, "reasons"])
+        for row in rows:
+            signs = [row["signs"][name] if row["signs"] else "" for name in names]
+            writer.writerow(
+                [row["case"], row["corruption"], row["dice"], *signs, "; ".join(row["reasons"])]
+            )
+
+
+def _page(rows: list[dict[str, Any]], known: Calibration) -> str:
+    """study.md: the figures over all predictions, then a line a corruption."""
+    judged = [row for row in rows if row["signs"]]
+    inside = [row["low"] <= row["truth"] <= row["high"] for row in judged]
+    rank = stats.spearmanr([row["predicted"] for row in judged], [row["truth"] for row in judged])
+    failures = [row for row in rows if row["truth"] < FAILURE_DICE]
+    sound = [
+        row for row in rows if row["corruption"] == UNCORRUPTED and row["truth"] >= FAILURE_DICE
+    ]
+    lines = [
+        "# Quality control",
+        "",
+        f"{len(rows)} predictions of {len({row['case'] for row in rows})} patients; a failure is a "
+        f"Dice below {FAILURE_DICE:g}.",
+        "",
+        "| measure | value |",
+        "| --- | --- |",
+        f"| failures flagged | {_share([row['flagged'] for row in failures])} |",
+        f"| false alarms on uncorrupted successes | {_share([r['flagged'] for r in sound])} |",
+        f"| coverage of the {COVERAGE:.0%} interval | {_share(inside)} |",
+        f"| rank correlation of predicted and true Dice | {rank.statistic:.2f} |",
+        f"| review below a predicted Dice of | {known.review_below:.2f} |",
+        "",
+        "| corruption | mean Dice | failures | of them flagged | others flagged |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for corruption in corruptions.ALL:
+        those = [row for row in rows if row["corruption"] == corruption]
+        failed = [row["flagged"] for row in those if row["truth"] < FAILURE_DICE]
+        others = [row["flagged"] for row in those if row["truth"] >= FAILURE_DICE]
+        mean = np.mean([row["truth"] for row in those])
+        lines.append(
+            f"| {corruption.replace('_', ' ')} | {mean:.3f} | {len(failed)} | {sum(failed)} | "
+            f"{sum(others)} of {len(others)} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _share(hits: list[bool]) -> str:
+    return f"{np.mean(hits):.1%} ({sum(hits)} of {len(hits)})" if hits else "none"
+
+
+if __name__ == "__main__":
+    commands.run(main, StudyConfig)
