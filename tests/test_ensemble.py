@@ -12,6 +12,7 @@ import json
 import nibabel
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from spleen_tf import ensemble
 from spleen_tf.files import InputError
@@ -283,3 +284,64 @@ def test_nan_is_no_probability(monkeypatch, member, noise):
         InputError, match="by_hand_MR: expected probabilities, found NaN; use --prec"
     ):
         ensemble.probability([model], noise)
+
+
+def test_votes_are_the_masks_of_each_view_alone(member, noise):
+    models = [member("CT"), member("CT", plane="axial")]
+    votes = ensemble.Votes(noise.shape)
+    fused = ensemble.probability(models, noise, votes=votes)
+    np.testing.assert_array_equal(fused, ensemble.probability(models, noise))
+    for vote, model in zip(votes, models, strict=True):
+        np.testing.assert_array_equal(vote, ensemble.probability([model], noise) >= 0.5)
+
+
+def test_test_time_augmentation_votes_with_each_of_its_views(member, noise):
+    votes = ensemble.Votes(noise.shape)
+    ensemble.probability([member("CT")], noise, tta=True, votes=votes)
+    assert len(list(votes)) == len(ensemble.TTA_SCALES)
+
+
+def test_a_direction_is_mirrored_in_a_plane_that_shows_it(member, noise):
+    found = ensemble.mirrored_ml([member("MR", plane="axial")], noise)
+    assert found.keys() == {"right", "anterior"}
+    found = ensemble.mirrored_ml([member("MR", plane=plane) for plane in MOVED_IJK], noise)
+    assert found.keys() == {"right", "anterior", "superior"}
+
+
+def test_a_network_that_looks_at_single_pixels_finds_as_much_in_the_mirror(member, noise):
+    for as_is, mirror in ensemble.mirrored_ml([member("MR", plane="axial")], noise).values():
+        assert mirror == pytest.approx(as_is, rel=1e-3)
+        # Bright halves of the voxels, 8 mm³ each, at probabilities from a half to one.
+        assert 0.3 < as_is / (noise.array_ijk.size * 8 / 1000) < 0.5
+
+
+class _SeesOneSide:
+    """Finds spleen in the first column, or the last row, of a slice."""
+
+    def __init__(self, place):
+        self._place = place
+
+    def __call__(self, slices, pixel_mm, window):
+        found = np.zeros(slices.shape, np.float32)
+        found[self._place] = slices.numpy()[self._place] > 0
+        return {"probability": tf.constant(found)}
+
+
+@pytest.mark.parametrize(
+    ("place", "bright", "direction"),
+    [
+        (np.s_[:, :, 0], np.s_[0], "right"),  # Columns run to the left: the first is right.
+        (np.s_[:, -1, :], np.s_[:, 0], "anterior"),  # The last row is posterior.
+    ],
+)
+def test_anatomy_that_shows_in_the_mirror_only_is_found_there(
+    member, make_affine, place, bright, direction
+):
+    """Stored RAS, an edge that the network would take for spleen is on the other side."""
+    model = copy.copy(member("MR", plane="axial"))
+    model._inner, model._windowed = None, _SeesOneSide(place)
+    values = np.zeros((20, 20, 20), np.int16)
+    values[bright] = 100
+    image = Volume(values, make_affine("RAS", (2, 2, 2)), "a.nii")
+    as_is, mirror = ensemble.mirrored_ml([model], image)[direction]
+    assert (as_is, mirror) == (0.0, pytest.approx(400 * 8 / 1000))

@@ -4,6 +4,7 @@ See conftest.py: a voxel whose intensity lies at x between the volume's 0.5th an
 gets the probability σ(8 (x − 1/2)) of the MR model: 0.018 if it is darkest, 0.982 if brightest.
 """
 
+import dataclasses
 import functools
 import gzip
 import json
@@ -14,7 +15,7 @@ import nibabel
 import numpy as np
 import pytest
 
-from spleen_tf import ensemble, predict
+from spleen_tf import calibration, ensemble, predict
 from spleen_tf.files import InputError
 from spleen_tf.predict import PredictConfig
 
@@ -511,3 +512,52 @@ def test_the_real_ct_is_segmented_within_two_gigabytes(
     content = content_of(tmp_path / "out.json")
     assert content["voxels"] == np.count_nonzero(np.asarray(mask.dataobj)) > 0
     assert content["peak_rss_mb"] < 2000
+
+
+@pytest.fixture
+def family(model_copy, tmp_path):
+    """A family of two planes with a calibration by which the Dice is 0.9 · agreement."""
+    for plane in ("axial", "coronal"):
+        model_copy("MR", f"family/{plane}", plane=plane, name=f"family-{plane}")
+    known = calibration.Calibration(2, ("agreement",), (0.9,), 0.0, 0.5, 0.85)
+    calibration.write(tmp_path / "family" / "quality.json", known)
+    return tmp_path / "family"
+
+
+def test_a_calibrated_family_predicts_its_dice(run, write_scan, family, tmp_path):
+    run(write_scan(), model=[family])
+    content = content_of(tmp_path / "out.json")
+    # Both planes find the same block; the half width is 0.5 · (1 − 0.9 + 0.05).
+    assert content["signs"]["agreement"] == 1.0
+    assert content["predicted_dice"] == pytest.approx(0.9)
+    assert content["predicted_dice_interval"] == pytest.approx([0.825, 0.975])
+
+
+def test_a_low_predicted_dice_asks_for_a_review(run, write_scan, family, tmp_path):
+    known = calibration.read(family / "quality.json")
+    calibration.write(family / "quality.json", dataclasses.replace(known, review_below=0.95))
+    run(write_scan(), model=[family])
+    reasons = content_of(tmp_path / "out.json")["reasons"]
+    assert "a Dice of 0.90 is expected, and below 0.95 lie the failures" in reasons
+
+
+def test_a_calibration_applies_to_the_whole_family_alone(run, write_scan, family, tmp_path):
+    for options in (
+        {"model": [family / "axial"]},
+        {"model": [family / "axial", family / "coronal"]},
+        {"model": [family], "tta": True},
+    ):
+        run(write_scan(), **options)
+        assert content_of(tmp_path / "out.json")["predicted_dice"] is None
+
+
+def test_no_dice_is_predicted_where_nothing_is_found(run, write_scan, family, tmp_path):
+    run(write_scan(values=np.full(SHAPE, 7, np.int16)), model=[family])
+    content = content_of(tmp_path / "out.json")
+    assert (content["predicted_dice"], content["predicted_dice_interval"]) == (None, None)
+
+
+def test_a_damaged_calibration_is_named(run, write_scan, family):
+    (family / "quality.json").write_text("{}")
+    with pytest.raises(InputError, match=r"quality\.json: expected the keys "):
+        run(write_scan(), model=[family])

@@ -154,3 +154,62 @@ def test_every_reason_is_given(make_affine):
     image = Volume(np.zeros(SHAPE, np.int16), make_affine("RPS", ZOOMS_MM), "a.nii")
     found = reasons(image, block((55, 60), (10, 12), (5, 6)))
     assert len(found) == 3
+
+
+def votes_of(*blocks):
+    return [block(*sides) for sides in blocks]
+
+
+def test_members_that_agree_and_are_sure_show_no_trouble():
+    mask = block((30, 40), (10, 30), (5, 15))
+    found = quality.signs(mask.astype(np.float16), mask, [mask, mask])
+    assert found == {"certainty": 1.0, "agreement": 1.0, "weakest": 1.0, "main_share": 1.0}
+
+
+def test_signs_by_hand():
+    """2000 voxels at 0.75, and 500 of 0.25 beside them that did not reach the threshold."""
+    mask = block((30, 40), (10, 30), (5, 15))
+    p = 0.75 * mask + 0.25 * block((40, 45), (10, 30), (5, 10))
+    half, all_of_it = votes_of(((30, 35), (10, 30), (5, 15)), ((30, 40), (10, 30), (5, 15)))
+    found = quality.signs(p, mask, [half, all_of_it, all_of_it])
+    # 2 · 1500 / (1500 + 125 + 2000); Dice of the half with the whole 2 · 1000 / 3000.
+    assert found["certainty"] == pytest.approx(3000 / 3625)
+    assert found["agreement"] == pytest.approx((2 / 3 + 2 / 3 + 1) / 3)
+    assert found["weakest"] == pytest.approx(2 / 3)
+
+
+def test_what_lies_far_off_does_not_count_as_disagreement_but_as_a_lesser_share():
+    mask = block((30, 40), (10, 30), (5, 15))
+    stray = block((0, 4), (0, 25), (0, 5))  # 500 voxels.
+    found = quality.signs((mask | stray).astype(np.float16), mask, [mask, mask | stray])
+    assert found["agreement"] == 1.0
+    assert found["main_share"] == pytest.approx(2000 / 2500)
+
+
+def test_a_single_view_cannot_disagree():
+    mask = block((30, 40), (10, 30), (5, 15))
+    found = quality.signs(mask.astype(np.float16), mask, [])
+    assert (found["agreement"], found["weakest"]) == (1.0, 1.0)
+
+
+def test_an_empty_mask_shows_no_signs():
+    assert quality.signs(np.zeros(SHAPE, np.float16), np.zeros(SHAPE, bool), []) is None
+
+
+@pytest.mark.parametrize(
+    ("as_is", "mirror", "doubted"),
+    [(200, 100, []), (200, 300, []), (10, 300, ["right"]), (0, 20, []), (0, 40, ["right"])],
+)
+def test_orientation_is_doubted_where_the_mirror_shows_twice_as_much(as_is, mirror, doubted):
+    assert quality.orientation_doubts({"right": (as_is, mirror)}) == doubted
+
+
+def test_a_low_predicted_dice_and_doubts_ask_for_a_review(image):
+    measured = quality.measure(image, block((30, 40), (10, 30), (5, 15)))
+    assert quality.reasons_for_review(image, measured, 0.9, 0.85) == []
+    reasons = quality.reasons_for_review(image, measured, 0.8, 0.85, ["superior"])
+    assert reasons == [
+        "orientation: more spleen is found with superior and its opposite exchanged; is the "
+        "header right?",
+        "a Dice of 0.80 is expected, and below 0.85 lie the failures",
+    ]
