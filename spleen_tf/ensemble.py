@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import math
 import os
 import pathlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -66,7 +65,7 @@ class Member:
     def add_probability(
         self,
         total_ijk: np.ndarray,
-        mask_ijk: np.ndarray | None,
+        vote: Vote | None,
         image: Volume,
         weight: float,
         scale: float,
@@ -76,7 +75,7 @@ class Member:
 
         Args:
             total_ijk: (I, J, K) floating point, changed in place.
-            mask_ijk: (I, J, K) bool, gets this view's own mask at a half; None: not asked for.
+            vote: gets this view's own mask at a half; None: not asked for.
             image: the volume.
             weight: this view's share.
             scale: the factor by which the body appears larger.
@@ -88,7 +87,6 @@ class Member:
         plane = self.info["plane"]
         slices_nhw = slices.split(image.array_ijk, image.affine, plane)
         total_nhw = slices.split(total_ijk, image.affine, plane)
-        mask_nhw = None if mask_ijk is None else slices.split(mask_ijk, image.affine, plane)
         pixel_mm = tf.constant(slices.pixel_mm(image.affine, plane) * scale, tf.float32)
         window = tf.constant(self.window(image), tf.float32)
         count = len(slices_nhw)
@@ -110,8 +108,8 @@ class Member:
                     "--precision=float32, or another model if that does not help."
                 )
             total_nhw[start:stop] = total_nhw[start:stop] + weight * found
-            if mask_nhw is not None:
-                mask_nhw[start:stop] = found >= 0.5
+            if vote is not None:
+                vote.add(start, found >= 0.5)
             bar.update(stop - start)
 
     def sampled_ml(self, image: Volume, mirror_axis: int | None = None) -> float:
@@ -234,26 +232,32 @@ def mirrored_ml(members: list[Member], image: Volume) -> dict[str, tuple[float, 
     return found
 
 
-class Votes:
-    """The mask of each view of a case, a bit a voxel."""
+class Vote:
+    """The mask that one view of one member gives by itself, a bit a voxel."""
 
-    def __init__(self, shape: tuple[int, ...]):
-        self._shape = shape
-        self._packed: list[np.ndarray] = []
+    def __init__(self, image: Volume, plane: str):
+        self._image, self._plane = image, plane
+        self._packed: dict[int, np.ndarray] = {}
 
-    def add(self, mask_ijk: np.ndarray) -> None:
-        """Takes a view's mask, (I, J, K) bool, which may be used again afterwards."""
-        self._packed.append(np.packbits(mask_ijk.ravel(order="F")))
+    def add(self, start: int, mask_nhw: np.ndarray) -> None:
+        """Takes the slices from `start` on, (N, H, W) bool."""
+        for index, mask_hw in enumerate(mask_nhw, start):
+            if mask_hw.any():
+                self._packed[index] = np.packbits(mask_hw)
 
-    def __iter__(self) -> Iterator[np.ndarray]:
-        """The masks, (I, J, K) bool, one after the other."""
-        for packed in self._packed:
-            bits = np.unpackbits(packed, count=math.prod(self._shape))
-            yield bits.view(bool).reshape(self._shape, order="F")
+    def mask_ijk(self) -> np.ndarray:
+        """(I, J, K) bool; slices without spleen are never written to and take no memory."""
+        mask_ijk = np.zeros(self._image.shape, bool, order="F")
+        mask_nhw = slices.split(mask_ijk, self._image.affine, self._plane)
+        size = mask_nhw[0].size
+        for index, packed in self._packed.items():
+            bits = np.unpackbits(packed, count=size).view(bool)
+            mask_nhw[index] = bits.reshape(mask_nhw.shape[1:])
+        return mask_ijk
 
 
 def probability(
-    members: list[Member], image: Volume, tta: bool = False, votes: Votes | None = None
+    members: list[Member], image: Volume, tta: bool = False, votes: list[Vote] | None = None
 ) -> np.ndarray:
     """The mean of the members' probabilities.
 
@@ -261,20 +265,20 @@ def probability(
         members: one or more, of any planes.
         image: the volume.
         tta: adds views of the body in TTA_SCALES.
-        votes: receives the mask of each view of each member.
+        votes: receives one of each view of each member.
 
     Returns:
         (I, J, K) float16: its steps near a half are 0.0005, and it takes half of the memory.
     """
     scales = TTA_SCALES if tta else (1.0,)
     total_ijk = np.zeros(image.shape, np.float16, order="F")
-    mask_ijk = np.zeros(image.shape, bool, order="F") if votes is not None else None
     weight = 1.0 / (len(members) * len(scales))
     counts = [len(slices.split(total_ijk, image.affine, m.info["plane"])) for m in members]
     with tqdm.tqdm(total=sum(counts) * len(scales), unit="slice", leave=False, disable=None) as bar:
         for member in members:
             for scale in scales:
-                member.add_probability(total_ijk, mask_ijk, image, weight, scale, bar)
-                if votes is not None and mask_ijk is not None:
-                    votes.add(mask_ijk)
+                vote = Vote(image, member.info["plane"]) if votes is not None else None
+                member.add_probability(total_ijk, vote, image, weight, scale, bar)
+                if votes is not None and vote is not None:
+                    votes.append(vote)
     return total_ijk

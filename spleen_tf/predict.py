@@ -18,6 +18,8 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 import spleen_tf
 from spleen_tf import calibration, commands, files, jobs, models, nifti
 from spleen_tf.calibration import Calibration
@@ -127,7 +129,7 @@ def segment(
     clock = _Clock()
     image = nifti.read(job.source)
     clock.lap("read")
-    votes = ensemble.Votes(image.shape) if known else None
+    votes: list[ensemble.Vote] | None = [] if known else None
     probability = ensemble.probability(members, image, config.tta, votes)
     doubts = quality.orientation_doubts(ensemble.mirrored_ml(members, image))
     clock.lap("network")
@@ -137,6 +139,7 @@ def segment(
         del as_float32
         clock.lap("probabilities")
     mask = probability >= config.threshold
+    voxels_above = np.count_nonzero(mask)
     if not known:
         del probability  # As large as the image; what follows may need the room.
     components = postprocess.count_components(mask)
@@ -147,9 +150,10 @@ def segment(
     measured = quality.measure(image, mask)
     signs = expected = None
     if known and votes is not None:
-        signs = quality.signs(probability, mask, votes, config.threshold)
+        views = (vote.mask_ijk() for vote in votes)
+        signs = quality.signs(probability, mask, views, voxels_above)
         expected = known.predict(signs) if signs else None
-        del probability, votes
+        del probability
     reasons = quality.reasons_for_review(
         image,
         measured,

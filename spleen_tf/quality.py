@@ -64,48 +64,44 @@ def signs(
     probability_ijk: np.ndarray,
     mask_ijk: np.ndarray,
     views_ijk: Iterable[np.ndarray],
-    threshold: float = 0.5,
+    voxels_above: int,
 ) -> dict[str, float] | None:
     """What a prediction says of itself, each between 0 (trouble) and 1 (none).
+
+    Only the surroundings of the result count, half of its length on each side: what a view finds
+    further off, fusion and the largest component drop.
 
     Args:
         probability_ijk: (I, J, K) floating point.
         mask_ijk: (I, J, K) bool, the result.
         views_ijk: the mask of each view of each member, (I, J, K) bool.
-        threshold: by which the result was cut from the probability.
+        voxels_above: voxels above the threshold in the whole volume.
 
     Returns:
         None for an empty mask; else
         certainty: the Dice to expect if each voxel were spleen with its probability;
-        agreement: mean Dice between two views, around the result; 1 with a single view;
-        weakest: lowest Dice of a view with the result, around it;
+        agreement: mean Dice between two views; 1 with a single view;
+        weakest: lowest Dice of a view with the result;
         main_share: the result's share of all voxels above the threshold.
     """
     box = postprocess.bounding_box(mask_ijk)
     if box is None:
         return None
     around = tuple(
-        slice(max(0, side.start - _margin(side)), side.stop + _margin(side)) for side in box
+        slice(max(0, side.start - margin), side.stop + margin)
+        for side in box
+        for margin in [(side.stop - side.start) // 2]
     )
-    mask = mask_ijk[around]
-    near = [view[around].copy() for view in views_ijk]
-    p = probability_ijk[around].astype(np.float32)
+    mask, p = mask_ijk[around], probability_ijk[around].astype(np.float32)
+    views = [view_ijk[around].copy() for view_ijk in views_ijk]
     voxels = np.count_nonzero(mask)
-    above = sum(
-        np.count_nonzero(plane >= threshold) for plane in np.moveaxis(probability_ijk, 2, 0)
-    )
-    pairs = [_dice(a, b) for a, b in itertools.combinations(near, 2)]
+    pairs = [_dice(a, b) for a, b in itertools.combinations(views, 2)]
     return {
         "certainty": float(2 * p[mask].sum(dtype=np.float64) / (p.sum(dtype=np.float64) + voxels)),
         "agreement": float(np.mean(pairs)) if pairs else 1.0,
-        "weakest": min((_dice(mask, view) for view in near), default=1.0),
-        "main_share": min(1.0, voxels / max(1, above)),
+        "weakest": min((_dice(mask, view) for view in views), default=1.0),
+        "main_share": min(1.0, voxels / max(1, voxels_above)),
     }
-
-
-def _margin(side: slice) -> int:
-    """Half of the organ's length on either side: what lies further off is another matter."""
-    return (side.stop - side.start) // 2
 
 
 def _dice(a: np.ndarray, b: np.ndarray) -> float:

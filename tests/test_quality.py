@@ -162,7 +162,7 @@ def votes_of(*blocks):
 
 def test_members_that_agree_and_are_sure_show_no_trouble():
     mask = block((30, 40), (10, 30), (5, 15))
-    found = quality.signs(mask.astype(np.float16), mask, [mask, mask])
+    found = quality.signs(mask.astype(np.float16), mask, [mask, mask], 2000)
     assert found == {"certainty": 1.0, "agreement": 1.0, "weakest": 1.0, "main_share": 1.0}
 
 
@@ -171,7 +171,7 @@ def test_signs_by_hand():
     mask = block((30, 40), (10, 30), (5, 15))
     p = 0.75 * mask + 0.25 * block((40, 45), (10, 30), (5, 10))
     half, all_of_it = votes_of(((30, 35), (10, 30), (5, 15)), ((30, 40), (10, 30), (5, 15)))
-    found = quality.signs(p, mask, [half, all_of_it, all_of_it])
+    found = quality.signs(p, mask, [half, all_of_it, all_of_it], 2000)
     # 2 · 1500 / (1500 + 125 + 2000); Dice of the half with the whole 2 · 1000 / 3000.
     assert found["certainty"] == pytest.approx(3000 / 3625)
     assert found["agreement"] == pytest.approx((2 / 3 + 2 / 3 + 1) / 3)
@@ -181,19 +181,19 @@ def test_signs_by_hand():
 def test_what_lies_far_off_does_not_count_as_disagreement_but_as_a_lesser_share():
     mask = block((30, 40), (10, 30), (5, 15))
     stray = block((0, 4), (0, 25), (0, 5))  # 500 voxels.
-    found = quality.signs((mask | stray).astype(np.float16), mask, [mask, mask | stray])
+    found = quality.signs((mask | stray).astype(np.float16), mask, [mask, mask | stray], 2500)
     assert found["agreement"] == 1.0
     assert found["main_share"] == pytest.approx(2000 / 2500)
 
 
 def test_a_single_view_cannot_disagree():
     mask = block((30, 40), (10, 30), (5, 15))
-    found = quality.signs(mask.astype(np.float16), mask, [])
+    found = quality.signs(mask.astype(np.float16), mask, [], 2000)
     assert (found["agreement"], found["weakest"]) == (1.0, 1.0)
 
 
 def test_an_empty_mask_shows_no_signs():
-    assert quality.signs(np.zeros(SHAPE, np.float16), np.zeros(SHAPE, bool), []) is None
+    assert quality.signs(np.zeros(SHAPE, np.float16), np.zeros(SHAPE, bool), [], 0) is None
 
 
 @pytest.mark.parametrize(

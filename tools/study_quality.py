@@ -131,9 +131,11 @@ def _measure(
 
 def _segment(ensemble, members, image, truth: np.ndarray) -> dict[str, Any]:
     """What predict would find and say of a volume, and its true Dice."""
-    votes = ensemble.Votes(image.shape)
+    votes: list = []
     probability = ensemble.probability(members, image, votes=votes)
-    mask = postprocess.fill_holes(postprocess.largest_component(probability >= 0.5))
+    above = probability >= 0.5
+    mask = postprocess.fill_holes(postprocess.largest_component(above))
+    views = (vote.mask_ijk() for vote in votes)
     measured = quality.measure(image, mask)
     doubts = quality.orientation_doubts(ensemble.mirrored_ml(members, image))
     with warnings.catch_warnings():
@@ -143,7 +145,7 @@ def _segment(ensemble, members, image, truth: np.ndarray) -> dict[str, Any]:
         "dice": dice,
         "doubts": doubts,
         "reasons": quality.reasons_for_review(image, measured, doubts=doubts),
-        "signs": quality.signs(probability, mask, votes),
+        "signs": quality.signs(probability, mask, views, np.count_nonzero(above)),
     }
 
 
