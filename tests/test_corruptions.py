@@ -56,6 +56,13 @@ def test_inverting_makes_the_bright_organ_dark(case):
     assert image.array_ijk[label].mean() < image.array_ijk[~label].mean() - 50
 
 
+def test_a_dark_spleen_is_darker_and_the_rest_is_as_before(case):
+    image, label = corrupted(case, "dark_spleen")
+    ratio = image.array_ijk / case[0].array_ijk
+    assert np.median(ratio[label]) < 0.5
+    np.testing.assert_allclose(ratio[:, :, :3], 1, atol=1e-3)
+
+
 @pytest.mark.parametrize("direction", range(3))
 def test_a_wrong_header_mirrors_one_direction_of_the_world_and_no_voxel(case, direction):
     name = ("flipped_right", "flipped_anterior", "flipped_superior")[direction]
