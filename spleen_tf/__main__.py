@@ -12,6 +12,7 @@ VERBS = (
     ("export", "turns a trained model into a SavedModel"),
     ("predict", "segments volumes with a SavedModel"),
     ("evaluate", "measures predictions against labels"),
+    ("explore", "looks a data set over, and plans a training"),
 )
 
 EXIT_INPUT = 2

@@ -4,11 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Mapping
+from typing import Any
 
 from spleen_tf.commands import ConfigError, flag
 
 OPTIMIZERS = ("adamw", "ranger", "swa")
 DISTRIBUTIONS = ("none", "mirrored", "multi_worker")
+
+# What `settled` fills in. An empty pixel_mm or window is settled by the records.
+_DEFAULTS: dict[str, Any] = {
+    "image_size": (512.0,),
+    "pixel_mm": (),
+    "window": (),
+    "depth": 4,
+    "batch_size": 8,
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,8 +32,15 @@ class TrainConfig:
     init_from: str = flag(
         "", "Starts from the weights of an earlier model: a --model_dir or a SavedModel folder."
     )
+    fingerprint: str = flag(
+        "",
+        "A fingerprint.json of spleen_tf.explore: gives those of image_size, pixel_mm, window, "
+        "depth and batch_size that are not set.",
+    )
     image_size: tuple[float, ...] = flag(
-        (512,), "Pixels of a training image: one number, or rows and columns.", minimum=8
+        (),
+        "Pixels of a training image: one number, or rows and columns. Empty: 512.",
+        minimum=8,
     )
     pixel_mm: tuple[float, ...] = flag(
         (), "The network's pixel size: one number, or row and column. Empty: the records' median."
@@ -36,10 +54,12 @@ class TrainConfig:
         1, "Neighbouring slices that the network sees at once; odd.", minimum=1, maximum=15
     )
     base_filters: int = flag(32, "Filters at full resolution.", minimum=1, maximum=512)
-    depth: int = flag(4, "How often the network halves the resolution.", minimum=1, maximum=8)
+    depth: int = flag(
+        0, "How often the network halves the resolution; 0: 4 times.", minimum=0, maximum=8
+    )
     norm: str = flag("batch", "Normalization.", choices=("batch", "group", "instance"))
     dropout: float = flag(0.0, "Dropout at the deepest level.", minimum=0, maximum=0.9)
-    batch_size: int = flag(8, "Slices a step, over all devices.", minimum=1)
+    batch_size: int = flag(0, "Slices a step, over all devices; 0: 8.", minimum=0)
     foreground_fraction: float = flag(
         0.5, "Share of slices that show spleen.", minimum=0, maximum=1
     )
@@ -103,6 +123,15 @@ class TrainConfig:
     augment_texture: float = flag(
         0.0, "Share of slices mixed with a random shallow convolution.", minimum=0, maximum=1
     )
+    augment_coarse: float = flag(
+        0.0,
+        "Share of slices seen through up to four times coarser rows and columns.",
+        minimum=0,
+        maximum=1,
+    )
+    augment_cut: float = flag(
+        0.0, "Share of slices whose field of view is cut on every side.", minimum=0, maximum=1
+    )
     augment_noise: float = flag(
         0.05, "Gaussian noise: standard deviation up to this.", minimum=0, maximum=1
     )
@@ -113,18 +142,7 @@ class TrainConfig:
 
     def __post_init__(self):
         """Raises ConfigError where fields contradict one another."""
-        if len(self.image_size) not in (1, 2) or not all(
-            float(n).is_integer() for n in self.image_size
-        ):
-            raise ConfigError(
-                f"--image_size: expected one or two integers, found {self.image_size}."
-            )
-        multiple = 2**self.depth
-        if any(n % multiple for n in self.image_size):
-            raise ConfigError(
-                f"--image_size: expected a multiple of {multiple} (2^depth), found "
-                f"{','.join(f'{n:g}' for n in self.image_size)}."
-            )
+        self._check_image_size()
         if len(self.pixel_mm) > 2 or any(not 0.01 <= n <= 100 for n in self.pixel_mm):
             raise ConfigError(
                 f"--pixel_mm: expected one or two sizes of 0.01 to 100 mm, found {self.pixel_mm}."
@@ -137,6 +155,23 @@ class TrainConfig:
         if not (self.epochs or self.steps or self.minutes):
             raise ConfigError("--epochs, --steps or --minutes: expected at least one, found none.")
         self._check_optimizer()
+
+    def _check_image_size(self):
+        if not self.image_size:
+            return
+        if len(self.image_size) not in (1, 2) or not all(
+            float(n).is_integer() for n in self.image_size
+        ):
+            raise ConfigError(
+                f"--image_size: expected one or two integers, found {self.image_size}."
+            )
+        # A depth that a fingerprint is to give is not known yet.
+        multiple = 2 ** (self.depth or (1 if self.fingerprint else _DEFAULTS["depth"]))
+        if any(n % multiple for n in self.image_size):
+            raise ConfigError(
+                f"--image_size: expected a multiple of {multiple} (2^depth), found "
+                f"{','.join(f'{n:g}' for n in self.image_size)}."
+            )
 
     def _check_optimizer(self):
         if self.optimizer != "adamw" and self.distribution != "none":
@@ -154,6 +189,22 @@ class TrainConfig:
                 "--minutes: expected --steps or --epochs with --distribution=multi_worker, whose "
                 "workers have to stop at the same step; found --minutes."
             )
+
+    def settled(self, proposed: Mapping[str, Any]) -> TrainConfig:
+        """The same with nothing left open: what is not set comes from proposals, else defaults.
+
+        Args:
+            proposed: what a fingerprint proposes, by the names of fields; may be empty.
+
+        Raises:
+            ConfigError: if what is set and what is proposed contradict one another.
+        """
+        changes: dict[str, Any] = {}
+        for name, default in _DEFAULTS.items():
+            if not getattr(self, name):
+                value = proposed.get(name, default)
+                changes[name] = tuple(value) if isinstance(value, list) else value
+        return dataclasses.replace(self, fingerprint="", **changes)
 
     @property
     def augmentation(self) -> dict[str, float]:

@@ -70,6 +70,19 @@ def read_geometry(path: str | os.PathLike) -> Volume:
         return _geometry(stream, header, path)
 
 
+def storage(header: nib.Nifti1Header) -> dict[str, str | int]:
+    """How a file stores its voxels and what its numbers mean: bits_per_voxel, stored_as (the data
+    type), space_unit and time_unit ('unknown' where the header says none)."""
+    dtype = header.get_data_dtype()
+    space, time = header.get_xyzt_units()
+    return {
+        "bits_per_voxel": 8 * dtype.itemsize,
+        "stored_as": dtype.name,
+        "space_unit": space,
+        "time_unit": time,
+    }
+
+
 def write_mask(path: str | os.PathLike, mask_ijk: np.ndarray, like: Volume) -> None:
     """Writes a mask in its source's geometry.
 

@@ -12,7 +12,7 @@ import math
 import pathlib
 from typing import TYPE_CHECKING, Any
 
-from spleen_tf import commands, files
+from spleen_tf import commands, files, fingerprint
 from spleen_tf.config import TrainConfig
 from spleen_tf.files import InputError
 
@@ -32,7 +32,7 @@ _IDENTITY = (
 
 def main(config: TrainConfig) -> None:
     """Trains until the budget is spent."""
-    _check(config)
+    config = _settled(config)
     # TensorFlow takes seconds to import, which a wrong flag should not cost.
     import keras
 
@@ -107,13 +107,29 @@ def _fit(
         ) from None
 
 
-def _check(config: TrainConfig) -> None:
-    """Raises InputError for what can be seen without TensorFlow."""
-    if not pathlib.Path(config.records, "cases.json").is_file():
+def _settled(config: TrainConfig) -> TrainConfig:
+    """The configuration with nothing left open.
+
+    Raises:
+        InputError: for what can be seen without TensorFlow.
+    """
+    cases_json = pathlib.Path(config.records, "cases.json")
+    if not cases_json.is_file():
         raise InputError(
             f"{config.records}: expected a folder that tools/make_tfrecords.py wrote, found no "
             "cases.json in it."
         )
+    if not config.fingerprint:
+        return config.settled({})
+    proposed = fingerprint.read(config.fingerprint)
+    planes = {case["plane"] for case in files.read_json(cases_json)["cases"].values()}
+    if "plane" in proposed and planes != {proposed["plane"]}:
+        raise InputError(
+            f"{config.fingerprint}: expected a plan for {' and '.join(sorted(planes))} slices, as "
+            f"in {config.records}, found one for {proposed['plane']}; give spleen_tf.explore the "
+            "plane."
+        )
+    return config.settled(proposed)
 
 
 def _describe(config: TrainConfig, data: Source) -> dict[str, Any]:

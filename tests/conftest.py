@@ -398,6 +398,6 @@ def quick_training(disc_records):
         # Not to trace what other tests look at.
         strengths = TrainConfig(records="r", model_dir="m", steps=1).augmentation
         quick |= {f"augment_{name}": 0.0 for name in strengths}
-        return TrainConfig(**{"records": disc_records, **quick, **changes})
+        return TrainConfig(**{"records": disc_records, **quick, **changes}).settled({})
 
     return settings

@@ -25,7 +25,7 @@ def parsed(*arguments):
         *("records", "splits", "model_dir", "init_from", "image_size", "pixel_mm"),
         *("base_filters", "depth", "norm", "dropout", "in_channels", "batch_size"),
         *("learning_rate", "optimizer", "loss", "epochs", "steps", "steps_per_epoch", "minutes"),
-        *("seed", "precision", "distribution", "foreground_fraction"),
+        *("seed", "precision", "distribution", "foreground_fraction", "fingerprint"),
     ],
 )
 def test_the_flags_that_other_programs_use_are_there(name):
@@ -33,11 +33,23 @@ def test_the_flags_that_other_programs_use_are_there(name):
 
 
 def test_the_defaults_are_a_512_pixel_network_with_one_channel():
-    defaults = config()
+    defaults = config().settled({})
     assert defaults.image_hw == (512, 512)
     assert (defaults.in_channels, defaults.base_filters, defaults.depth) == (1, 32, 4)
     assert (defaults.norm, defaults.optimizer, defaults.loss) == ("batch", "adamw", "dice_ce")
     assert (defaults.precision, defaults.distribution) == ("auto", "none")
+
+
+def test_a_fingerprint_gives_what_is_not_set():
+    proposed = {"image_size": [64, 96], "pixel_mm": [4.0, 2.5], "depth": 3, "batch_size": 16}
+    settled = config(batch_size=4, fingerprint="f.json").settled(proposed)
+    assert (settled.image_hw, settled.pixel_mm) == ((64, 96), (4.0, 2.5))
+    assert (settled.depth, settled.batch_size, settled.window) == (3, 4, ())
+
+
+def test_what_is_set_must_fit_what_a_fingerprint_gives():
+    with pytest.raises(ConfigError, match=r"expected a multiple of 32 .*, found 48"):
+        config(image_size=(48,), fingerprint="f.json").settled({"depth": 5})
 
 
 def test_one_number_is_a_square_and_two_are_rows_and_columns():
@@ -59,7 +71,6 @@ def test_every_strength_of_augmentation_reaches_augment_under_its_name():
         ({"image_size": (96.5,)}, "--image_size: expected one or two integers, found"),
         ({"image_size": (float("nan"),)}, "--image_size: expected one or two integers, found"),
         ({"image_size": (float("inf"),)}, "--image_size: expected one or two integers, found"),
-        ({"image_size": ()}, "--image_size: expected one or two integers, found"),
         ({"image_size": (32, 32, 32)}, "--image_size: expected one or two integers, found"),
         ({"image_size": (100,)}, r"expected a multiple of 16 \(2\^depth\), found 100\."),
         ({"image_size": (96, 40)}, r"expected a multiple of 16 \(2\^depth\), found 96,40\."),
@@ -112,7 +123,7 @@ def test_workers_cannot_stop_by_their_own_clocks():
         ("--image_size=0", "--image_size: expected .* 8"),
         ("--foreground_fraction=1.2", "--foreground_fraction: expected .* 1"),
         ("--dropout=1", "--dropout: expected .* 0.9"),
-        ("--batch_size=0", "--batch_size: expected .* 1"),
+        ("--batch_size=-1", "--batch_size: expected .* 0"),
         ("--ema=1", "--ema: expected .* 0.99999"),
         ("--learning_rate=0", "--learning_rate: expected"),
         ("--depth=9", "--depth: expected .* 8"),

@@ -56,7 +56,8 @@ def settings(records, **changes):
     plain = {"image_size": (12.0,), "depth": 1, "window": (0.0, 1000.0), "steps": 1}
     strengths = TrainConfig(records="r", model_dir="m", steps=1).augmentation
     plain |= {f"augment_{name}": 0.0 for name in strengths}
-    return TrainConfig(**{"records": str(records), "model_dir": "model", **plain, **changes})
+    config = TrainConfig(**{"records": str(records), "model_dir": "model", **plain, **changes})
+    return config.settled({})
 
 
 def training_batches(config, count, start=0):
@@ -98,7 +99,7 @@ def test_every_training_slice_is_drawn_and_no_other(ct):
 
 
 def test_the_same_seed_gives_the_same_batches_and_another_seed_others(ct):
-    config = TrainConfig(records=ct, model_dir="m", image_size=(16,), steps=1, seed=3)
+    config = TrainConfig(records=ct, model_dir="m", image_size=(16,), steps=1, seed=3).settled({})
     first, again = training_batches(config, 3), training_batches(config, 3)
     for (images, labels), (images_again, labels_again) in zip(first, again, strict=True):
         np.testing.assert_array_equal(images, images_again)

@@ -11,7 +11,18 @@ import pathlib
 import pytest
 
 ORDER = (
-    *("files", "commands", "volume", "nifti", "dicom", "cases", "slices", "records"),
+    *(
+        "files",
+        "commands",
+        "volume",
+        "nifti",
+        "dicom",
+        "windows",
+        "cases",
+        "slices",
+        "fingerprint",
+        "records",
+    ),
     *("preprocess", "augment", "config", "dataset", "unet", "losses", "optimizers"),
     *("surfaces", "metrics", "postprocess", "jobs", "models", "ensemble"),
     *("phantom_shapes", "phantom_patient", "phantom_scene", "phantom_trunk", "phantom_organs"),

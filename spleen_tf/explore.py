@@ -1,0 +1,214 @@
+"""Looks a data set over before anything is trained on it.
+
+Writes dataset.csv, a row a case with its geometry, its spleen and what is odd about it, and
+fingerprint.json, what the cases have in common and what a training should take from that:
+python -m spleen_tf.train --fingerprint=FILE uses it.
+
+Example:
+    python -m spleen_tf.explore --dataset=data/Task09_Spleen --output_dir=data/explored
+"""
+
+from __future__ import annotations
+
+import collections
+import csv
+import dataclasses
+import math
+import pathlib
+import statistics
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import tqdm
+
+from spleen_tf import cases, commands, files, fingerprint, nifti, slices, volume
+from spleen_tf.cases import Case
+from spleen_tf.commands import flag
+from spleen_tf.files import InputError
+from spleen_tf.volume import Volume
+
+# A modified z-score beyond this is an outlier: Iglewicz and Hoaglin (1993), How to Detect and
+# Handle Outliers.
+OUTLIER_SCORE = 3.5
+# The median absolute deviation of a normal distribution, in standard deviations.
+_MAD_OF_NORMAL = 0.6745
+
+
+@dataclasses.dataclass(frozen=True)
+class ExploreConfig:
+    """What to look at."""
+
+    dataset: str = flag(
+        "",
+        "A data set's folder (Medical Segmentation Decathlon or nnU-Net v2 layout) or a CSV with "
+        "the columns case,image,label[,split].",
+        required=True,
+    )
+    output_dir: str = flag("", "A folder for dataset.csv and fingerprint.json.", required=True)
+    plane: str = flag("coronal", "The plane that the fingerprint plans for.", choices=volume.PLANES)
+    max_volume_mm3: float = flag(
+        0.0, "Spleens above this are outliers, whatever the others measure; 0: no bound.", minimum=0
+    )
+    label_value: int = flag(
+        0, "The label's value that means spleen; 0: any value above 0.", minimum=0
+    )
+    modality: str = flag(
+        "", "CT or MR; needed where the data set does not say it.", choices=("", *cases.MODALITIES)
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Finding:
+    """What is seen of one case; an empty `measured` where it cannot be read.
+
+    Attributes:
+        case: its name.
+        measured: columns of dataset.csv.
+        facts: what the fingerprint needs; None where the case cannot be read.
+        oddities: in words.
+    """
+
+    case: str
+    measured: dict[str, Any]
+    facts: fingerprint.Facts | None
+    oddities: tuple[str, ...]
+
+
+def main(config: ExploreConfig) -> int:
+    """Looks at every case; one that cannot be read is named in the table, and the others go on."""
+    listed = cases.load(config.dataset, config.modality, missing_ok=True)
+    output = files.make_folder(config.output_dir)
+    findings = [
+        look_at(case, config.plane, config.label_value)
+        for case in tqdm.tqdm(listed, desc="explore", unit="case", disable=None)
+    ]
+    findings = mark_outliers(findings, config.max_volume_mm3)
+    _write_table(output / "dataset.csv", findings)
+    known = [finding.facts for finding in findings if finding.facts is not None]
+    if not known:
+        raise InputError(
+            f"{config.dataset}: expected a case that can be read, found none; "
+            f"{output / 'dataset.csv'} says why."
+        )
+    proposed = fingerprint.propose(known, config.plane)
+    files.write_json(output / fingerprint.FILE_NAME, proposed)
+    for finding in findings:
+        for oddity in finding.oddities:
+            print(f"{finding.case}: {oddity}")
+    print(_summary(output, findings, proposed))
+    return commands.EXIT_FAILED if len(known) < len(findings) else commands.EXIT_DONE
+
+
+def look_at(case: Case, plane: str, label_value: int = 0) -> Finding:
+    """One case's geometry, intensities and spleen.
+
+    Args:
+        case: which.
+        plane: whose slices are counted.
+        label_value: the label's value that means spleen; 0 for any value above 0.
+
+    Returns:
+        A Finding without facts where image or label is damaged, or they are on different grids.
+    """
+    try:
+        image, label = cases.read(case, label_value)
+    except InputError as error:
+        return Finding(case.name, {}, None, (str(error),))
+    inside = label.array_ijk > 0
+    labels_nhw = slices.split(inside, image.affine, plane)
+    voxels = int(np.count_nonzero(inside))
+    touches = _touches_edge(inside)
+    measured = {
+        "modality": case.modality,
+        "shape": "x".join(map(str, image.shape)),
+        "zooms_mm": "x".join(f"{mm:.4g}" for mm in image.zooms_mm),
+        "orientation": image.orientation,
+        **nifti.storage(image.header),
+        "lowest": float(image.array_ijk.min()),
+        "highest": float(image.array_ijk.max()),
+        "spleen_mm3": round(voxels * image.voxel_mm3, 1),
+        "spleen_slices": int(labels_nhw.any(axis=(1, 2)).sum()),
+        "touches_edge": touches,
+    }
+    facts = fingerprint.Facts.of(image, inside, case.modality)
+    return Finding(case.name, measured, facts, tuple(_oddities(image, inside, touches)))
+
+
+def _touches_edge(inside_ijk: np.ndarray) -> bool:
+    return any(bool(np.take(inside_ijk, end, axis).any()) for axis in range(3) for end in (0, -1))
+
+
+def _oddities(image: Volume, inside_ijk: np.ndarray, touches: bool) -> list[str]:
+    if not inside_ijk.any():
+        return ["no spleen in its label"]
+    found = []
+    if touches:
+        found.append("the spleen touches the volume's edge: its volume is a lower bound")
+    centre_ijk = (np.array(image.shape) - 1) / 2
+    centroid_ijk = [
+        inside_ijk.sum(axis=tuple({0, 1, 2} - {axis})) @ np.arange(size) / inside_ijk.sum()
+        for axis, size in enumerate(inside_ijk.shape)
+    ]
+    right_mm = (image.affine[:3, :3] @ (np.array(centroid_ijk) - centre_ijk))[0]
+    if right_mm > 0:
+        found.append("the spleen lies in the right half of the volume; is the header right?")
+    return found
+
+
+def mark_outliers(findings: Sequence[Finding], max_volume_mm3: float = 0.0) -> list[Finding]:
+    """Adds to each case whether its spleen's volume is out of line, and why.
+
+    Volumes vary by factors, so that their logarithms are compared: an outlier's modified z-score
+    0.6745·(x − median) / MAD is beyond 3.5 (Iglewicz and Hoaglin, 1993). Median and MAD (the median
+    absolute deviation) do not follow the outliers, as mean and standard deviation would.
+
+    Args:
+        findings: of all cases; those without spleen do not count.
+        max_volume_mm3: a larger spleen is an outlier in any case; 0: no such bound.
+    """
+    volumes = [f.measured["spleen_mm3"] for f in findings if f.measured.get("spleen_mm3")]
+    logs = [math.log(mm3) for mm3 in volumes]
+    median = statistics.median(logs) if logs else 0.0
+    mad = statistics.median(abs(x - median) for x in logs) if logs else 0.0
+    marked = []
+    for finding in findings:
+        why = list(finding.oddities)
+        mm3 = finding.measured.get("spleen_mm3")
+        before = len(why)
+        if (
+            mm3
+            and mad
+            and abs(score := _MAD_OF_NORMAL * (math.log(mm3) - median) / mad) > (OUTLIER_SCORE)
+        ):
+            size = "large" if score > 0 else "small"
+            why.append(f"outlier: {mm3:,.0f} mm3 is unusually {size}, modified z-score {score:.1f}")
+        if mm3 and max_volume_mm3 and mm3 > max_volume_mm3:
+            why.append(f"outlier: {mm3:,.0f} mm3 is above {max_volume_mm3:,.0f}")
+        measured = {**finding.measured, "outlier": len(why) > before, "why": "; ".join(why)}
+        marked.append(dataclasses.replace(finding, measured=measured, oddities=tuple(why)))
+    return marked
+
+
+def _write_table(path: pathlib.Path, findings: Sequence[Finding]) -> None:
+    fullest = max((finding.measured for finding in findings), key=len)
+    with files.replacing(path) as partial, open(partial, "w", newline="", encoding="utf-8") as out:
+        writer = csv.DictWriter(out, ["case", *fullest], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows({"case": f.case, **f.measured} for f in findings)
+
+
+def _summary(output: pathlib.Path, findings: Sequence[Finding], proposed: dict[str, Any]) -> str:
+    kinds = collections.Counter(f.measured["modality"] for f in findings if f.facts)
+    counted = ", ".join(f"{n} {kind}" for kind, n in sorted(kinds.items()))
+    outliers = sum(bool(f.measured["outlier"]) for f in findings)
+    sizes = "x".join(map(str, proposed["image_size"]))
+    pixel = " x ".join(f"{mm:g}" for mm in proposed["pixel_mm"])
+    return (
+        f"{output}: {counted} cases, {outliers} outliers; for {proposed['plane']} slices: "
+        f"{sizes} pixels of {pixel} mm, depth {proposed['depth']}, batch {proposed['batch_size']}"
+    )
+
+
+if __name__ == "__main__":
+    commands.run(main, ExploreConfig)

@@ -1,0 +1,130 @@
+"""What a look at a data set finds, case by case, from files to dataset.csv and fingerprint.json."""
+
+import csv
+import json
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from spleen_tf import explore
+from spleen_tf.explore import Finding
+
+FIRST_ROW = {
+    "modality": "CT",
+    "shape": "8x6x5",
+    "zooms_mm": "2x2x3",
+    "orientation": "RAS",
+    "bits_per_voxel": "16",
+    "stored_as": "int16",
+    "space_unit": "mm",
+    "time_unit": "sec",
+    "lowest": "-5.0",
+    "highest": "90.0",
+    "spleen_mm3": "48.0",
+    "spleen_slices": "2",
+    "touches_edge": "False",
+    "outlier": "False",
+}
+
+
+def save(path, array, zooms_mm=(2.0, 2.0, 3.0), time_unit="sec"):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image = nib.Nifti1Image(array, np.diag([*zooms_mm, 1.0]))
+    image.header.set_xyzt_units("mm", time_unit)
+    nib.save(image, path)
+
+
+def save_case(folder, name, box, label_zooms_mm=(2.0, 2.0, 3.0)):
+    image = np.zeros((8, 6, 5), np.int16)
+    image[0, 0, 0], image[7, 5, 4] = -5, 90
+    label = np.zeros((8, 6, 5), np.uint8)
+    label[box] = 1
+    save(folder / "imagesTr" / f"{name}.nii.gz", image)
+    save(folder / "labelsTr" / f"{name}.nii.gz", label, label_zooms_mm)
+    return {"image": f"./imagesTr/{name}.nii.gz", "label": f"./labelsTr/{name}.nii.gz"}
+
+
+@pytest.fixture
+def data_set(tmp_path):
+    """A function that writes a CT data set from names and boxes."""
+
+    def write(**boxes):
+        folder = tmp_path / "data"
+        entries = [save_case(folder, name, box) for name, box in boxes.items()]
+        about = {"modality": {"0": "CT"}, "training": entries}
+        (folder / "dataset.json").write_text(json.dumps(about))
+        return folder
+
+    return write
+
+
+def explored(run_python, *arguments):
+    return run_python("-m", "spleen_tf.explore", *arguments)
+
+
+def rows(folder):
+    with (folder / "dataset.csv").open(newline="") as table:
+        return {row["case"]: row for row in csv.DictReader(table)}
+
+
+def test_a_row_a_case_and_a_fingerprint(data_set, run_python, tmp_path):
+    # Two voxels in the left half (small i is left of the middle in RAS), in coronal slices 2, 3.
+    folder = data_set(a=np.s_[2:4, 2:4, 1:2])
+    done = explored(run_python, f"--dataset={folder}", f"--output_dir={tmp_path / 'out'}")
+    assert done.returncode == 0, done.stderr
+    row = rows(tmp_path / "out")["a"]
+    assert {key: row[key] for key in FIRST_ROW} == FIRST_ROW
+    assert row["why"] == ""
+    found = json.loads((tmp_path / "out" / "fingerprint.json").read_text())
+    wanted = {"modality", "cases", "median_shape", "median_zooms_mm", "spleen_intensity"}
+    wanted |= {"spleen_volume_ml", "pixel_mm", "window", "image_size"}
+    assert wanted <= found.keys()
+    assert found["plane"] == "coronal"
+
+
+def test_what_is_odd_is_said(data_set, run_python, tmp_path):
+    folder = data_set(
+        cut=np.s_[0:2, 2:4, 1:2], right=np.s_[6:7, 2:4, 1:2], none=np.s_[0:0], big=np.s_[1:4, 1:5]
+    )
+    arguments = (f"--dataset={folder}", f"--output_dir={tmp_path}", "--max_volume_mm3=500")
+    done = explored(run_python, *arguments)
+    assert done.returncode == 0, done.stderr
+    why = {name: row["why"] for name, row in rows(tmp_path).items()}
+    assert "touches the volume's edge" in why["cut"]
+    assert "lies in the right half" in why["right"]
+    assert why["none"] == "no spleen in its label"
+    assert "720 mm3 is above 500" in why["big"]
+
+
+def test_a_case_that_cannot_be_read_is_named_and_the_others_go_on(data_set, run_python, tmp_path):
+    folder = data_set(good=np.s_[2:4, 2:4, 1:2], off=np.s_[2:4, 2:4, 1:2])
+    save_case(folder, "off", np.s_[2:4, 2:4, 1:2], label_zooms_mm=(2.0, 2.0, 4.0))
+    done = explored(run_python, f"--dataset={folder}", f"--output_dir={tmp_path}")
+    assert done.returncode == 1
+    assert "off: " in done.stdout
+    assert "resample one onto the grid of the other" in rows(tmp_path)["off"]["why"]
+    assert rows(tmp_path)["good"]["why"] == ""
+
+
+def test_nothing_that_can_be_read_is_an_error(data_set, run_python, tmp_path):
+    folder = data_set(a=np.s_[2:4, 2:4, 1:2])
+    (folder / "imagesTr" / "a.nii.gz").unlink()
+    done = explored(run_python, f"--dataset={folder}", f"--output_dir={tmp_path}")
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith("error: ")
+
+
+def test_a_spleen_of_another_order_of_size_is_an_outlier():
+    # Logarithms of 100, 110, 121, 1331 in units of log 1.1, from 100: 0, 1, 2, 27.2. Median 1.5,
+    # deviations 1.5, 0.5, 0.5, 25.7: MAD 1. Score of the last: 0.6745 * 25.7 = 17.3.
+    sizes = {"a": 100.0, "b": 110.0, "c": 121.0, "d": 1331.0}
+    findings = [Finding(name, {"spleen_mm3": mm3}, None, ()) for name, mm3 in sizes.items()]
+    marked = {f.case: f.measured for f in explore.mark_outliers(findings)}
+    assert [marked[name]["outlier"] for name in "abcd"] == [False, False, False, True]
+    assert marked["d"]["why"] == ("outlier: 1,331 mm3 is unusually large, modified z-score 17.3")
+
+
+def test_equal_spleens_have_no_outliers():
+    findings = [Finding(name, {"spleen_mm3": 5.0}, None, ()) for name in "abc"]
+    assert not any(f.measured["outlier"] for f in explore.mark_outliers(findings))
