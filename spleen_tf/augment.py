@@ -12,6 +12,8 @@ import tensorflow_addons as tfa
 
 _CURVE_KNOTS = 7
 _TEXTURE_CHANNELS = 4
+_MOST_COARSE = 4.0
+_MOST_CUT = 1 / 3
 
 
 def augment(
@@ -30,6 +32,8 @@ def augment(
     invert: float = 0.0,
     curve: float = 0.0,
     texture: float = 0.0,
+    coarse: float = 0.0,
+    cut: float = 0.0,
     noise: float = 0.0,
     blur_pixels: float = 0.0,
     pixel_aspect: float = 1.0,
@@ -55,6 +59,10 @@ def augment(
             tissues change places in brightness, as they do from one MR sequence to another.
         texture: share of slices that are mixed with a random shallow convolution of themselves,
             which leaves shapes and changes everything else (Xu et al., 2021, RandConv).
+        coarse: share of slices that are seen through rows and columns of up to four times their
+            size, as thick slices cut across and small matrices show them.
+        cut: share of slices of which a field of view shows a part: up to a third of each side is
+            black, and the organ is not there.
         noise: standard deviation of Gaussian noise, up to this.
         blur_pixels: sigma of a Gaussian blur, up to this, in every other slice.
         pixel_aspect: row spacing over column spacing, by which a rotation is one in mm.
@@ -62,7 +70,7 @@ def augment(
     Returns:
         image in 0..1 and label, 0 or 1, of the same shapes.
     """
-    seeds = tf.unstack(tf.random.experimental.stateless_split(seed, 10))
+    seeds = tf.unstack(tf.random.experimental.stateless_split(seed, 12))
     image, label = image_hwc, label_hw1
     if rotation_degrees or scale or shift or elastic_pixels:
         image, label = _warp(
@@ -73,9 +81,11 @@ def augment(
     image = _texture(image, seeds[9], texture)
     image = _bias_field(image, seeds[3], bias_field)
     image = _gain_and_gamma(image, seeds[4:6], gain, gamma, invert)
+    image = _coarse(image, seeds[10], coarse)
     image = _blur(image, seeds[6], blur_pixels)
     image = _noise(image, seeds[7], noise)
-    return tf.clip_by_value(image, 0.0, 1.0), label
+    shown = _field_of_view(image.shape[:2], seeds[11], cut)
+    return tf.clip_by_value(image, 0.0, 1.0) * shown, label * shown
 
 
 def _uniform(seed, shape, low, high) -> tf.Tensor:
@@ -163,6 +173,35 @@ def _texture(image, seed, share) -> tf.Tensor:
     low, high = tf.reduce_min(found), tf.reduce_max(found)
     found = tf.transpose(tf.math.divide_no_nan(found - low, high - low)[..., 0], [1, 2, 0])
     return tf.where(chance < share, mix * image + (1.0 - mix) * found, image)
+
+
+def _coarse(image, seed, share) -> tf.Tensor:
+    if not share:
+        return image
+    chance, down, across = tf.unstack(_uniform(seed, [3], 0.0, 1.0))
+    size = tf.constant(image.shape[:2].as_list(), tf.float32)
+    factors = _MOST_COARSE ** tf.stack([down, across])
+    few = tf.cast(tf.math.ceil(size / factors), tf.int32)
+
+    def coarsened() -> tf.Tensor:
+        return tf.image.resize(tf.image.resize(image, few, antialias=True), image.shape[:2])
+
+    return tf.ensure_shape(tf.cond(chance < share, coarsened, lambda: image), image.shape)
+
+
+def _field_of_view(shape_hw, seed, share) -> tf.Tensor:
+    """float32 [H, W, 1]: 1 where it is seen."""
+    if not share:
+        return tf.ones([1, 1, 1])
+    numbers = _uniform(seed, [5], 0.0, 1.0)
+    top, bottom, left, right = tf.unstack(
+        numbers[1:] * _MOST_CUT * tf.cast(numbers[0] < share, tf.float32)
+    )
+    rows = (tf.range(shape_hw[0], dtype=tf.float32) + 0.5) / shape_hw[0]
+    columns = (tf.range(shape_hw[1], dtype=tf.float32) + 0.5) / shape_hw[1]
+    shown_h = tf.logical_and(rows >= top, rows <= 1.0 - bottom)
+    shown_w = tf.logical_and(columns >= left, columns <= 1.0 - right)
+    return tf.cast(shown_h[:, tf.newaxis] & shown_w[tf.newaxis, :], tf.float32)[..., tf.newaxis]
 
 
 def _gain_and_gamma(image, seeds, gain, gamma, invert) -> tf.Tensor:

@@ -9,13 +9,10 @@ from typing import Any
 
 import tensorflow as tf
 
-from spleen_tf import augment, cases, preprocess, records
+from spleen_tf import augment, cases, preprocess, records, windows
 from spleen_tf.config import TrainConfig
 from spleen_tf.files import InputWarning
 from spleen_tf.records import PERCENTILES, RecordError
-
-CT_WINDOW_HU = (-160.0, 240.0)
-MR_WINDOW_PERCENTILES = (0.5, 99.5)
 
 _SHUFFLE_SLICES = 256
 _VALIDATION_BATCH = 8
@@ -32,7 +29,7 @@ class Source:
         plane: of all cases.
         modality: 'CT', 'MR', or 'any' where the cases are of both.
         pixel_mm: row and column spacing of the network's grid.
-        window: HU for CT, else percentiles of the volume.
+        window: HU for CT, else percentiles of the volume (for 'any', see windows).
     """
 
     folder: str
@@ -75,7 +72,7 @@ def source(config: TrainConfig) -> Source:
     used = [known[name] for name in (*splits.train, *splits.validation)]
     modalities = sorted({case["modality"] for case in used})
     modality = modalities[0] if len(modalities) == 1 else "any"
-    window = config.window or (CT_WINDOW_HU if modality == "CT" else MR_WINDOW_PERCENTILES)
+    window = config.window or (windows.CT_HU if modality == "CT" else windows.MR_PERCENTILES)
     if modality != "CT" and not set(window) <= set(PERCENTILES):
         raise RecordError(
             f"--window: expected two of the percentiles {PERCENTILES} for MR or both modalities, "
@@ -184,7 +181,11 @@ def _window(data: Source, percentiles: tf.Tensor) -> tf.Tensor:
     """float32 [2]: the intensities that become 0 and 1."""
     if data.modality == "CT":
         return tf.constant(data.window, tf.float32)
-    return tf.gather(percentiles, [PERCENTILES.index(q) for q in data.window])
+    window = tf.gather(percentiles, [PERCENTILES.index(q) for q in data.window])
+    if data.modality == "any":
+        lowest = percentiles[PERCENTILES.index(windows.LOWEST_PERCENTILE)]
+        return preprocess.window_for_any(lowest, window)
+    return window
 
 
 def _sampled(config: TrainConfig, data: Source, seed: int) -> tf.data.Dataset:

@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 import tqdm
 
-from spleen_tf import models, slices, unet
+from spleen_tf import models, slices, unet, windows
 from spleen_tf.files import InputError
 from spleen_tf.records import percentiles
 from spleen_tf.volume import Volume
@@ -148,11 +148,19 @@ class Member:
         found = self._windowed(slices=slices, pixel_mm=pixel_mm, window=window)
         return found["probability"].numpy()[margins[0] : len(slices_nhw) - margins[1]]
 
+    def modality(self, image: Volume) -> str:
+        """'CT' or 'MR': the model's own, or the volume's for a model of any modality."""
+        if self.info["modality"] != "any":
+            return self.info["modality"]
+        lowest = percentiles(image.array_ijk, (windows.LOWEST_PERCENTILE,))[0]
+        return "CT" if lowest < windows.HOUNSFIELD_BELOW else "MR"
+
     def window(self, image: Volume) -> np.ndarray:
         """float32 [2]: the intensities that become 0 and 1 for a volume."""
-        if self.info["modality"] == "CT":
-            return np.array(self.info["window"], np.float32)
-        return percentiles(image.array_ijk, self.info["window"])
+        if self.modality(image) == "MR":
+            return percentiles(image.array_ijk, self.info["window"])
+        is_for_ct = self.info["modality"] == "CT"
+        return np.array(self.info["window"] if is_for_ct else windows.CT_HU, np.float32)
 
 
 def setup(device: str, precision: str) -> str:

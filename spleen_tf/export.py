@@ -65,7 +65,7 @@ def servable(network: keras.Model, training: dict[str, Any]) -> tf.Module:
     """
     import tensorflow as tf
 
-    from spleen_tf import preprocess
+    from spleen_tf import preprocess, windows
 
     in_channels = training["config"]["in_channels"]
     multiple = 2 ** training["config"]["depth"]
@@ -92,6 +92,11 @@ def servable(network: keras.Model, training: dict[str, Any]) -> tf.Module:
         window = tf.constant(training["window"], tf.float32)
         if training["modality"] != "CT":
             window = preprocess.percentile_window(slices, tuple(training["window"]))
+        if training["modality"] == "any":
+            ends = (windows.LOWEST_PERCENTILE, 100.0)
+            window = preprocess.window_for_any(
+                preprocess.percentile_window(slices, ends)[0], window
+            )
         return windowed(slices, pixel_mm, window)
 
     def on_grid(images):

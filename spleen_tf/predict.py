@@ -165,8 +165,8 @@ def segment(
     nifti.write_mask(job.mask, mask, like=image)
     infos = [member.info for member in members]
     if job.preview:
-        window = tuple(infos[0]["window"]) if infos[0]["modality"] == "CT" else None
-        modality = "CT" if window else "MR"
+        modality = members[0].modality(image)
+        window = tuple(members[0].window(image)) if modality == "CT" else None
         render.preview(job.preview, image, mask, window=window, modality=modality)
     clock.lap("write")
     result = {

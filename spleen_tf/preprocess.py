@@ -10,6 +10,8 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
+from spleen_tf import windows
+
 
 def segment(
     network: Callable[[tf.Tensor], tf.Tensor],
@@ -47,6 +49,17 @@ def normalize(images: tf.Tensor, window: tf.Tensor) -> tf.Tensor:
     """
     low, high = window[0], window[1]
     return tf.clip_by_value(tf.math.divide_no_nan(images - low, high - low), 0.0, 1.0)
+
+
+def window_for_any(lowest: tf.Tensor, window: tf.Tensor) -> tf.Tensor:
+    """float32 [2]: the window of a model for any modality; see the module windows.
+
+    Args:
+        lowest: the volume's windows.LOWEST_PERCENTILE.
+        window: float32 [2], what its percentiles say.
+    """
+    is_hounsfield = lowest < windows.HOUNSFIELD_BELOW
+    return tf.where(is_hounsfield, tf.constant(windows.CT_HU, tf.float32), window)
 
 
 def percentile_window(values: tf.Tensor, percentiles: tuple[float, float]) -> tf.Tensor:

@@ -7,13 +7,10 @@ import os
 
 import numpy as np
 
-from spleen_tf import panels, slices, volume
+from spleen_tf import panels, slices, volume, windows
 from spleen_tf.files import InputError
 from spleen_tf.plots import write_png
 from spleen_tf.volume import Volume, VolumeError
-
-CT_WINDOW_HU = (-160.0, 240.0)  # The abdominal soft tissue window: level 40, width 400.
-MR_WINDOW_PERCENTILES = (0.5, 99.5)
 
 _SAMPLE_VOXELS = 1_000_000
 
@@ -40,7 +37,7 @@ def preview(
         mask_ijk: (I, J, K), nonzero inside. If it is empty, the picture says so, and shows the
             middle of the truth or, without one, of the volume.
         window: the lowest and the highest value of the grey scale, in the volume's units. By
-            default CT_WINDOW_HU for CT, else MR_WINDOW_PERCENTILES of the volume.
+            default windows.CT_HU for CT, else windows.MR_PERCENTILES of the volume.
         modality: 'CT' or 'MR'; printed beside the window's level (L) and width (W).
         title: a line of text above the planes.
         truth_ijk: (I, J, K), nonzero inside: a second outline, and a legend.
@@ -128,15 +125,15 @@ def middle_ijk(mask_ijk: np.ndarray) -> tuple[int, ...] | None:
 
 
 def default_window(image: Volume, modality: str) -> tuple[float, float]:
-    """The grey scale's lowest and highest value: CT_WINDOW_HU, or percentiles for MR.
+    """The grey scale's lowest and highest value: windows.CT_HU, or percentiles for MR.
 
     The percentiles are those of a regular sample of at most a million voxels.
     """
     if modality == "CT":
-        return CT_WINDOW_HU
+        return windows.CT_HU
     array = image.array_ijk
     step = math.ceil((array.size / _SAMPLE_VOXELS) ** (1 / 3))
-    low, high = np.percentile(array[::step, ::step, ::step], MR_WINDOW_PERCENTILES)
+    low, high = np.percentile(array[::step, ::step, ::step], windows.MR_PERCENTILES)
     return float(low), float(high if high > low else low + 1)  # A constant image has no range.
 
 

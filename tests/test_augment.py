@@ -309,3 +309,32 @@ def test_a_bias_field_is_smooth_and_multiplies():
     steps = np.abs(np.diff(log_field, axis=1))
     assert steps.max() < 0.12  # A control point every 16 pixels.
     assert np.ptp(log_field, axis=(1, 2)).min() > 0.1
+
+
+def test_coarse_slices_keep_their_mean_and_lose_what_is_finer_than_their_pixels():
+    stripes = np.zeros((32, 32), np.float32)
+    stripes[:, ::2] = 1.0
+    images, labels = variants(constant(stripes), constant(square(32, 32, 8, 8, 9)), 60, coarse=1.0)
+    np.testing.assert_allclose(images.mean(axis=(1, 2, 3)), 0.5, atol=0.02)
+    contrast = images[:, 8:24, 8:24, 0].std(axis=(1, 2))
+    assert contrast.min() < 0.05
+    np.testing.assert_array_equal(labels[..., 0], square(32, 32, 8, 8, 9)[np.newaxis].repeat(60, 0))
+
+
+def test_coarse_slices_take_their_share():
+    stripes = np.tile(np.array([0.0, 1.0], np.float32), (16, 8))
+    images, _ = variants(constant(stripes), tf.zeros([16, 16, 1]), count=200, coarse=0.3)
+    changed = (images[..., 0] != stripes).any(axis=(1, 2))
+    assert 0.2 < changed.mean() < 0.4
+
+
+def test_a_cut_field_of_view_is_black_outside_of_one_rectangle_in_image_and_label():
+    images, labels = variants(
+        constant(np.full((30, 30), 0.5)), constant(np.ones((30, 30))), count=100, cut=0.5
+    )
+    np.testing.assert_array_equal(images / 0.5, labels)
+    shown = labels[..., 0]
+    rows, columns = shown.any(axis=2), shown.any(axis=1)
+    np.testing.assert_array_equal(shown, rows[:, :, np.newaxis] & columns[:, np.newaxis, :])
+    assert rows[:, 10:20].all()  # A third of each side at most.
+    assert 0.35 < (shown.min(axis=(1, 2)) == 0).mean() < 0.65

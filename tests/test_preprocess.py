@@ -36,6 +36,13 @@ def inverse_sigmoid(probability):
 # Windows
 
 
+def test_the_window_for_any_modality_is_that_of_ct_where_the_lowest_values_are_air():
+    by_percentiles = tf.constant([-900.0, 500.0])
+    for lowest, expected in ((-1000.0, [-160.0, 240.0]), (-50.0, [-900.0, 500.0])):
+        window = preprocess.window_for_any(tf.constant(lowest), by_percentiles)
+        assert window.numpy().tolist() == expected
+
+
 def test_a_window_of_minus_160_to_240_hu_becomes_0_to_1_and_the_rest_is_clipped():
     hu = tf.constant([-1000.0, -160.0, -60.0, 40.0, 240.0, 3000.0])
     scaled = preprocess.normalize(hu, tf.constant([-160.0, 240.0]))

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from matplotlib import image as png
 
-from spleen_tf import render
+from spleen_tf import render, windows
 from spleen_tf.files import InputError
 from spleen_tf.panels import PREDICTION_RGB, TRUTH_RGB
 from spleen_tf.volume import Volume, VolumeError
@@ -181,7 +181,7 @@ def test_a_spleen_that_was_missed_is_shown(tmp_path):
 def test_the_window_maps_its_ends_to_black_and_white():
     values = np.array([[-161, -160, 40, 240, 241]], np.int16)
     # (40 + 160) / 400 of 255 is 127.5, which rounds to the even 128.
-    assert render.to_grey(values, *render.CT_WINDOW_HU).tolist() == [[0, 0, 128, 255, 255]]
+    assert render.to_grey(values, *windows.CT_HU).tolist() == [[0, 0, 128, 255, 255]]
 
 
 def test_mr_is_windowed_between_percentiles_of_the_volume():
