@@ -158,7 +158,7 @@ def for_validation(config: TrainConfig, data: Source) -> tf.data.Dataset:
         ),
         default_value=-1,
     )
-    slices = _read(data, "validation", config.in_channels, shuffle_seed=None)
+    slices = _read(data, data.validation, config.in_channels, shuffle_seed=None)
     slices = slices.map(lambda e: {**_decoded(e), "index": table.lookup(e["case"])})
     batches = slices.group_by_window(
         key_func=lambda example: example["index"],
@@ -189,24 +189,42 @@ def _window(data: Source, percentiles: tf.Tensor) -> tf.Tensor:
 
 
 def _sampled(config: TrainConfig, data: Source, seed: int) -> tf.data.Dataset:
-    """Endless (image, label) on the grid, with the wanted share of slices that show spleen."""
-    with_spleen = data.spleen_slices(data.train)
-    without = data.num_slices(data.train) - with_spleen
-    shares = {True: config.foreground_fraction, False: 1.0 - config.foreground_fraction}
-    counts = {True: with_spleen, False: without}
-    if not with_spleen and config.foreground_fraction:
+    """Endless (image, label) on the grid, with the wanted share of slices that show spleen.
+
+    Where there are cases of both modalities, each gives half of the slices of either kind.
+    """
+    if not data.spleen_slices(data.train) and config.foreground_fraction:
         warnings.warn(f"{data.folder}: no training slice shows spleen", InputWarning, stacklevel=2)
-    wanted = [kind for kind in (True, False) if counts[kind] and shares[kind]]
-    wanted = wanted or [kind for kind in (True, False) if counts[kind]]
-    streams = [_stream(config, data, seed, kind) for kind in wanted]
+    kinds = []
+    for modality in sorted({data.cases[name]["modality"] for name in data.train}):
+        names = tuple(n for n in data.train if data.cases[n]["modality"] == modality)
+        with_spleen = data.spleen_slices(names)
+        without = data.num_slices(names) - with_spleen
+        kinds += [
+            (names, True, with_spleen, config.foreground_fraction),
+            (names, False, without, 1.0 - config.foreground_fraction),
+        ]
+    there = [kind for kind in kinds if kind[2]]
+    # Where one kind alone is wanted and there is none of it, the other has to do.
+    wanted = [kind for kind in there if kind[3]] or there
+    streams = [_stream(config, data, seed, *kind[:3]) for kind in wanted]
     if len(streams) == 1:
         return streams[0]
-    weights = [shares[kind] for kind in wanted]
-    return tf.data.Dataset.sample_from_datasets(streams, weights, seed=seed)
+    weights = [kind[3] for kind in wanted]
+    return tf.data.Dataset.sample_from_datasets(
+        streams, weights if any(weights) else None, seed=seed
+    )
 
 
-def _stream(config: TrainConfig, data: Source, seed: int, has_spleen: bool) -> tf.data.Dataset:
-    """Endless (image, label) on the grid, all with spleen or all without."""
+def _stream(
+    config: TrainConfig,
+    data: Source,
+    seed: int,
+    names: tuple[str, ...],
+    has_spleen: bool,
+    count: int,
+) -> tf.data.Dataset:
+    """Endless (image, label) on the grid of these cases' `count` slices with or without spleen."""
 
     def on_grid(example):
         example = _decoded(example)
@@ -217,9 +235,7 @@ def _stream(config: TrainConfig, data: Source, seed: int, has_spleen: bool) -> t
         both = preprocess.to_grid(both, example["pixel_mm"], data.pixel_mm)[0]
         return both[..., :-1], tf.cast(both[..., -1:] > 0.5, tf.float32)
 
-    slices = _read(data, "train", config.in_channels, seed, has_spleen)
-    count = data.spleen_slices(data.train)
-    count = count if has_spleen else data.num_slices(data.train) - count
+    slices = _read(data, names, config.in_channels, seed, has_spleen)
     if config.cache:
         slices = slices.map(on_grid, tf.data.AUTOTUNE).cache()
         return slices.shuffle(count, seed=seed).repeat()
@@ -230,17 +246,17 @@ def _stream(config: TrainConfig, data: Source, seed: int, has_spleen: bool) -> t
 
 def _read(
     data: Source,
-    split: str,
+    case_names: tuple[str, ...],
     in_channels: int,
     shuffle_seed: int | None,
     has_spleen: bool | None = None,
 ) -> tf.data.Dataset:
-    """Slices of a split's cases: records.parse with the raw images of C neighbours.
+    """Slices of some cases: records.parse with the raw images of C neighbours.
 
     All shards are read, whatever split they were written for: a split file may deal the cases
     anew. Reading several side by side mixes patients.
     """
-    names = tf.constant(getattr(data, split) or ("",))
+    names = tf.constant(case_names, tf.string)
     shards = tf.data.Dataset.from_tensor_slices(list(data.shards))
     if shuffle_seed is not None:
         shards = shards.shuffle(len(data.shards), seed=shuffle_seed)

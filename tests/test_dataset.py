@@ -330,7 +330,7 @@ def test_mr_is_seen_between_percentiles_of_its_own_volume(mixed, tmp_path, perce
     assert images.max() == 1
 
 
-def test_both_modalities_together_are_seen_between_percentiles(mixed):
+def test_mr_beside_ct_is_seen_between_percentiles(mixed):
     config = settings(mixed, window=())
     data = dataset.source(config)
     assert (data.modality, data.window) == ("any", (0.5, 99.5))
@@ -338,6 +338,22 @@ def test_both_modalities_together_are_seen_between_percentiles(mixed):
     for index, (low, high) in enumerate([(0, 500), (100, 30000)]):
         volume = ramp_case("", "MR", low, high)[2]
         np.testing.assert_allclose(windows[index], np.percentile(volume, (0.5, 99.5)), rtol=1e-5)
+
+
+def test_ct_beside_mr_is_seen_in_hounsfield_units(mixed, tmp_path):
+    splits = write_splits(tmp_path / "splits.json", ["mr"], ["ct"])
+    (batch,) = validation_batches(settings(mixed, window=(), splits=splits))
+    assert batch["window"].tolist() == [-160, 240]
+
+
+def test_each_modality_gives_half_of_the_slices_however_few_its_cases(make_records):
+    many = {f"mr_{n}": ramp_case("train", "MR", 2000, 3000, count=9) for n in range(4)}
+    records = make_records({"ct": ramp_case("train", "CT", -1000, -1000), **many})
+    images, labels, _ = drawn(settings(records, window=(), foreground_fraction=0.5), 400)
+    is_ct = images.max(axis=(1, 2, 3)) == 0  # -1000 HU are black.
+    # 400 draws with a chance of a half: a standard deviation of 0.025, and four of them.
+    assert abs(is_ct.mean() - 0.5) < 0.1
+    assert abs(labels[is_ct].any(axis=(1, 2, 3)).mean() - 0.5) < 0.15
 
 
 def test_hounsfield_units_are_refused_where_mr_is_among_the_records(mixed):
