@@ -75,7 +75,7 @@ class Member:
 
         Args:
             total_ijk: (I, J, K) floating point, changed in place.
-            vote: gets this view's own mask at a half; None: not asked for.
+            vote: gets this view's own mask; None: not asked for.
             image: the volume.
             weight: this view's share.
             scale: the factor by which the body appears larger.
@@ -109,7 +109,7 @@ class Member:
                 )
             total_nhw[start:stop] = total_nhw[start:stop] + weight * found
             if vote is not None:
-                vote.add(start, found >= 0.5)
+                vote.add(start, found >= self.threshold)
             bar.update(stop - start)
 
     def sampled_ml(self, image: Volume, mirror_axis: int | None = None) -> float:
@@ -147,6 +147,11 @@ class Member:
             return found["probability"].numpy()
         found = self._windowed(slices=slices, pixel_mm=pixel_mm, window=window)
         return found["probability"].numpy()[margins[0] : len(slices_nhw) - margins[1]]
+
+    @property
+    def threshold(self) -> float:
+        """The probability from which a voxel is spleen; a half where the model does not say."""
+        return self.info.get("threshold", 0.5)
 
     def modality(self, image: Volume) -> str:
         """'CT' or 'MR': the model's own, or the volume's for a model of any modality."""
@@ -216,6 +221,11 @@ def load(paths: Iterable[str | os.PathLike]) -> list[Member]:
         InputError: if one holds none or does not load, or members of CT and MR are mixed.
     """
     return [Member(folder) for folder in models.find(paths)]
+
+
+def threshold(members: list[Member]) -> float:
+    """The mean of the members' thresholds, as fusion takes the mean of their probabilities."""
+    return sum(member.threshold for member in members) / len(members)
 
 
 def mirrored_ml(members: list[Member], image: Volume) -> dict[str, tuple[float, float]]:

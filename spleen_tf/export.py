@@ -30,6 +30,12 @@ class ExportConfig:
     export_dir: str = flag("", "The SavedModel's folder; replaced if it is one.", required=True)
     name: str = flag("", "The model's name. Empty: from the export folder's path.")
     model_version: str = flag("1.0.0", "The model's version.")
+    threshold: float = flag(
+        0.5,
+        "Probability from which predict takes a voxel for spleen, unless it is told otherwise.",
+        minimum=0,
+        maximum=1,
+    )
 
 
 def main(config: ExportConfig) -> None:
@@ -134,6 +140,7 @@ def describe(
         "image_size": image_size[0] if len(set(image_size)) == 1 else image_size,
         "learning_rate": training["config"]["learning_rate"],
         "in_channels": training["config"]["in_channels"],
+        "threshold": config.threshold,
         "labels": {"0": "background", "1": "spleen"},
         "training": {"cases": [{"name": n, "sha256": sha} for n, sha in training["train"].items()]},
         "validation": validation,

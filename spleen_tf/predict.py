@@ -50,7 +50,9 @@ class PredictConfig:
     probabilities: str = flag(
         "", "A NIfTI with the probability of each voxel; for a folder of volumes, a folder."
     )
-    threshold: float = flag(0.5, "Probability from which a voxel is spleen.", minimum=0, maximum=1)
+    threshold: float = flag(
+        0.0, "Probability from which a voxel is spleen; 0: what the model says.", minimum=0, maximum=1
+    )
     largest_component: bool = flag(True, "Keeps only the largest connected component.")
     fill_holes: bool = flag(True, "Fills cavities in the mask.")
     tta: bool = flag(
@@ -138,7 +140,7 @@ def segment(
         nifti.write(job.probabilities, dataclasses.replace(image, array_ijk=as_float32))
         del as_float32
         clock.lap("probabilities")
-    mask = probability >= config.threshold
+    mask = probability >= (config.threshold or ensemble.threshold(members))
     voxels_above = np.count_nonzero(mask)
     if not known:
         del probability  # As large as the image; what follows may need the room.

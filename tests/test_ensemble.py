@@ -212,6 +212,14 @@ def test_a_model_for_any_modality_takes_air_far_below_zero_for_hounsfield_units(
     assert model.window(noise).tolist() == [-160, 240]
 
 
+def test_fused_models_have_the_mean_of_their_thresholds(member):
+    models = [member("MR", threshold=0.3), member("MR", threshold=0.4)]
+    assert ensemble.threshold(models) == pytest.approx(0.35)
+    old = member("MR")
+    del old.info["threshold"]
+    assert ensemble.threshold([old]) == 0.5
+
+
 def test_percentiles_are_of_the_volume_not_of_the_batch(slices_a_batch, member, make_affine):
     """Each coronal slice is constant: by its own percentiles, it would be all dark."""
     values = np.broadcast_to((100 * np.arange(11))[None, :, None], (6, 11, 5)).astype(np.int16)

@@ -244,6 +244,7 @@ def test_the_description_says_what_the_model_is_and_what_it_saw(exported):
         "image_size": 32,
         "learning_rate": 0.001,
         "in_channels": 3,
+        "threshold": 0.5,
         "labels": {"0": "background", "1": "spleen"},
         "training": {
             "cases": [

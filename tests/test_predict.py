@@ -207,6 +207,13 @@ def test_the_threshold_is_a_probability(run, exported, make_affine, tmp_path, th
     assert inside.tolist() == expected.astype(int).tolist()
 
 
+def test_without_a_threshold_the_models_own_is_taken(run, model_copy, make_affine, tmp_path):
+    """σ(8 (x − 1/2)) is 0.31 for j = 5 and 0.17 for j = 4: see above."""
+    run(graded(make_affine, tmp_path), model=[model_copy("CT", threshold=0.25)], fill_holes=False)
+    inside = mask_of(tmp_path / "out.nii.gz")[6, :, 5]
+    assert inside.tolist() == (np.arange(11) >= 5).astype(int).tolist()
+
+
 def test_probabilities_lie_in_the_sources_geometry(run, exported, make_affine, tmp_path):
     source = graded(make_affine, tmp_path)
     run(source, model=[exported["CT"]], probabilities="p.nii.gz")

@@ -59,6 +59,9 @@ class CrossValidateConfig:
     override: tuple[str, ...] = flag(
         (), "A flag of spleen_tf.train that replaces the recipe's, such as base_filters=32."
     )
+    threshold: float = flag(
+        0.5, "Probability from which a voxel is spleen.", minimum=0, maximum=1
+    )
     tta: bool = flag(False, "Test-time augmentation in prediction.")
     label_value: int = flag(
         0, "The label's value that means spleen; 0: any value above 0.", minimum=0
@@ -94,7 +97,7 @@ def main(config: CrossValidateConfig) -> None:
         _convert(output, config, plane)
     runs = [(fold, plane) for fold in folds for plane in planes]
     for fold, plane in tqdm.tqdm(runs, desc="train", unit="model", disable=None):
-        _train(output, fold, plane, recipes[plane])
+        _train(output, fold, plane, recipes[plane], config.threshold)
     members = {plane: [plane] for plane in planes}
     if len(planes) > 1:
         members[FUSED] = planes
@@ -165,6 +168,7 @@ def _check_plan(
         "dataset": str(config.dataset),
         "num_folds": config.num_folds,
         "seed": config.seed,
+        "threshold": config.threshold,
         "tta": config.tta,
         "label_value": config.label_value,
         "cases": sorted((*folds[0].splits.train, *folds[0].splits.validation)),
@@ -220,7 +224,9 @@ def _convert(output: pathlib.Path, config: CrossValidateConfig, plane: str) -> N
     )
 
 
-def _train(output: pathlib.Path, fold: Fold, plane: str, recipe: list[str]) -> None:
+def _train(
+    output: pathlib.Path, fold: Fold, plane: str, recipe: list[str], threshold: float
+) -> None:
     """Trains and exports one model, unless that is done."""
     name = f"{plane}_fold_{fold.number}"
     model_dir = output / "models" / plane / f"fold_{fold.number}"
@@ -236,7 +242,7 @@ def _train(output: pathlib.Path, fold: Fold, plane: str, recipe: list[str]) -> N
     _run(
         log,
         *("-m", "spleen_tf.export", f"--model_dir={model_dir}", f"--name={name}"),
-        f"--export_dir={model_dir / 'saved_model'}",
+        *(f"--export_dir={model_dir / 'saved_model'}", f"--threshold={threshold:g}"),
     )
 
 
@@ -309,6 +315,7 @@ def _publish(
         "seed": config.seed,
         "folds": {str(fold.number): list(fold.splits.validation) for fold in folds},
         "recipes": {plane: _settled(recipe) for plane, recipe in recipes.items()},
+        "threshold": config.threshold,
         "tta": config.tta,
         "results": summaries,
     }

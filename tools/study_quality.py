@@ -133,7 +133,7 @@ def _segment(ensemble, members, image, truth: np.ndarray) -> dict[str, Any]:
     """What predict would find and say of a volume, and its true Dice."""
     votes: list = []
     probability = ensemble.probability(members, image, votes=votes)
-    above = probability >= 0.5
+    above = probability >= ensemble.threshold(members)
     mask = postprocess.fill_holes(postprocess.largest_component(above))
     views = (vote.mask_ijk() for vote in votes)
     measured = quality.measure(image, mask)
