@@ -25,6 +25,8 @@ FAILURE_DICE = 0.8
 
 _RIDGE = 1e-2
 _LEAST_SCALE = 0.05
+# A brightness so many standard deviations off is as strange as any.
+_FAR_SDS = 5.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,6 +35,8 @@ class Calibration:
 
     Attributes:
         members: how many models were fused.
+        tta: whether each saw the body in several sizes.
+        brightness: mean and standard deviation of the brightness of known spleens.
         signs: names of the signs, in the order of weights.
         weights: of each sign.
         offset: the Dice that is predicted where all signs are 0.
@@ -41,6 +45,8 @@ class Calibration:
     """
 
     members: int
+    tta: bool
+    brightness: tuple[float, float]
     signs: tuple[str, ...]
     weights: tuple[float, ...]
     offset: float
@@ -49,8 +55,9 @@ class Calibration:
 
     def predict(self, signs: Mapping[str, float]) -> tuple[float, tuple[float, float]]:
         """The Dice to expect, and its 90% interval; all within 0..1."""
+        seen = _familiar(signs, self.brightness)
         line = self.offset + sum(
-            weight * signs[name] for name, weight in zip(self.signs, self.weights, strict=True)
+            weight * seen[name] for name, weight in zip(self.signs, self.weights, strict=True)
         )
         dice = min(1.0, max(0.0, line))
         return dice, self.interval(dice)
@@ -62,7 +69,12 @@ class Calibration:
 
 
 def fit(
-    rows: Sequence[Mapping[str, float]], truth: Sequence[float], groups: Sequence[str], members: int
+    rows: Sequence[Mapping[str, float]],
+    truth: Sequence[float],
+    groups: Sequence[str],
+    members: int,
+    tta: bool,
+    brightness: tuple[float, float],
 ) -> tuple[Calibration, np.ndarray]:
     """Learns a calibration, and what it would have said of each row without the row's group.
 
@@ -71,6 +83,8 @@ def fit(
         truth: (N,) its Dice.
         groups: (N,) the patient; all rows of one are left out together.
         members: how many models were fused.
+        tta: whether each saw the body in several sizes.
+        brightness: mean and standard deviation of the brightness of known spleens.
 
     Returns:
         The calibration, and (N,) the Dice predicted for each row by the others' line.
@@ -81,7 +95,7 @@ def fit(
     if len(set(groups)) < 3:
         raise ValueError(f"expected three patients or more, found {len(set(groups))}")
     names = tuple(rows[0])
-    x = np.array([[row[name] for name in names] for row in rows])
+    x = np.array([[_familiar(row, brightness)[name] for name in names] for row in rows])
     y, patient = np.asarray(truth, float), np.asarray(groups)
     left_out = np.empty(len(y))
     for one in np.unique(patient):
@@ -92,6 +106,8 @@ def fit(
     weights, offset = _line(x, y)
     calibration = Calibration(
         members,
+        tta,
+        brightness,
         names,
         tuple(weights.tolist()),
         float(offset),
@@ -113,6 +129,8 @@ def read(path: str | os.PathLike) -> Calibration:
         raise InputError(f"{path}: expected the keys {', '.join(sorted(fields))}, found others.")
     return Calibration(
         int(content["members"]),
+        bool(content["tta"]),
+        tuple(content["brightness"]),
         tuple(content["signs"]),
         tuple(content["weights"]),
         content["offset"],
@@ -124,6 +142,16 @@ def read(path: str | os.PathLike) -> Calibration:
 def write(path: str | os.PathLike, calibration: Calibration, **notes: object) -> None:
     """Writes a quality.json, with notes on how it came about."""
     files.write_json(path, {**dataclasses.asdict(calibration), **notes})
+
+
+def _familiar(signs: Mapping[str, float], brightness: tuple[float, float]) -> dict[str, float]:
+    """The signs with their brightness as a share: 1 as in known spleens, 0 far from them."""
+    seen = dict(signs)
+    if "brightness" in seen:
+        mean, sd = brightness
+        apart = abs(seen["brightness"] - mean) / max(sd, 1e-3)
+        seen["brightness"] = 1.0 - min(apart, _FAR_SDS) / _FAR_SDS
+    return seen
 
 
 def _scale(dice: float) -> float:

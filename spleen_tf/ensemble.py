@@ -160,12 +160,13 @@ class Member:
         lowest = percentiles(image.array_ijk, (windows.LOWEST_PERCENTILE,))[0]
         return "CT" if lowest < windows.HOUNSFIELD_BELOW else "MR"
 
-    def window(self, image: Volume) -> np.ndarray:
-        """float32 [2]: the intensities that become 0 and 1 for a volume."""
+    def window(self, image: Volume) -> tuple[float, float]:
+        """The intensities that become 0 and 1 for a volume."""
         if self.modality(image) == "MR":
-            return percentiles(image.array_ijk, self.info["window"])
-        is_for_ct = self.info["modality"] == "CT"
-        return np.array(self.info["window"] if is_for_ct else windows.CT_HU, np.float32)
+            low, high = percentiles(image.array_ijk, self.info["window"])
+        else:
+            low, high = self.info["window"] if self.info["modality"] == "CT" else windows.CT_HU
+        return float(low), float(high)
 
 
 def setup(device: str, precision: str) -> str:

@@ -51,7 +51,10 @@ class PredictConfig:
         "", "A NIfTI with the probability of each voxel; for a folder of volumes, a folder."
     )
     threshold: float = flag(
-        0.0, "Probability from which a voxel is spleen; 0: what the model says.", minimum=0, maximum=1
+        0.0,
+        "Probability from which a voxel is spleen; 0: what the model says.",
+        minimum=0,
+        maximum=1,
     )
     largest_component: bool = flag(True, "Keeps only the largest connected component.")
     fill_holes: bool = flag(True, "Fills cavities in the mask.")
@@ -106,10 +109,11 @@ def _check(config: PredictConfig) -> None:
 def _calibration(config: PredictConfig, members: int) -> Calibration | None:
     """What is known of these members, if they are just those of a folder with a quality.json."""
     path = pathlib.Path(config.model[0], calibration.FILE_NAME)
-    if len(config.model) > 1 or config.tta or not path.is_file():
+    if len(config.model) > 1 or not path.is_file():
         return None
     known = calibration.read(path)
-    return known if known.members == members else None
+    fits = known.members == members and known.tta >= config.tta
+    return known if fits else None
 
 
 def segment(
@@ -132,7 +136,9 @@ def segment(
     image = nifti.read(job.source)
     clock.lap("read")
     votes: list[ensemble.Vote] | None = [] if known else None
-    probability = ensemble.probability(members, image, config.tta, votes)
+    # A model by itself agrees with itself: its calibration asks for more views than one.
+    tta = config.tta or (known is not None and known.tta)
+    probability = ensemble.probability(members, image, tta, votes)
     doubts = quality.orientation_doubts(ensemble.mirrored_ml(members, image))
     clock.lap("network")
     if job.probabilities:
@@ -153,7 +159,8 @@ def segment(
     signs = expected = None
     if known and votes is not None:
         views = (vote.mask_ijk() for vote in votes)
-        signs = quality.signs(probability, mask, views, voxels_above)
+        window = members[0].window(image)
+        signs = quality.signs(image, window, probability, mask, views, voxels_above)
         expected = known.predict(signs) if signs else None
         del probability
     reasons = quality.reasons_for_review(
@@ -168,8 +175,8 @@ def segment(
     infos = [member.info for member in members]
     if job.preview:
         modality = members[0].modality(image)
-        window = tuple(members[0].window(image)) if modality == "CT" else None
-        render.preview(job.preview, image, mask, window=window, modality=modality)
+        shown = members[0].window(image) if modality == "CT" else None
+        render.preview(job.preview, image, mask, window=shown, modality=modality)
     clock.lap("write")
     result = {
         **measured,

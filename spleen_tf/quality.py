@@ -61,17 +61,21 @@ def measure(image: Volume, mask_ijk: np.ndarray) -> dict[str, Any]:
 
 
 def signs(
+    image: Volume,
+    window: Sequence[float],
     probability_ijk: np.ndarray,
     mask_ijk: np.ndarray,
     views_ijk: Iterable[np.ndarray],
     voxels_above: int,
 ) -> dict[str, float] | None:
-    """What a prediction says of itself, each between 0 (trouble) and 1 (none).
+    """What a prediction says of itself; all but brightness between 0 (trouble) and 1 (none).
 
     Only the surroundings of the result count, half of its length on each side: what a view finds
     further off, fusion and the largest component drop.
 
     Args:
+        image: the volume.
+        window: the intensities that the network sees as 0 and 1.
         probability_ijk: (I, J, K) floating point.
         mask_ijk: (I, J, K) bool, the result.
         views_ijk: the mask of each view of each member, (I, J, K) bool.
@@ -82,7 +86,11 @@ def signs(
         certainty: the Dice to expect if each voxel were spleen with its probability;
         agreement: mean Dice between two views; 1 with a single view;
         weakest: lowest Dice of a view with the result;
-        main_share: the result's share of all voxels above the threshold.
+        main_share: the result's share of all voxels above the threshold;
+        smoothness: 1 less the largest change of the area between two slices of the stack (the
+        axis of the widest spacing), as a share of the largest area;
+        brightness: the mean intensity inside, as the network sees it, which a calibration holds
+        against the spleens that it knows.
     """
     box = postprocess.bounding_box(mask_ijk)
     if box is None:
@@ -95,12 +103,18 @@ def signs(
     mask, p = mask_ijk[around], probability_ijk[around].astype(np.float32)
     views = [view_ijk[around].copy() for view_ijk in views_ijk]
     voxels = np.count_nonzero(mask)
+    stack_axis = int(np.argmax(image.zooms_mm))
+    areas = np.count_nonzero(mask, axis=tuple({0, 1, 2} - {stack_axis}))
+    steps = np.abs(np.diff(areas, prepend=0, append=0))
+    mean_intensity = float(image.array_ijk[around][mask].mean(dtype=np.float64))
     pairs = [_dice(a, b) for a, b in itertools.combinations(views, 2)]
     return {
         "certainty": float(2 * p[mask].sum(dtype=np.float64) / (p.sum(dtype=np.float64) + voxels)),
         "agreement": float(np.mean(pairs)) if pairs else 1.0,
         "weakest": min((_dice(mask, view) for view in views), default=1.0),
         "main_share": min(1.0, voxels / max(1, voxels_above)),
+        "smoothness": 1.0 - float(steps.max() / areas.max()),
+        "brightness": (mean_intensity - window[0]) / max(window[1] - window[0], 1e-6),
     }
 
 

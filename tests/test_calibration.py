@@ -21,7 +21,9 @@ def drawn(rng, patients=40, each=5, error=0.05):
 
 @pytest.fixture(scope="module")
 def fitted():
-    return calibration.fit(*drawn(np.random.default_rng(0)), members=3)
+    return calibration.fit(
+        *drawn(np.random.default_rng(0)), members=3, tta=False, brightness=(0.5, 0.1)
+    )
 
 
 def test_the_line_that_made_the_dice_is_found(fitted):
@@ -42,10 +44,10 @@ def test_the_interval_holds_nine_of_ten_predictions_that_were_not_learnt_from(fi
 
 def test_a_patient_s_own_predictions_do_not_teach_what_is_said_of_them():
     rows, truth, groups = drawn(np.random.default_rng(2), patients=3, each=4)
-    _, left_out = calibration.fit(rows, truth, groups, members=1)
+    _, left_out = calibration.fit(rows, truth, groups, members=1, tta=False, brightness=(0.5, 0.1))
     changed = truth.copy()
     changed[:4] = 0.0  # The first patient's.
-    _, again = calibration.fit(rows, changed, groups, members=1)
+    _, again = calibration.fit(rows, changed, groups, members=1, tta=False, brightness=(0.5, 0.1))
     np.testing.assert_array_equal(left_out[:4], again[:4])
     assert (left_out[4:] != again[4:]).all()
 
@@ -58,30 +60,46 @@ def test_nineteen_of_twenty_failures_lie_below_the_bound(fitted):
 
 
 def test_by_hand():
-    known = Calibration(2, ("a", "b"), (0.5, 0.25), 0.1, 0.5, 0.8)
+    known = Calibration(2, False, (0.5, 0.1), ("a", "b"), (0.5, 0.25), 0.1, 0.5, 0.8)
     dice, (low, high) = known.predict({"a": 0.8, "b": 0.4})
     assert dice == pytest.approx(0.1 + 0.4 + 0.1)
     # Half a width of 0.5 · (1 − 0.6 + 0.05).
     assert (low, high) == (pytest.approx(0.375), pytest.approx(0.825))
 
 
+@pytest.mark.parametrize(("brightness", "dice"), [(0.6, 1.0), (0.7, 0.8), (0.35, 0.5), (5.0, 0.0)])
+def test_a_brightness_counts_by_how_far_it_is_from_known_spleens(brightness, dice):
+    """Known are 0.6 ± 0.1; five standard deviations are as strange as any number of them."""
+    known = Calibration(1, False, (0.6, 0.1), ("brightness",), (1.0,), 0.0, 0.5, 0.8)
+    assert known.predict({"brightness": brightness})[0] == pytest.approx(dice)
+
+
 @pytest.mark.parametrize(("signs", "dice"), [({"a": 9.0}, 1.0), ({"a": -9.0}, 0.0)])
 def test_dice_and_interval_stay_within_0_and_1(signs, dice):
-    predicted, (low, high) = Calibration(1, ("a",), (1.0,), 0.0, 2.0, 0.8).predict(signs)
+    predicted, (low, high) = Calibration(
+        1, False, (0.5, 0.1), ("a",), (1.0,), 0.0, 2.0, 0.8
+    ).predict(signs)
     assert predicted == dice
     assert 0 <= low <= predicted <= high <= 1
 
 
 def test_a_sign_that_never_varies_does_no_harm():
     rows, truth, groups = drawn(np.random.default_rng(3))
-    known, _ = calibration.fit([{**row, "same": 1.0} for row in rows], truth, groups, members=1)
+    known, _ = calibration.fit(
+        [{**row, "same": 1.0} for row in rows],
+        truth,
+        groups,
+        members=1,
+        tta=False,
+        brightness=(0.5, 0.1),
+    )
     assert dict(zip(known.signs, known.weights, strict=True))["same"] == pytest.approx(0, abs=1e-9)
 
 
 def test_two_patients_are_too_few():
     rows, truth, groups = drawn(np.random.default_rng(0), patients=2)
     with pytest.raises(ValueError, match="expected three patients or more, found 2"):
-        calibration.fit(rows, truth, groups, members=1)
+        calibration.fit(rows, truth, groups, members=1, tta=False, brightness=(0.5, 0.1))
 
 
 def test_what_was_written_is_read(fitted, tmp_path):
@@ -95,5 +113,5 @@ def test_what_was_written_is_read(fitted, tmp_path):
 def test_another_file_is_refused(tmp_path, content):
     path = tmp_path / "quality.json"
     path.write_text(content)
-    with pytest.raises(InputError, match=r"quality\.json: expected the keys members, offset, "):
+    with pytest.raises(InputError, match=r"quality\.json: expected the keys brightness, members, "):
         calibration.read(path)

@@ -198,7 +198,7 @@ def test_test_time_augmentation_is_the_mean_over_body_sizes(members, member, mak
 
 
 def test_ct_is_windowed_in_hounsfield_units_and_mr_by_its_own_percentiles(member, noise):
-    assert member("CT").window(noise).tolist() == [-160, 240]
+    assert member("CT").window(noise) == (-160, 240)
     expected = np.percentile(noise.array_ijk, [0.5, 99.5])
     np.testing.assert_allclose(member("MR").window(noise), expected, rtol=1e-6)
 
@@ -209,7 +209,7 @@ def test_a_model_for_any_modality_takes_air_far_below_zero_for_hounsfield_units(
     assert (model.modality(positive), model.modality(noise)) == ("MR", "CT")
     expected = np.percentile(positive.array_ijk, [0.5, 99.5])
     np.testing.assert_allclose(model.window(positive), expected, rtol=1e-6)
-    assert model.window(noise).tolist() == [-160, 240]
+    assert model.window(noise) == (-160, 240)
 
 
 def test_fused_models_have_the_mean_of_their_thresholds(member):

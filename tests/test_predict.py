@@ -526,7 +526,7 @@ def family(model_copy, tmp_path):
     """A family of two planes with a calibration by which the Dice is 0.9 · agreement."""
     for plane in ("axial", "coronal"):
         model_copy("MR", f"family/{plane}", plane=plane, name=f"family-{plane}")
-    known = calibration.Calibration(2, ("agreement",), (0.9,), 0.0, 0.5, 0.85)
+    known = calibration.Calibration(2, False, (0.5, 0.1), ("agreement",), (0.9,), 0.0, 0.5, 0.85)
     calibration.write(tmp_path / "family" / "quality.json", known)
     return tmp_path / "family"
 

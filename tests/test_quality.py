@@ -160,10 +160,25 @@ def votes_of(*blocks):
     return [block(*sides) for sides in blocks]
 
 
+def signs_of(*found):
+    """Of an image whose voxel i, j, k holds i, seen through the window 0 to 100."""
+    array = np.broadcast_to(np.arange(SHAPE[0], dtype=np.int16)[:, None, None], SHAPE)
+    image = Volume(array, np.diag([*ZOOMS_MM, 1.0]), "a.nii")
+    return quality.signs(image, (0.0, 100.0), *found)
+
+
 def test_members_that_agree_and_are_sure_show_no_trouble():
     mask = block((30, 40), (10, 30), (5, 15))
-    found = quality.signs(mask.astype(np.float16), mask, [mask, mask], 2000)
-    assert found == {"certainty": 1.0, "agreement": 1.0, "weakest": 1.0, "main_share": 1.0}
+    found = signs_of(mask.astype(np.float16), mask, [mask, mask], 2000)
+    shares = {"certainty": 1.0, "agreement": 1.0, "weakest": 1.0, "main_share": 1.0}
+    # The mask begins and ends at its full area; the mean of 30 to 39 is 34.5.
+    assert found == {**shares, "smoothness": 0.0, "brightness": pytest.approx(0.345)}
+
+
+def test_an_area_that_grows_evenly_is_smooth():
+    """Slices follow one another along k, 5 mm apart; 100, 200 and 100 voxels in three of them."""
+    mask = block((30, 40), (10, 20), (5, 8)) | block((30, 40), (20, 30), (6, 7))
+    assert signs_of(mask.astype(np.float16), mask, [], 400)["smoothness"] == 0.5
 
 
 def test_signs_by_hand():
@@ -171,7 +186,7 @@ def test_signs_by_hand():
     mask = block((30, 40), (10, 30), (5, 15))
     p = 0.75 * mask + 0.25 * block((40, 45), (10, 30), (5, 10))
     half, all_of_it = votes_of(((30, 35), (10, 30), (5, 15)), ((30, 40), (10, 30), (5, 15)))
-    found = quality.signs(p, mask, [half, all_of_it, all_of_it], 2000)
+    found = signs_of(p, mask, [half, all_of_it, all_of_it], 2000)
     # 2 · 1500 / (1500 + 125 + 2000); Dice of the half with the whole 2 · 1000 / 3000.
     assert found["certainty"] == pytest.approx(3000 / 3625)
     assert found["agreement"] == pytest.approx((2 / 3 + 2 / 3 + 1) / 3)
@@ -181,19 +196,19 @@ def test_signs_by_hand():
 def test_what_lies_far_off_does_not_count_as_disagreement_but_as_a_lesser_share():
     mask = block((30, 40), (10, 30), (5, 15))
     stray = block((0, 4), (0, 25), (0, 5))  # 500 voxels.
-    found = quality.signs((mask | stray).astype(np.float16), mask, [mask, mask | stray], 2500)
+    found = signs_of((mask | stray).astype(np.float16), mask, [mask, mask | stray], 2500)
     assert found["agreement"] == 1.0
     assert found["main_share"] == pytest.approx(2000 / 2500)
 
 
 def test_a_single_view_cannot_disagree():
     mask = block((30, 40), (10, 30), (5, 15))
-    found = quality.signs(mask.astype(np.float16), mask, [], 2000)
+    found = signs_of(mask.astype(np.float16), mask, [], 2000)
     assert (found["agreement"], found["weakest"]) == (1.0, 1.0)
 
 
 def test_an_empty_mask_shows_no_signs():
-    assert quality.signs(np.zeros(SHAPE, np.float16), np.zeros(SHAPE, bool), [], 0) is None
+    assert signs_of(np.zeros(SHAPE, np.float16), np.zeros(SHAPE, bool), [], 0) is None
 
 
 @pytest.mark.parametrize(

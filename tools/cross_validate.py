@@ -59,9 +59,7 @@ class CrossValidateConfig:
     override: tuple[str, ...] = flag(
         (), "A flag of spleen_tf.train that replaces the recipe's, such as base_filters=32."
     )
-    threshold: float = flag(
-        0.5, "Probability from which a voxel is spleen.", minimum=0, maximum=1
-    )
+    threshold: float = flag(0.5, "Probability from which a voxel is spleen.", minimum=0, maximum=1)
     tta: bool = flag(False, "Test-time augmentation in prediction.")
     label_value: int = flag(
         0, "The label's value that means spleen; 0: any value above 0.", minimum=0

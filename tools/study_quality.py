@@ -82,9 +82,12 @@ def main(config: StudyConfig) -> None:
         raise InputError(f"{config.dataset}: expected the case {absent[0]!r}, found none.")
     folder = files.make_folder(config.output_dir)
 
-    rows = _measure(source, sorted(validated["recipes"]), held_out, by_name, config)
+    planes = sorted(validated["recipes"])
+    # A model by itself has no other to agree with, but has other views.
+    tta = len(planes) == 1
+    rows = _measure(source, planes, held_out, by_name, config, tta)
+    known, left_out = _calibrate(rows, len(planes), tta)
     _write_rows(folder / "study.csv", rows)
-    known, left_out = _calibrate(rows, len(validated["recipes"]))
     calibration.write(
         folder / calibration.FILE_NAME,
         known,
@@ -104,6 +107,7 @@ def _measure(
     held_out: dict[str, list[str]],
     by_name: dict[str, Case],
     config: StudyConfig,
+    tta: bool,
 ) -> list[dict[str, Any]]:
     """A row for every held-out case under every corruption."""
     from spleen_tf import ensemble  # TensorFlow: seconds that a wrong flag should not cost.
@@ -123,21 +127,22 @@ def _measure(
                     changed, truth = corrupt(
                         image, label.array_ijk > 0, np.random.default_rng(seed)
                     )
-                    found = _segment(ensemble, members, changed, truth)
+                    found = _segment(ensemble, members, changed, truth, tta)
                     rows.append({"case": name, "corruption": corruption, **found})
                     bar.update()
     return rows
 
 
-def _segment(ensemble, members, image, truth: np.ndarray) -> dict[str, Any]:
+def _segment(ensemble, members, image, truth: np.ndarray, tta: bool) -> dict[str, Any]:
     """What predict would find and say of a volume, and its true Dice."""
     votes: list = []
-    probability = ensemble.probability(members, image, votes=votes)
+    probability = ensemble.probability(members, image, tta, votes)
     above = probability >= ensemble.threshold(members)
     mask = postprocess.fill_holes(postprocess.largest_component(above))
     views = (vote.mask_ijk() for vote in votes)
     measured = quality.measure(image, mask)
     doubts = quality.orientation_doubts(ensemble.mirrored_ml(members, image))
+    window = members[0].window(image)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", InputWarning)
         dice = metrics.dice(truth, mask)
@@ -145,12 +150,26 @@ def _segment(ensemble, members, image, truth: np.ndarray) -> dict[str, Any]:
         "dice": dice,
         "doubts": doubts,
         "reasons": quality.reasons_for_review(image, measured, doubts=doubts),
-        "signs": quality.signs(probability, mask, views, np.count_nonzero(above)),
+        "signs": quality.signs(image, window, probability, mask, views, np.count_nonzero(above)),
+        "known_brightness": _brightness(image, window, truth),
     }
 
 
-def _calibrate(rows: list[dict[str, Any]], members: int) -> tuple[Calibration, np.ndarray]:
+def _brightness(image, window, truth: np.ndarray) -> float:
+    """The mean intensity of the true spleen as the network sees it; NaN without one."""
+    if not truth.any():
+        return float("nan")
+    return float(
+        (image.array_ijk[truth].mean(dtype=np.float64) - window[0]) / (window[1] - window[0])
+    )
+
+
+def _calibrate(
+    rows: list[dict[str, Any]], members: int, tta: bool
+) -> tuple[Calibration, np.ndarray]:
     """Adds to each row with a mask the Dice that was predicted without its patient."""
+    sound = [row["known_brightness"] for row in rows if row["corruption"] == UNCORRUPTED]
+    brightness = (float(np.nanmean(sound)), float(np.nanstd(sound)))
     judged = [row for row in rows if row["signs"]]
     # A mask where there is no spleen has no Dice by definition, but is a failure.
     for row in rows:
@@ -160,6 +179,8 @@ def _calibrate(rows: list[dict[str, Any]], members: int) -> tuple[Calibration, n
         [row["truth"] for row in judged],
         [row["case"] for row in judged],
         members,
+        tta,
+        brightness,
     )
     for row, predicted in zip(judged, left_out, strict=True):
         low, high = known.interval(float(predicted))
