@@ -5,6 +5,8 @@ import json
 
 import pytest
 
+from spleen_tf.files import InputError
+
 RECIPE = """\
 # A network far too small to learn anything.
 --image_size=32
@@ -85,6 +87,40 @@ def test_no_held_out_case_is_trained_on_or_chooses_weights(crossed):
         training = read_json(crossed / "cv" / "models" / plane / "fold_0" / "training.json")
         assert sorted([*training["train"], *held_out]) == CASES
         assert training["validation"] == {}
+
+
+def test_other_data_sets_train_in_every_fold_and_are_never_held_out(
+    cross_validate, crossed, tmp_path, monkeypatch
+):
+    tool, run = cross_validate
+    with (tmp_path / "others.csv").open("w") as table:
+        print("case,image,label,modality", file=table)
+        for kind in ("image", "label"):
+            (tmp_path / f"{kind}.nii.gz").touch()
+        print("other,image.nii.gz,label.nii.gz,CT", file=table)
+
+    def stop(log, *arguments):
+        raise InputError(" ".join(arguments))
+
+    monkeypatch.setattr(tool, "_run", stop)
+    flags = {"output_dir": tmp_path / "cv", "always_train": tmp_path / "others.csv"}
+    _, _, stderr = run(*command(crossed, **flags))
+    assert "--dataset=" + str(tmp_path / "cv" / "dataset.csv") in stderr
+    with (tmp_path / "cv" / "dataset.csv").open(newline="") as table:
+        rows = {row["case"]: row["modality"] for row in csv.DictReader(table)}
+    assert rows == {**dict.fromkeys(CASES, "MR"), "other": "CT"}
+    splits = read_json(tmp_path / "cv" / "splits" / "fold_0.json")
+    assert "other" in splits["train"]
+    assert len(splits["train"]) == 3
+    assert not (tmp_path / "cv" / "labels" / "other.nii.gz").exists()
+
+
+def test_a_case_of_two_data_sets_is_refused(cross_validate, crossed, tmp_path):
+    _, run = cross_validate
+    flags = {"output_dir": tmp_path / "cv", "always_train": crossed / "data"}
+    code, _, stderr = run(*command(crossed, **flags))
+    assert code == 2
+    assert "--always_train: expected cases of other names" in stderr
 
 
 def test_each_plane_has_its_own_recipe(crossed):

@@ -8,6 +8,8 @@ of every case) and results.md; the same command again resumes where it stopped.
 Examples:
     python tools/cross_validate.py --dataset=data/mr_t2 --output_dir=data/cv \\
         --flagfile=models/spleen_mr_t2/{plane}/train.flags
+    python tools/cross_validate.py --dataset=data/mr_t2 --always_train=data/phantoms/ct \\
+        --output_dir=data/cv_any --flagfile=models/spleen_any/train.flags --planes=axial
     python tools/cross_validate.py --dataset=data/mr_t2 --output_dir=data/cv_tversky \\
         --flagfile=models/spleen_mr_t2/axial/train.flags --planes=axial --folds=0,1 --minutes=8 \\
         --override=loss=tversky
@@ -50,6 +52,9 @@ class CrossValidateConfig:
         "each can have a recipe of its own.",
         required=True,
     )
+    always_train: tuple[str, ...] = flag(
+        (), "Another data set, whose cases train in every fold and are never held out."
+    )
     output_dir: str = flag("", "A folder for records, models, masks and results.", required=True)
     planes: str = flag("axial,coronal,sagittal", "Planes, separated by commas; several are fused.")
     num_folds: int = flag(5, "Folds that the cases are dealt into.", minimum=2)
@@ -81,7 +86,8 @@ def main(config: CrossValidateConfig) -> None:
     planes = _planes(config.planes)
     recipes = {plane: _recipe(config, plane) for plane in planes}
     listed = cases.load(config.dataset, config.modality)
-    folds = _folds(config, listed)
+    others = [case for path in config.always_train for case in cases.load(path)]
+    folds = _folds(config, listed, others)
     output = files.make_folder(config.output_dir)
     _check_plan(output / "plan.json", config, recipes, folds)
     held_out = {case.name: case for case in listed}
@@ -91,6 +97,7 @@ def main(config: CrossValidateConfig) -> None:
         # Without validation cases, the weights of the last step are the ones that are kept.
         trained = dataclasses.replace(fold.splits, validation=())
         cases.write_splits(output / "splits" / f"fold_{fold.number}.json", trained)
+    _write_dataset(output / "dataset.csv", [*listed, *others])
     for plane in planes:
         _convert(output, config, plane)
     runs = [(fold, plane) for fold in folds for plane in planes]
@@ -131,7 +138,7 @@ def _recipe(config: CrossValidateConfig, plane: str) -> list[str]:
     return recipe
 
 
-def _folds(config: CrossValidateConfig, listed: list[Case]) -> list[Fold]:
+def _folds(config: CrossValidateConfig, listed: list[Case], others: list[Case]) -> list[Fold]:
     numbers = list(range(config.num_folds))
     if config.folds:
         asked = config.folds.split(",")
@@ -146,9 +153,20 @@ def _folds(config: CrossValidateConfig, listed: list[Case]) -> list[Fold]:
             f"--num_folds: expected at most {len(listed)}, the number of cases, found "
             f"{config.num_folds}."
         )
+    names = [case.name for case in (*listed, *others)]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise InputError(
+            f"--always_train: expected cases of other names than those of {config.dataset}, found "
+            f"{twice[0]!r} twice."
+        )
     # A data set's own splits are for one training, not for all folds.
     dealt = [dataclasses.replace(case, split="") for case in listed]
-    return [Fold(n, cases.make_splits(dealt, config.seed, n, config.num_folds)) for n in numbers]
+    folds = []
+    for n in numbers:
+        splits = cases.make_splits(dealt, config.seed, n, config.num_folds)
+        train = (*splits.train, *(case.name for case in others))
+        folds.append(Fold(n, dataclasses.replace(splits, train=train)))
+    return folds
 
 
 def _check_plan(
@@ -164,6 +182,7 @@ def _check_plan(
     """
     plan = {
         "dataset": str(config.dataset),
+        "always_train": list(config.always_train),
         "num_folds": config.num_folds,
         "seed": config.seed,
         "threshold": config.threshold,
@@ -210,15 +229,25 @@ def _link(folder: pathlib.Path, fold: Fold, by_name: dict[str, Case], kind: str)
         link.symlink_to(source)
 
 
+def _write_dataset(path: pathlib.Path, listed: Sequence[Case]) -> None:
+    """All cases in one table, for make_tfrecords."""
+    with files.replacing(path) as partial, open(partial, "w", newline="", encoding="utf-8") as out:
+        writer = csv.writer(out, lineterminator="\n")
+        writer.writerow(["case", "image", "label", "modality"])
+        for case in listed:
+            places = (str(pathlib.Path(p).resolve()) for p in (case.image, case.label))
+            writer.writerow([case.name, *places, case.modality])
+
+
 def _convert(output: pathlib.Path, config: CrossValidateConfig, plane: str) -> None:
     records = output / "records" / plane
     if (records / "dataset_info.json").is_file():
         return
     _run(
         output / "logs" / f"convert_{plane}.txt",
-        *(str(ROOT / "tools" / "make_tfrecords.py"), f"--dataset={config.dataset}"),
+        *(str(ROOT / "tools" / "make_tfrecords.py"), f"--dataset={output / 'dataset.csv'}"),
         *(f"--output_dir={records}", f"--plane={plane}", f"--num_folds={config.num_folds}"),
-        *(f"--label_value={config.label_value}", f"--modality={config.modality}"),
+        *(f"--label_value={config.label_value}", "--num_shards=16"),
     )
 
 
@@ -311,6 +340,7 @@ def _publish(
     content = {
         "num_folds": config.num_folds,
         "seed": config.seed,
+        "always_train": list(config.always_train),
         "folds": {str(fold.number): list(fold.splits.validation) for fold in folds},
         "recipes": {plane: _settled(recipe) for plane, recipe in recipes.items()},
         "threshold": config.threshold,
