@@ -22,6 +22,8 @@ FILE_NAME = "quality.json"
 COVERAGE = 0.9
 # A result below this Dice is a failure that ought to be flagged.
 FAILURE_DICE = 0.8
+# Fewer leave nothing to judge one of them by.
+LEAST_PATIENTS = 3
 
 _RIDGE = 1e-2
 _LEAST_SCALE = 0.05
@@ -90,10 +92,10 @@ def fit(
         The calibration, and (N,) the Dice predicted for each row by the others' line.
 
     Raises:
-        ValueError: with fewer than three groups, which leave nothing to judge by.
+        ValueError: with fewer groups than LEAST_PATIENTS.
     """
-    if len(set(groups)) < 3:
-        raise ValueError(f"expected three patients or more, found {len(set(groups))}")
+    if len(set(groups)) < LEAST_PATIENTS:
+        raise ValueError(f"expected {LEAST_PATIENTS} patients or more, found {len(set(groups))}")
     names = tuple(rows[0])
     x = np.array([[_familiar(row, brightness)[name] for name in names] for row in rows])
     y, patient = np.asarray(truth, float), np.asarray(groups)

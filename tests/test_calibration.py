@@ -98,7 +98,7 @@ def test_a_sign_that_never_varies_does_no_harm():
 
 def test_two_patients_are_too_few():
     rows, truth, groups = drawn(np.random.default_rng(0), patients=2)
-    with pytest.raises(ValueError, match="expected three patients or more, found 2"):
+    with pytest.raises(ValueError, match="expected 3 patients or more, found 2"):
         calibration.fit(rows, truth, groups, members=1, tta=False, brightness=(0.5, 0.1))
 
 

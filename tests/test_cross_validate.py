@@ -17,6 +17,7 @@ RECIPE = """\
 --steps=2
 --steps_per_epoch=2
 """
+FUSIONS = ("mean", "mean of logits", "median")
 CASES = [f"phantom_mr_{number:03d}" for number in range(4)]
 
 
@@ -177,6 +178,28 @@ def test_a_wrong_command_line_is_told_in_one_line(
     assert stderr.count("\n") == 1
     assert message in stderr
     assert not (tmp_path / "new" / "plan.json").exists()
+
+
+def test_ways_to_fuse_what_it_left_are_compared(crossed, run_python, tmp_path):
+    done = run_python(
+        *("tools/study_fusion.py", f"--cross_validation={crossed / 'cv'}"),
+        *(f"--dataset={crossed / 'data'}", f"--output_dir={tmp_path}", "--precision=float32"),
+        timeout_s=300,
+    )
+    assert done.returncode == 0, done.stderr
+    rules = [line.split(" | ")[0] for line in done.stdout.split("\n") if line.startswith("| ")]
+    assert rules[2:] == [f"| {r}" for r in ("axial", "coronal", *FUSIONS) for _ in range(2)]
+    with (tmp_path / "fusion.csv").open(newline="") as table:
+        assert len(list(csv.DictReader(table))) == 2 * len(rules[2:]) * 6  # Cases, thresholds.
+
+
+def test_two_patients_are_too_few_to_calibrate_quality_control(crossed, run_python, tmp_path):
+    done = run_python(
+        *("tools/study_quality.py", f"--cross_validation={crossed / 'cv'}"),
+        *(f"--dataset={crossed / 'data'}", f"--output_dir={tmp_path / 'study'}"),
+    )
+    assert done.returncode == 2
+    assert "expected 3 patients or more to calibrate with, found 2." in done.stderr
 
 
 def test_a_training_that_fails_names_its_log_and_what_it_said(crossed, cross_validate, tmp_path):

@@ -24,7 +24,7 @@ ORDER = (
         "records",
     ),
     *("preprocess", "augment", "config", "dataset", "unet", "losses", "optimizers"),
-    *("surfaces", "metrics", "postprocess", "jobs", "models", "ensemble"),
+    *("surfaces", "metrics", "postprocess", "jobs", "models", "ensemble", "crossval"),
     *("phantom_shapes", "phantom_patient", "phantom_scene", "phantom_trunk", "phantom_organs"),
     "phantom",
     *(
@@ -46,14 +46,14 @@ START = "__main__"
 
 TOOLS = (
     *("make_tfrecords", "verify_tfrecords", "make_phantom", "download_msd", "cross_validate"),
-    *("study_quality", "benchmark"),
+    *("study_quality", "study_fusion", "benchmark"),
 )
 
 # Importing TensorFlow takes seconds, so that all others do it where they need it, if at all.
 TENSORFLOW = {"tensorflow", "keras", "tensorflow_addons"}
 MAY_IMPORT_TENSORFLOW = {
     *("records", "preprocess", "augment", "dataset", "unet", "losses", "optimizers", "callbacks"),
-    "ensemble",  # It runs SavedModels.
+    *("ensemble", "crossval"),  # They run SavedModels.
 }
 MAY_IMPORT_ADDONS = {"augment", "optimizers"}
 

@@ -39,7 +39,6 @@ from spleen_tf import (
     quality,
 )
 from spleen_tf.calibration import COVERAGE, FAILURE_DICE, Calibration
-from spleen_tf.cases import Case
 from spleen_tf.commands import flag
 from spleen_tf.files import InputError, InputWarning
 
@@ -68,69 +67,43 @@ class StudyConfig:
 
 
 def main(config: StudyConfig) -> None:
-    source = pathlib.Path(config.cross_validation)
-    if not (source / "cv.json").is_file():
-        raise InputError(
-            f"{source}: expected a folder that tools/cross_validate.py wrote, found no cv.json "
-            "in it."
-        )
-    validated = files.read_json(source / "cv.json")
-    by_name = {case.name: case for case in cases.load(config.dataset, config.modality)}
-    held_out = validated["folds"]
-    absent = [n for names in held_out.values() for n in names if n not in by_name]
-    if absent:
-        raise InputError(f"{config.dataset}: expected the case {absent[0]!r}, found none.")
-    folder = files.make_folder(config.output_dir)
+    # TensorFlow takes seconds to import, which a wrong flag should not cost.
+    from spleen_tf import crossval, ensemble
 
-    planes = sorted(validated["recipes"])
+    by_name = {case.name: case for case in cases.load(config.dataset, config.modality)}
+    validated = crossval.read(config.cross_validation, by_name)
+    if validated.patients < calibration.LEAST_PATIENTS:
+        raise InputError(
+            f"{config.cross_validation}: expected {calibration.LEAST_PATIENTS} patients or more to "
+            f"calibrate with, found {validated.patients}."
+        )
+    folder = files.make_folder(config.output_dir)
+    ensemble.setup("auto", config.precision)
     # A model by itself has no other to agree with, but has other views.
-    tta = len(planes) == 1
-    rows = _measure(source, planes, held_out, by_name, config, tta)
-    known, left_out = _calibrate(rows, len(planes), tta)
+    tta = len(validated.planes) == 1
+    rows: list[dict[str, Any]] = []
+    total = validated.patients * len(corruptions.ALL)
+    with tqdm.tqdm(total=total, desc="study", unit="volume", disable=None) as bar:
+        for _, name, members, image, label in validated.volumes(by_name, config.label_value, bar):
+            for number, (corruption, corrupt) in enumerate(corruptions.ALL.items()):
+                rng = np.random.default_rng([config.seed, zlib.crc32(name.encode()), number])
+                changed, truth = corrupt(image, label.array_ijk > 0, rng)
+                found = _segment(ensemble, members, changed, truth, tta)
+                rows.append({"case": name, "corruption": corruption, **found})
+                bar.update()
+    known, left_out = _calibrate(rows, len(validated.planes), tta)
     _write_rows(folder / "study.csv", rows)
     calibration.write(
         folder / calibration.FILE_NAME,
         known,
         coverage=COVERAGE,
         predictions=len(left_out),
-        patients=sum(map(len, held_out.values())),
+        patients=validated.patients,
         how="tools/study_quality.py on held-out cases, corrupted and not",
     )
     text = _page(rows, known)
     files.write_text(folder / "study.md", text)
     print(text)
-
-
-def _measure(
-    source: pathlib.Path,
-    planes: list[str],
-    held_out: dict[str, list[str]],
-    by_name: dict[str, Case],
-    config: StudyConfig,
-    tta: bool,
-) -> list[dict[str, Any]]:
-    """A row for every held-out case under every corruption."""
-    from spleen_tf import ensemble  # TensorFlow: seconds that a wrong flag should not cost.
-
-    ensemble.setup("auto", config.precision)
-    total = sum(map(len, held_out.values())) * len(corruptions.ALL)
-    rows = []
-    with tqdm.tqdm(total=total, desc="study", unit="volume", disable=None) as bar:
-        for number, names in held_out.items():
-            members = ensemble.load(
-                source / "models" / plane / f"fold_{number}" / "saved_model" for plane in planes
-            )
-            for name in names:
-                image, label = cases.read(by_name[name], config.label_value)
-                for corruption, corrupt in corruptions.ALL.items():
-                    seed = [config.seed, zlib.crc32(name.encode()), len(rows)]
-                    changed, truth = corrupt(
-                        image, label.array_ijk > 0, np.random.default_rng(seed)
-                    )
-                    found = _segment(ensemble, members, changed, truth, tta)
-                    rows.append({"case": name, "corruption": corruption, **found})
-                    bar.update()
-    return rows
 
 
 def _segment(ensemble, members, image, truth: np.ndarray, tta: bool) -> dict[str, Any]:

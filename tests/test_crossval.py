@@ -1,0 +1,49 @@
+"""What is read of a finished cross-validation, and the words in which anything else is refused."""
+
+import json
+
+import pytest
+
+from spleen_tf import crossval
+from spleen_tf.cases import Case
+from spleen_tf.files import InputError
+
+
+def cases_named(*names):
+    return {name: Case(name, f"{name}.nii", f"{name}_label.nii", "MR") for name in names}
+
+
+@pytest.fixture
+def finished(tmp_path):
+    content = {"recipes": {"coronal": {}, "axial": {}}, "folds": {"0": ["a", "b"], "1": ["c"]}}
+    (tmp_path / "cv.json").write_text(json.dumps(content))
+    return tmp_path
+
+
+def test_planes_are_sorted_and_patients_counted(finished):
+    found = crossval.read(finished, cases_named("a", "b", "c", "d"))
+    assert found.planes == ("axial", "coronal")
+    assert found.patients == 3
+
+
+def test_the_models_of_a_fold_are_those_that_it_held_its_cases_from(finished, exported):
+    for plane in ("axial", "coronal"):
+        folder = finished / "models" / plane / "fold_1"
+        folder.mkdir(parents=True)
+        (folder / "saved_model").symlink_to(exported["MR"])
+    found = crossval.read(finished, cases_named("a", "b", "c"))
+    assert [member.info["modality"] for member in found.members("1")] == ["MR", "MR"]
+    with pytest.raises(InputError, match="fold_0"):
+        found.members("0")
+
+
+def test_a_folder_of_another_kind_is_refused(tmp_path):
+    with pytest.raises(
+        InputError, match=r"a folder that tools/cross_validate\.py wrote, found no cv"
+    ):
+        crossval.read(tmp_path, {})
+
+
+def test_a_data_set_without_a_held_out_case_is_refused(finished):
+    with pytest.raises(InputError, match="found no 'c' among them; give --dataset"):
+        crossval.read(finished, cases_named("a", "b"))

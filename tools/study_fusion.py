@@ -1,0 +1,187 @@
+"""Compares ways to make one mask of several models' probabilities, on held-out cases.
+
+Takes what tools/cross_validate.py left: each case is segmented in every plane by the models of the
+fold that never saw it, and the probabilities are fused by several rules, cut at several thresholds
+and cleaned or not. The output folder receives fusion.csv (a row a case and way) and fusion.md: for
+each rule the best threshold, the Dice with it, and the Dice that remains when each fold's threshold
+is chosen on the other folds alone.
+
+Example:
+    python tools/study_fusion.py --cross_validation=data/cv --dataset=data/mr_t2 \\
+        --output_dir=data/fusion
+"""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import pathlib
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+# Lets the program run from a checkout in which the package is not installed.
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+
+import numpy as np
+import tqdm
+
+from spleen_tf import cases, commands, files, metrics, postprocess
+from spleen_tf.commands import flag
+
+THRESHOLDS = (0.3, 0.35, 0.4, 0.45, 0.5, 0.55)
+# Logits beyond those of this probability say no more than that.
+_SUREST = 1e-3
+
+
+@dataclasses.dataclass(frozen=True)
+class FusionConfig:
+    cross_validation: str = flag(
+        "", "A folder that tools/cross_validate.py wrote, with its models.", required=True
+    )
+    dataset: str = flag("", "The data set that was cross-validated.", required=True)
+    output_dir: str = flag("", "The folder for the results.", required=True)
+    tta: bool = flag(False, "Test-time augmentation in prediction.")
+    precision: str = flag(
+        "auto",
+        "auto takes float16 on GPUs with tensor cores, bfloat16 on CPUs that have it.",
+        choices=("auto", "float32", "bfloat16", "float16"),
+    )
+    label_value: int = flag(
+        0, "The label's value that means spleen; 0: any value above 0.", minimum=0
+    )
+    modality: str = flag(
+        "", "CT or MR; needed where the data set does not say it.", choices=("", *cases.MODALITIES)
+    )
+
+
+def mean(p: np.ndarray) -> np.ndarray:
+    """Of probabilities."""
+    return p.mean(axis=0)
+
+
+def mean_of_logits(p: np.ndarray) -> np.ndarray:
+    """What several independent opinions of even weight would be worth together."""
+    clipped = np.clip(p, _SUREST, 1 - _SUREST)
+    return 1 / (1 + np.exp(-np.log(clipped / (1 - clipped)).mean(axis=0)))
+
+
+def median(p: np.ndarray) -> np.ndarray:
+    """One member alone cannot move it far."""
+    return np.median(p, axis=0)
+
+
+RULES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "mean": mean,
+    "mean of logits": mean_of_logits,
+    "median": median,
+}
+
+
+def main(config: FusionConfig) -> None:
+    # TensorFlow takes seconds to import, which a wrong flag should not cost.
+    from spleen_tf import crossval, ensemble
+
+    by_name = {case.name: case for case in cases.load(config.dataset, config.modality)}
+    validated = crossval.read(config.cross_validation, by_name)
+    folder = files.make_folder(config.output_dir)
+    ensemble.setup("auto", config.precision)
+    rows = []
+    with tqdm.tqdm(total=validated.patients, desc="fuse", unit="case", disable=None) as bar:
+        for fold, name, members, image, label in validated.volumes(
+            by_name, config.label_value, bar
+        ):
+            singles = [
+                ensemble.probability([member], image, config.tta).astype(np.float32)
+                for member in members
+            ]
+            for rule, probability in _fused(validated.planes, np.stack(singles)):
+                rows += [
+                    {"case": name, "fold": fold, "rule": rule, **way}
+                    for way in _ways(probability, label.array_ijk > 0)
+                ]
+            bar.update()
+    with (
+        files.replacing(folder / "fusion.csv") as partial,
+        open(partial, "w", newline="", encoding="utf-8") as out,
+    ):
+        writer = csv.DictWriter(out, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    text = page(rows)
+    files.write_text(folder / "fusion.md", text)
+    print(text)
+
+
+def _fused(planes: Sequence[str], p: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
+    """Each plane alone, each leave-one-out pair, and all by each rule."""
+    yield from zip(planes, p, strict=True)
+    if len(planes) > 2:
+        for index, plane in enumerate(planes):
+            yield f"mean without {plane}", mean(np.delete(p, index, axis=0))
+    if len(planes) > 1:
+        for name, rule in RULES.items():
+            yield name, rule(p)
+
+
+def _ways(probability: np.ndarray, truth: np.ndarray) -> Iterator[dict[str, Any]]:
+    for threshold in THRESHOLDS:
+        above = probability >= threshold
+        main_part = postprocess.largest_component(above)
+        for kept, mask in (("all", above), ("largest", main_part)):
+            error = np.count_nonzero(mask) / max(1, np.count_nonzero(truth)) - 1
+            yield {
+                "threshold": threshold,
+                "kept": kept,
+                "dice": metrics.dice(truth, mask),
+                "volume_error_percent": 100 * error,
+            }
+
+
+def page(rows: list[dict[str, Any]]) -> str:
+    """fusion.md.
+
+    Args:
+        rows: of fusion.csv.
+    """
+    lines = [
+        "# Fusion",
+        "",
+        "| rule | kept | best threshold | Dice | worst | volume error (%) | at 0.5 | chosen on "
+        "other folds |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    ways = dict.fromkeys((row["rule"], row["kept"]) for row in rows)
+    for rule, kept in ways:
+        those = [row for row in rows if (row["rule"], row["kept"]) == (rule, kept)]
+        best = _best_threshold(those)
+        chosen = [row for row in those if row["threshold"] == best]
+        at_half = [row["dice"] for row in those if row["threshold"] == 0.5]
+        error = np.mean([abs(row["volume_error_percent"]) for row in chosen])
+        lines.append(
+            f"| {rule} | {kept} | {best:g} | {np.mean([r['dice'] for r in chosen]):.4f} | "
+            f"{min(row['dice'] for row in chosen):.3f} | {error:.1f} | {np.mean(at_half):.4f} | "
+            f"{np.mean(_nested(those)):.4f} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _best_threshold(rows: list[dict[str, Any]]) -> float:
+    dices: dict[float, list[float]] = {}
+    for row in rows:
+        dices.setdefault(row["threshold"], []).append(row["dice"])
+    return max(dices, key=lambda threshold: np.mean(dices[threshold]))
+
+
+def _nested(rows: list[dict[str, Any]]) -> list[float]:
+    """The Dice of each case, at the threshold that is best for the cases of other folds."""
+    found = []
+    for fold in {row["fold"] for row in rows}:
+        others = [row for row in rows if row["fold"] != fold] or rows
+        best = _best_threshold(others)
+        found += [r["dice"] for r in rows if r["fold"] == fold and r["threshold"] == best]
+    return found
+
+
+if __name__ == "__main__":
+    commands.run(main, FusionConfig)
