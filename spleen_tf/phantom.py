@@ -13,7 +13,7 @@ from spleen_tf import phantom_organs, phantom_trunk
 from spleen_tf import phantom_shapes as shapes
 from spleen_tf.files import InputError
 from spleen_tf.phantom_patient import CELL_MM, Patient
-from spleen_tf.phantom_scene import Materials, Scene, draw_signals
+from spleen_tf.phantom_scene import PROTOCOLS, Materials, Scene, draw_signals
 from spleen_tf.volume import Volume
 
 MODALITIES = ("CT", "MR")
@@ -59,7 +59,7 @@ class _Grid:
     air_rows: int
 
 
-def make(seed: int, modality: str, max_size: int = 256) -> Phantom:
+def make(seed: int, modality: str, max_size: int = 256, protocol: str = "") -> Phantom:
     """One case, the same for the same arguments, whatever else is made.
 
     The trunk and its organs are drawn in an atlas frame, bent, posed, sampled on the grid of an
@@ -71,6 +71,7 @@ def make(seed: int, modality: str, max_size: int = 256) -> Phantom:
         modality: "CT" or "MR".
         max_size: the most voxels along an axis in plane. With 256 they measure 0.7 to 1.5 mm;
             with less the same patient is scanned more coarsely, and sooner.
+        protocol: one of PROTOCOLS[modality]; empty: any of them.
 
     Returns:
         A Phantom whose spleen lies whole within the field of view.
@@ -80,6 +81,11 @@ def make(seed: int, modality: str, max_size: int = 256) -> Phantom:
     """
     if modality not in MODALITIES:
         raise InputError(f"modality: expected one of {', '.join(MODALITIES)}, found {modality!r}.")
+    if protocol not in ("", *PROTOCOLS[modality]):
+        expected = ", ".join(PROTOCOLS[modality])
+        raise InputError(
+            f"protocol: expected one of {expected} for {modality}, found {protocol!r}."
+        )
     for name, number, least in (("seed", seed, 0), ("max_size", max_size, MIN_SIZE)):
         if number < least:
             raise InputError(f"{name}: expected at least {least}, found {number}.")
@@ -88,7 +94,7 @@ def make(seed: int, modality: str, max_size: int = 256) -> Phantom:
     patient = Patient(patient_rng)
     pose = _pose(scan_rng, patient)
     grid = _plan_scan(scan_rng, patient, pose, max_size)
-    protocol, signals = draw_signals(scan_rng, modality)
+    protocol, signals = draw_signals(scan_rng, modality, protocol)
     image, share = _sample(patient, grid, pose, signals, modality, scene_rng)
     image, share, grid = _with_air(image, share, grid, signals["gas"])
     measure = _measure_ct if modality == "CT" else _measure_mr

@@ -77,15 +77,22 @@ _MR_PERCENT = {
 }
 
 
-def draw_signals(rng: np.random.Generator, modality: str) -> tuple[str, dict[str, float]]:
+PROTOCOLS = {"CT": CT_PHASES, "MR": MR_SEQUENCES}
+
+
+def draw_signals(
+    rng: np.random.Generator, modality: str, protocol: str = ""
+) -> tuple[str, dict[str, float]]:
     """A protocol and each tissue's value under it; no organ has a brightness of its own.
 
     Args:
         rng: where both are drawn from.
         modality: "CT" (values in HU) or "MR" (in percent of the brightest tissue).
+        protocol: one of PROTOCOLS[modality] in place of the one that is drawn.
     """
     if modality == "CT":
         phase = int(rng.choice(4, p=(0.2, 0.2, 0.45, 0.15)))
+        phase = CT_PHASES.index(protocol) if protocol else phase
         signals = {
             name: hu[phase] + rng.normal(0, 4 + 0.09 * abs(hu[phase] - hu[0]))
             for name, hu in _CT_HU.items()
@@ -95,6 +102,7 @@ def draw_signals(rng: np.random.Generator, modality: str) -> tuple[str, dict[str
         signals["spleen mottle"] = rng.uniform(4, 18) if phase == 1 else 0.0
         return CT_PHASES[phase], signals
     sequence = int(rng.choice(5, p=(0.4, 0.2, 0.2, 0.1, 0.1)))
+    sequence = MR_SEQUENCES.index(protocol) if protocol else sequence
     signals = {
         name: percent[sequence] * float(np.exp(rng.normal(0, 0.12)))
         for name, percent in _MR_PERCENT.items()

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from spleen_tf import cases, commands, files, nifti, phantom
+from spleen_tf.files import InputError
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 TOOL = ROOT / "tools" / "make_phantom.py"
@@ -312,3 +313,22 @@ def test_flags_out_of_range_are_refused_in_words(make, tmp_path, flag, sentence)
     with pytest.raises(commands.ConfigError, match=sentence):
         make(tmp_path / "out", flag)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(("modality", "protocol"), [("CT", "arterial"), ("MR", "T1 in phase")])
+def test_a_protocol_may_be_asked_for_and_changes_no_patient(modality, protocol):
+    drawn, asked = phantom.make(3, modality, 64), phantom.make(3, modality, 64, protocol)
+    assert asked.protocol == protocol
+    assert asked.spleen_ml == drawn.spleen_ml
+    np.testing.assert_allclose(sorted(asked.image.zooms_mm), sorted(drawn.image.zooms_mm))
+
+
+def test_a_protocol_of_the_other_modality_is_refused(run_python, tmp_path):
+    with pytest.raises(InputError, match=r"protocol: expected one of .* for MR, found 'arterial'"):
+        phantom.make(3, "MR", 64, "arterial")
+    done = run_python(
+        *("tools/make_phantom.py", f"--output_dir={tmp_path}", "--modality=both"),
+        "--protocol=arterial",
+    )
+    assert done.returncode == 2
+    assert "--protocol: expected one of none with --modality=both" in done.stderr

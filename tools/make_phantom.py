@@ -1,7 +1,7 @@
 """Makes labelled synthetic abdomens, CT or MR, as a data set in the Decathlon's layout.
 
-A case depends on --seed, its number, its modality and --max_size alone: the same flags give the
-same bytes, whatever the workers, and a longer run begins with the cases of a shorter one.
+A case depends on --seed, its number, its modality, --max_size and --protocol alone: the same flags
+give the same bytes, whatever the workers, and a longer run begins with the cases of a shorter one.
 
 Example:
     python tools/make_phantom.py --output_dir=data/phantoms --num_cases=20 --seed=0
@@ -43,6 +43,12 @@ class PhantomConfig:
         "What to make; 'both' alternates, and writes a data set for each.",
         choices=(*phantom.MODALITIES, "both"),
     )
+    protocol: str = flag(
+        "",
+        "Makes cases of this contrast phase or sequence alone, as one site scans them, not of all "
+        "that the modality knows.",
+        choices=("", *(name for names in phantom.PROTOCOLS.values() for name in names)),
+    )
     max_size: int = flag(
         256,
         "The most rows or columns of a slice; with less, cases are coarser and sooner made.",
@@ -61,6 +67,7 @@ class Task:
     number: int
     seed: int
     max_size: int
+    protocol: str
 
     @property
     def name(self) -> str:
@@ -68,6 +75,12 @@ class Task:
 
 
 def main(config: PhantomConfig) -> None:
+    known = phantom.PROTOCOLS.get(config.modality, ())
+    if config.protocol and config.protocol not in known:
+        raise InputError(
+            f"--protocol: expected one of {', '.join(known) or 'none'} with "
+            f"--modality={config.modality}, found {config.protocol!r}."
+        )
     tasks = _tasks(config)
     datasets = sorted({(task.dataset, task.modality) for task in tasks})
     for dataset, _ in datasets:
@@ -94,7 +107,7 @@ def _tasks(config: PhantomConfig) -> list[Task]:
         # Mixed, not added: seeds 0 and 1 must not share patients.
         seed = int(np.random.SeedSequence([config.seed, number]).generate_state(1, np.uint64)[0])
         dataset = output / modality.lower() if both else output
-        tasks.append(Task(dataset, modality, number, seed, config.max_size))
+        tasks.append(Task(dataset, modality, number, seed, config.max_size, config.protocol))
     return tasks
 
 
@@ -134,7 +147,7 @@ def _make_all(tasks: list[Task], workers: int) -> Iterator[dict]:
 
 def _make(task: Task) -> dict:
     """Makes and writes one case; its entry in dataset.json."""
-    case = phantom.make(task.seed, task.modality, task.max_size)
+    case = phantom.make(task.seed, task.modality, task.max_size, task.protocol)
     file_name = f"{task.name}.nii.gz"
     nifti.write(task.dataset / "imagesTr" / file_name, case.image)
     nifti.write(task.dataset / "labelsTr" / file_name, case.label)
