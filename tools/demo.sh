@@ -9,15 +9,20 @@ models=models/demo
 
 step() { printf '\n== %s\n' "$*"; }
 
-step "Synthetic patients: to train on, and others to be measured on"
-"$python" tools/make_phantom.py --output_dir="$data/train" --num_cases=80 --modality=both --seed=1 \
-  --max_size=128
-"$python" tools/make_phantom.py --output_dir="$data/test" --num_cases=8 --modality=both --seed=2
-
 for modality in ct mr; do
+  # One protocol each, as one site scans its patients.
+  if [ "$modality" = ct ]; then protocol="portal venous"; else protocol="T2 fat-suppressed"; fi
+  patients() {
+    "$python" tools/make_phantom.py --modality="${modality^^}" --protocol="$protocol" "$@"
+  }
+
+  step "${modality^^}, $protocol: synthetic patients to train on, and others to be measured on"
+  patients --output_dir="$data/train/$modality" --num_cases=80 --seed=1 --max_size=112
+  patients --output_dir="$data/test/$modality" --num_cases=4 --seed=2
+
   step "${modality^^}: volumes to records of coronal slices"
   "$python" tools/make_tfrecords.py --dataset="$data/train/$modality" \
-    --output_dir="$data/records/$modality" --num_folds=20
+    --output_dir="$data/records/$modality" --num_folds=40
   "$python" tools/verify_tfrecords.py --records="$data/records/$modality"
 
   step "${modality^^}: training"
