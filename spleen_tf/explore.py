@@ -11,10 +11,9 @@ Example:
 from __future__ import annotations
 
 import collections
-import csv
 import dataclasses
 import math
-import pathlib
+import os
 import statistics
 from collections.abc import Sequence
 from typing import Any
@@ -84,7 +83,7 @@ def main(config: ExploreConfig) -> int:
         for case in tqdm.tqdm(listed, desc="explore", unit="case", disable=None)
     ]
     findings = mark_outliers(findings, config.max_volume_mm3)
-    _write_table(output / "dataset.csv", findings)
+    files.write_csv(output / "dataset.csv", [{"case": f.case, **f.measured} for f in findings])
     known = [finding.facts for finding in findings if finding.facts is not None]
     if not known:
         raise InputError(
@@ -190,15 +189,7 @@ def mark_outliers(findings: Sequence[Finding], max_volume_mm3: float = 0.0) -> l
     return marked
 
 
-def _write_table(path: pathlib.Path, findings: Sequence[Finding]) -> None:
-    fullest = max((finding.measured for finding in findings), key=len)
-    with files.replacing(path) as partial, open(partial, "w", newline="", encoding="utf-8") as out:
-        writer = csv.DictWriter(out, ["case", *fullest], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows({"case": f.case, **f.measured} for f in findings)
-
-
-def _summary(output: pathlib.Path, findings: Sequence[Finding], proposed: dict[str, Any]) -> str:
+def _summary(output: os.PathLike, findings: Sequence[Finding], proposed: dict[str, Any]) -> str:
     kinds = collections.Counter(f.measured["modality"] for f in findings if f.facts)
     counted = ", ".join(f"{n} {kind}" for kind, n in sorted(kinds.items()))
     outliers = sum(bool(f.measured["outlier"]) for f in findings)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import csv
 import errno
 import hashlib
 import json
 import os
 import pathlib
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 # A failing write names no file; these errors come from nothing but writing.
@@ -82,6 +83,20 @@ def write_text(path: str | os.PathLike, text: str) -> None:
     """Writes a whole text file or none."""
     with replacing(path) as partial:
         partial.write_text(text, encoding="utf-8")
+
+
+def write_csv(path: str | os.PathLike, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Writes a whole table or none; the columns are those of the row that has most.
+
+    Args:
+        path: the file.
+        rows: at least one; what a row lacks stays empty.
+    """
+    columns = list(max(rows, key=lambda row: len(row)))
+    with replacing(path) as partial, open(partial, "w", newline="", encoding="utf-8") as out:
+        writer = csv.DictWriter(out, columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 def write_json(path: str | os.PathLike, content: Any) -> None:

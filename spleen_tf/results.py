@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 import os
 import pathlib
@@ -69,11 +68,10 @@ def write_cases(
     path: str | os.PathLike, cases: Sequence[str], rows: Sequence[Mapping[str, float]]
 ) -> None:
     """Writes a row a case, with all digits, and `nan` where a measure is undefined."""
-    with files.replacing(path) as partial, open(partial, "w", newline="", encoding="utf-8") as out:
-        writer = csv.writer(out, lineterminator="\n")
-        writer.writerow(["case", *metrics.COLUMNS])
-        for case, row in zip(cases, rows, strict=True):
-            writer.writerow([case, *(row[column] for column in metrics.COLUMNS)])
+    named = zip(cases, rows, strict=True)
+    files.write_csv(
+        path, [{"case": c, **{name: row[name] for name in metrics.COLUMNS}} for c, row in named]
+    )
 
 
 def table(models: Sequence[Model], rows: Sequence[Mapping[str, float]]) -> str:

@@ -186,3 +186,8 @@ def test_sha256_is_that_of_the_standard_for_abc(tmp_path):
 def test_make_folder_returns_it_and_is_content_with_one_that_exists(tmp_path):
     assert files.make_folder(str(tmp_path / "a" / "b")) == pathlib.Path(tmp_path / "a" / "b")
     assert files.make_folder(tmp_path / "a" / "b").is_dir()
+
+
+def test_a_table_has_the_columns_of_its_fullest_row(tmp_path):
+    files.write_csv(tmp_path / "t.csv", [{"a": 1}, {"a": "x, y", "b": 2.5}])
+    assert (tmp_path / "t.csv").read_bytes() == b'a,b\n1,\n"x, y",2.5\n'

@@ -97,7 +97,7 @@ def main(config: CrossValidateConfig) -> None:
         # Without validation cases, the weights of the last step are the ones that are kept.
         trained = dataclasses.replace(fold.splits, validation=())
         cases.write_splits(output / "splits" / f"fold_{fold.number}.json", trained)
-    _write_dataset(output / "dataset.csv", [*listed, *others])
+    files.write_csv(output / "dataset.csv", [_row(case) for case in (*listed, *others)])
     for plane in planes:
         _convert(output, config, plane)
     runs = [(fold, plane) for fold in folds for plane in planes]
@@ -229,14 +229,10 @@ def _link(folder: pathlib.Path, fold: Fold, by_name: dict[str, Case], kind: str)
         link.symlink_to(source)
 
 
-def _write_dataset(path: pathlib.Path, listed: Sequence[Case]) -> None:
-    """All cases in one table, for make_tfrecords."""
-    with files.replacing(path) as partial, open(partial, "w", newline="", encoding="utf-8") as out:
-        writer = csv.writer(out, lineterminator="\n")
-        writer.writerow(["case", "image", "label", "modality"])
-        for case in listed:
-            places = (str(pathlib.Path(p).resolve()) for p in (case.image, case.label))
-            writer.writerow([case.name, *places, case.modality])
+def _row(case: Case) -> dict[str, str]:
+    """A case in the table of all cases that make_tfrecords gets."""
+    image, label = (str(pathlib.Path(path).resolve()) for path in (case.image, case.label))
+    return {"case": case.name, "image": image, "label": label, "modality": case.modality}
 
 
 def _convert(output: pathlib.Path, config: CrossValidateConfig, plane: str) -> None:
@@ -330,13 +326,7 @@ def _publish(
                 {"plane": name, "fold": fold_of[row["case"]], **row} for row in csv.DictReader(rows)
             ]
         summaries[name] = files.read_json(folder / "summary.json")
-    with (
-        files.replacing(output / "cases.csv") as partial,
-        open(partial, "w", newline="", encoding="utf-8") as out,
-    ):
-        writer = csv.DictWriter(out, list(pooled[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(pooled)
+    files.write_csv(output / "cases.csv", pooled)
     content = {
         "num_folds": config.num_folds,
         "seed": config.seed,

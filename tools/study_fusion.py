@@ -13,7 +13,6 @@ Example:
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import pathlib
 import sys
@@ -101,13 +100,7 @@ def main(config: FusionConfig) -> None:
                     for way in _ways(probability, label.array_ijk > 0)
                 ]
             bar.update()
-    with (
-        files.replacing(folder / "fusion.csv") as partial,
-        open(partial, "w", newline="", encoding="utf-8") as out,
-    ):
-        writer = csv.DictWriter(out, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    files.write_csv(folder / "fusion.csv", rows)
     text = page(rows)
     files.write_text(folder / "fusion.md", text)
     print(text)

@@ -13,7 +13,6 @@ Example:
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import pathlib
 import sys
@@ -92,7 +91,7 @@ def main(config: StudyConfig) -> None:
                 rows.append({"case": name, "corruption": corruption, **found})
                 bar.update()
     known, left_out = _calibrate(rows, len(validated.planes), tta)
-    _write_rows(folder / "study.csv", rows)
+    files.write_csv(folder / "study.csv", [_flat(row) for row in rows])
     calibration.write(
         folder / calibration.FILE_NAME,
         known,
@@ -163,16 +162,18 @@ def _calibrate(
     return known, left_out
 
 
-def _write_rows(path: pathlib.Path, rows: list[dict[str, Any]]) -> None:
-    names = sorted({name for row in rows for name in row["signs"] or ()})
-    with files.replacing(path) as partial, open(partial, "w", newline="", encoding="utf-8") as out:
-        writer = csv.writer(out, lineterminator="\n")
-        writer.writerow(["case", "corruption", "dice", *names, "reasons"])
-        for row in rows:
-            signs = [row["signs"][name] if row["signs"] else "" for name in names]
-            writer.writerow(
-                [row["case"], row["corruption"], row["dice"], *signs, "; ".join(row["reasons"])]
-            )
+def _flat(row: dict[str, Any]) -> dict[str, Any]:
+    """A row of study.csv; one without a mask has no signs and no prediction."""
+    told = {key: row.get(key) for key in ("predicted", "low", "high")} if row["signs"] else {}
+    return {
+        "case": row["case"],
+        "corruption": row["corruption"],
+        "dice": row["dice"],
+        "flagged": row["flagged"],
+        "reasons": "; ".join(row["reasons"]),
+        **told,
+        **(row["signs"] or {}),
+    }
 
 
 def _page(rows: list[dict[str, Any]], known: Calibration) -> str:
