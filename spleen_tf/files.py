@@ -92,9 +92,9 @@ def write_csv(path: str | os.PathLike, rows: Sequence[Mapping[str, Any]]) -> Non
         path: the file.
         rows: at least one; what a row lacks stays empty.
     """
-    columns = list(max(rows, key=lambda row: len(row)))
+    fullest = max(rows, key=lambda row: len(row))
     with replacing(path) as partial, open(partial, "w", newline="", encoding="utf-8") as out:
-        writer = csv.DictWriter(out, columns, lineterminator="\n")
+        writer = csv.DictWriter(out, list(fullest), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
 
