@@ -70,6 +70,22 @@ class Calibration:
         return max(0.0, dice - half), min(1.0, dice + half)
 
 
+@dataclasses.dataclass(frozen=True)
+class Judgement:
+    """What is said of a prediction by what other patients' predictions taught.
+
+    Attributes:
+        dice: the Dice to expect.
+        low, high: its 90% interval.
+        review: whether it is so low that a person should look.
+    """
+
+    dice: float
+    low: float
+    high: float
+    review: bool
+
+
 def fit(
     rows: Sequence[Mapping[str, float]],
     truth: Sequence[float],
@@ -77,8 +93,8 @@ def fit(
     members: int,
     tta: bool,
     brightness: tuple[float, float],
-) -> tuple[Calibration, np.ndarray]:
-    """Learns a calibration, and what it would have said of each row without the row's group.
+) -> tuple[Calibration, list[Judgement]]:
+    """Learns a calibration, and what it would have said of each row without the row's patient.
 
     Args:
         rows: (N,) the signs of each prediction, the same names in each.
@@ -89,7 +105,7 @@ def fit(
         brightness: mean and standard deviation of the brightness of known spleens.
 
     Returns:
-        The calibration, and (N,) the Dice predicted for each row by the others' line.
+        The calibration, and (N,) judgements: line, interval and bound are the other patients'.
 
     Raises:
         ValueError: with fewer groups than LEAST_PATIENTS.
@@ -103,20 +119,30 @@ def fit(
     for one in np.unique(patient):
         weights, offset = _line(x[patient != one], y[patient != one])
         left_out[patient == one] = np.clip(x[patient == one] @ weights + offset, 0.0, 1.0)
-    errors = np.sort(np.abs(y - left_out) / [_scale(dice) for dice in left_out])
-    rank = min(len(y), math.ceil((len(y) + 1) * COVERAGE))
     weights, offset = _line(x, y)
-    calibration = Calibration(
+    whole = Calibration(
         members,
         tta,
         brightness,
         names,
         tuple(weights.tolist()),
         float(offset),
-        float(errors[rank - 1]),
+        _scaled_error(left_out, y),
         _review_below(left_out, y),
     )
-    return calibration, left_out
+    judgements: list[Judgement | None] = [None] * len(y)
+    for one in np.unique(patient):
+        others = patient != one
+        known = dataclasses.replace(
+            whole,
+            scaled_error=_scaled_error(left_out[others], y[others]),
+            review_below=_review_below(left_out[others], y[others]),
+        )
+        for row in np.flatnonzero(patient == one):
+            dice = float(left_out[row])
+            low, high = known.interval(dice)
+            judgements[row] = Judgement(dice, low, high, dice < known.review_below)
+    return whole, [judgement for judgement in judgements if judgement is not None]
 
 
 def read(path: str | os.PathLike) -> Calibration:
@@ -167,6 +193,13 @@ def _line(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, float]:
     normal = centred.T @ centred + _RIDGE * np.eye(x.shape[1])
     weights = np.linalg.solve(normal, centred.T @ (y - level))
     return weights, float(level - centre @ weights)
+
+
+def _scaled_error(predicted: np.ndarray, truth: np.ndarray) -> float:
+    """The conformal quantile of errors, each in units of the scale of its prediction."""
+    errors = np.sort(np.abs(truth - predicted) / [_scale(dice) for dice in predicted])
+    rank = min(len(errors), math.ceil((len(errors) + 1) * COVERAGE))
+    return float(errors[rank - 1])
 
 
 def _review_below(predicted: np.ndarray, truth: np.ndarray) -> float:

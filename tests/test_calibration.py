@@ -44,19 +44,31 @@ def test_the_interval_holds_nine_of_ten_predictions_that_were_not_learnt_from(fi
 
 def test_a_patient_s_own_predictions_do_not_teach_what_is_said_of_them():
     rows, truth, groups = drawn(np.random.default_rng(2), patients=3, each=4)
-    _, left_out = calibration.fit(rows, truth, groups, members=1, tta=False, brightness=(0.5, 0.1))
+    _, before = calibration.fit(rows, truth, groups, members=1, tta=False, brightness=(0.5, 0.1))
     changed = truth.copy()
     changed[:4] = 0.0  # The first patient's.
-    _, again = calibration.fit(rows, changed, groups, members=1, tta=False, brightness=(0.5, 0.1))
-    np.testing.assert_array_equal(left_out[:4], again[:4])
-    assert (left_out[4:] != again[4:]).all()
+    _, after = calibration.fit(rows, changed, groups, members=1, tta=False, brightness=(0.5, 0.1))
+    assert [j.dice for j in before[:4]] == [j.dice for j in after[:4]]
+    assert all(b.dice != a.dice for b, a in zip(before[4:], after[4:], strict=True))
 
 
 def test_nineteen_of_twenty_failures_lie_below_the_bound(fitted):
-    known, left_out = fitted
+    known, judgements = fitted
     _, truth, _ = drawn(np.random.default_rng(0))
-    failures = left_out[truth < calibration.FAILURE_DICE]
+    failures = np.array([j.dice for j in judgements])[truth < calibration.FAILURE_DICE]
     assert 0.95 <= np.mean(failures < known.review_below) < 0.97
+
+
+def test_a_judgement_holds_what_a_calibration_of_the_other_patients_says():
+    rows, truth, groups = drawn(np.random.default_rng(4), patients=5)
+    _, judgements = calibration.fit(rows, truth, groups, 1, False, (0.5, 0.1))
+    # The interval and the bound are those of a fit in which the first patient's truth is unknown.
+    changed = truth.copy()
+    changed[:5] = 0.0
+    _, again = calibration.fit(rows, changed, groups, 1, False, (0.5, 0.1))
+    for judgement in judgements:
+        assert 0 <= judgement.low <= judgement.dice <= judgement.high <= 1
+    assert [j.dice for j in judgements[:5]] == [j.dice for j in again[:5]]
 
 
 def test_by_hand():

@@ -90,13 +90,13 @@ def main(config: StudyConfig) -> None:
                 found = _segment(ensemble, members, changed, truth, tta)
                 rows.append({"case": name, "corruption": corruption, **found})
                 bar.update()
-    known, left_out = _calibrate(rows, len(validated.planes), tta)
+    known = _calibrate(rows, len(validated.planes), tta)
     files.write_csv(folder / "study.csv", [_flat(row) for row in rows])
     calibration.write(
         folder / calibration.FILE_NAME,
         known,
         coverage=COVERAGE,
-        predictions=len(left_out),
+        predictions=sum(row["signs"] is not None for row in rows),
         patients=validated.patients,
         how="tools/study_quality.py on held-out cases, corrupted and not",
     )
@@ -136,17 +136,19 @@ def _brightness(image, window, truth: np.ndarray) -> float:
     )
 
 
-def _calibrate(
-    rows: list[dict[str, Any]], members: int, tta: bool
-) -> tuple[Calibration, np.ndarray]:
-    """Adds to each row with a mask the Dice that was predicted without its patient."""
+def _calibrate(rows: list[dict[str, Any]], members: int, tta: bool) -> Calibration:
+    """Adds to each row its truth, whether it is flagged and, with a mask, what is predicted.
+
+    All is said by calibrations that never saw the row's patient.
+    """
     sound = [row["known_brightness"] for row in rows if row["corruption"] == UNCORRUPTED]
     brightness = (float(np.nanmean(sound)), float(np.nanstd(sound)))
-    judged = [row for row in rows if row["signs"]]
-    # A mask where there is no spleen has no Dice by definition, but is a failure.
     for row in rows:
+        # No mask where there is no spleen is right.
         row["truth"] = row["dice"] if np.isfinite(row["dice"]) else 1.0
-    known, left_out = calibration.fit(
+        row["flagged"] = bool(row["reasons"])
+    judged = [row for row in rows if row["signs"]]
+    known, judgements = calibration.fit(
         [row["signs"] for row in judged],
         [row["truth"] for row in judged],
         [row["case"] for row in judged],
@@ -154,12 +156,10 @@ def _calibrate(
         tta,
         brightness,
     )
-    for row, predicted in zip(judged, left_out, strict=True):
-        low, high = known.interval(float(predicted))
-        row["predicted"], row["low"], row["high"] = float(predicted), low, high
-    for row in rows:
-        row["flagged"] = bool(row["reasons"]) or row.get("predicted", 1.0) < known.review_below
-    return known, left_out
+    for row, judgement in zip(judged, judgements, strict=True):
+        row |= {"predicted": judgement.dice, "low": judgement.low, "high": judgement.high}
+        row["flagged"] = row["flagged"] or judgement.review
+    return known
 
 
 def _flat(row: dict[str, Any]) -> dict[str, Any]:
