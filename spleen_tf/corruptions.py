@@ -27,9 +27,13 @@ def none(image: Volume, label_ijk: np.ndarray, rng: np.random.Generator):
 
 
 def noise(image: Volume, label_ijk: np.ndarray, rng: np.random.Generator):
-    """Gaussian noise of a fifth of the contrast between the 0.5th and the 99.5th percentile."""
+    """Gaussian noise of a fifth of the contrast between the 0.5th and the 99.5th percentile.
+
+    What is nowhere negative, as the magnitudes of MR, stays so: noise on top of air is positive.
+    """
     low, high = _range(image)
-    return _with(image, image.array_ijk + rng.normal(0, 0.2 * (high - low), image.shape)), label_ijk
+    noisy = image.array_ijk + rng.normal(0, 0.2 * (high - low), image.shape)
+    return _with(image, noisy if image.array_ijk.min() < 0 else np.abs(noisy)), label_ijk
 
 
 def bias_field(image: Volume, label_ijk: np.ndarray, rng: np.random.Generator):
@@ -124,6 +128,8 @@ def no_spleen(image: Volume, label_ijk: np.ndarray, rng: np.random.Generator):
     """The part of the volume below the spleen, or above it where that is more."""
     axis = _axis(image, 2)
     inside = np.flatnonzero(label_ijk.any(axis=_others(axis)))
+    if not inside.size:
+        return image, label_ijk
     gap = round(_GAP_MM / volume.zooms_mm(image.affine)[axis])
     before, after = slice(None, max(2, inside[0] - gap)), slice(inside[-1] + 1 + gap, None)
     length = image.shape[axis]

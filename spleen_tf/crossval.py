@@ -5,15 +5,14 @@ from __future__ import annotations
 import dataclasses
 import os
 import pathlib
-from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-import tqdm
-
-from spleen_tf import cases, ensemble, files
+from spleen_tf import files, models
 from spleen_tf.cases import Case
-from spleen_tf.ensemble import Member
 from spleen_tf.files import InputError
-from spleen_tf.volume import Volume
+
+if TYPE_CHECKING:
+    from spleen_tf.ensemble import Member
 
 FILE_NAME = "cv.json"
 
@@ -37,26 +36,16 @@ class CrossValidation:
         """How many cases were held out in all."""
         return sum(map(len, self.held_out.values()))
 
+    def folders(self, fold: str) -> list[pathlib.Path]:
+        """The SavedModel folders of a fold, in the order of planes."""
+        models = (self.folder / "models" / plane / f"fold_{fold}" for plane in self.planes)
+        return [model / "saved_model" for model in models]
+
     def members(self, fold: str) -> list[Member]:
         """The models of a fold, in the order of planes."""
-        models = (self.folder / "models" / plane / f"fold_{fold}" for plane in self.planes)
-        return ensemble.load(model / "saved_model" for model in models)
+        from spleen_tf import ensemble  # TensorFlow: seconds that reading a folder need not cost.
 
-    def volumes(
-        self, by_name: dict[str, Case], label_value: int, bar: tqdm.tqdm
-    ) -> Iterator[tuple[str, str, list[Member], Volume, Volume]]:
-        """Fold, case, the models that never saw it, image and label, of each held-out case.
-
-        Args:
-            by_name: the cases of the data set.
-            label_value: the label's value that means spleen; 0 for any value above 0.
-            bar: says which case is at work.
-        """
-        for fold, names in self.held_out.items():
-            members = self.members(fold)
-            for name in names:
-                bar.set_postfix_str(name, refresh=False)
-                yield fold, name, members, *cases.read(by_name[name], label_value)
+        return ensemble.load(self.folders(fold))
 
 
 def read(folder: str | os.PathLike, by_name: dict[str, Case]) -> CrossValidation:
@@ -67,7 +56,8 @@ def read(folder: str | os.PathLike, by_name: dict[str, Case]) -> CrossValidation
         by_name: the cases of the data set that was cross-validated.
 
     Raises:
-        InputError: if there is no cv.json, or a case of it is not in the data set.
+        InputError: if there is no cv.json, a model of it is missing, or a case of it is not in the
+            data set.
     """
     folder = pathlib.Path(folder)
     if not (folder / FILE_NAME).is_file():
@@ -76,8 +66,13 @@ def read(folder: str | os.PathLike, by_name: dict[str, Case]) -> CrossValidation
             f"{FILE_NAME} in it."
         )
     content = files.read_json(folder / FILE_NAME)
+    if not isinstance(content, dict) or not {"recipes", "folds"} <= content.keys():
+        raise InputError(
+            f"{folder / FILE_NAME}: expected the keys recipes and folds, found others."
+        )
     found = CrossValidation(folder, tuple(sorted(content["recipes"])), content["folds"])
-    for names in found.held_out.values():
+    for fold, names in found.held_out.items():
+        models.find(found.folders(fold))
         for name in names:
             if name not in by_name:
                 raise InputError(

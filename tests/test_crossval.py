@@ -14,9 +14,14 @@ def cases_named(*names):
 
 
 @pytest.fixture
-def finished(tmp_path):
+def finished(tmp_path, exported):
     content = {"recipes": {"coronal": {}, "axial": {}}, "folds": {"0": ["a", "b"], "1": ["c"]}}
     (tmp_path / "cv.json").write_text(json.dumps(content))
+    for plane in ("axial", "coronal"):
+        for fold in ("0", "1"):
+            folder = tmp_path / "models" / plane / f"fold_{fold}"
+            folder.mkdir(parents=True)
+            (folder / "saved_model").symlink_to(exported["MR"])
     return tmp_path
 
 
@@ -26,15 +31,22 @@ def test_planes_are_sorted_and_patients_counted(finished):
     assert found.patients == 3
 
 
-def test_the_models_of_a_fold_are_those_that_it_held_its_cases_from(finished, exported):
-    for plane in ("axial", "coronal"):
-        folder = finished / "models" / plane / "fold_1"
-        folder.mkdir(parents=True)
-        (folder / "saved_model").symlink_to(exported["MR"])
+def test_the_models_of_a_fold_are_loaded(finished):
     found = crossval.read(finished, cases_named("a", "b", "c"))
     assert [member.info["modality"] for member in found.members("1")] == ["MR", "MR"]
-    with pytest.raises(InputError, match="fold_0"):
-        found.members("0")
+
+
+def test_a_missing_model_is_told_before_anything_is_done(finished):
+    (finished / "models" / "axial" / "fold_1" / "saved_model").unlink()
+    with pytest.raises(InputError, match=r"axial.fold_1.saved_model: expected a SavedModel folder"):
+        crossval.read(finished, cases_named("a", "b", "c"))
+
+
+@pytest.mark.parametrize("content", ["[]", "{}", '{"folds": {}}'])
+def test_another_json_is_refused(tmp_path, content):
+    (tmp_path / "cv.json").write_text(content)
+    with pytest.raises(InputError, match="expected the keys recipes and folds, found others"):
+        crossval.read(tmp_path, {})
 
 
 def test_a_folder_of_another_kind_is_refused(tmp_path):

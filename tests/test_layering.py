@@ -53,7 +53,7 @@ TOOLS = (
 TENSORFLOW = {"tensorflow", "keras", "tensorflow_addons"}
 MAY_IMPORT_TENSORFLOW = {
     *("records", "preprocess", "augment", "dataset", "unet", "losses", "optimizers", "callbacks"),
-    *("ensemble", "crossval"),  # They run SavedModels.
+    "ensemble",  # It runs SavedModels.
 }
 MAY_IMPORT_ADDONS = {"augment", "optimizers"}
 

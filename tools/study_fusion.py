@@ -25,7 +25,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 import numpy as np
 import tqdm
 
-from spleen_tf import cases, commands, files, metrics, postprocess
+from spleen_tf import cases, commands, crossval, files, metrics, postprocess
 from spleen_tf.commands import flag
 
 THRESHOLDS = (0.3, 0.35, 0.4, 0.45, 0.5, 0.55)
@@ -78,28 +78,29 @@ RULES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 
 
 def main(config: FusionConfig) -> None:
-    # TensorFlow takes seconds to import, which a wrong flag should not cost.
-    from spleen_tf import crossval, ensemble
-
     by_name = {case.name: case for case in cases.load(config.dataset, config.modality)}
     validated = crossval.read(config.cross_validation, by_name)
     folder = files.make_folder(config.output_dir)
+    # TensorFlow takes seconds to import, which a wrong flag should not cost.
+    from spleen_tf import ensemble
+
     ensemble.setup("auto", config.precision)
     rows = []
     with tqdm.tqdm(total=validated.patients, desc="fuse", unit="case", disable=None) as bar:
-        for fold, name, members, image, label in validated.volumes(
-            by_name, config.label_value, bar
-        ):
-            singles = [
-                ensemble.probability([member], image, config.tta).astype(np.float32)
-                for member in members
-            ]
-            for rule, probability in _fused(validated.planes, np.stack(singles)):
-                rows += [
-                    {"case": name, "fold": fold, "rule": rule, **way}
-                    for way in _ways(probability, label.array_ijk > 0)
+        for fold, names in validated.held_out.items():
+            members = validated.members(fold)
+            for name in names:
+                image, label = cases.read(by_name[name], config.label_value)
+                singles = [
+                    ensemble.probability([member], image, config.tta).astype(np.float32)
+                    for member in members
                 ]
-            bar.update()
+                for rule, probability in _fused(validated.planes, np.stack(singles)):
+                    rows += [
+                        {"case": name, "fold": fold, "rule": rule, **way}
+                        for way in _ways(probability, label.array_ijk > 0)
+                    ]
+                bar.update()
     files.write_csv(folder / "fusion.csv", rows)
     text = page(rows)
     files.write_text(folder / "fusion.md", text)

@@ -4,7 +4,7 @@ Takes what tools/cross_validate.py left: each case is corrupted in every way of
 spleen_tf.corruptions and segmented by the models of the fold that never saw it. The output folder
 receives study.csv (a row a case and corruption), quality.json (the calibration, to lie beside the
 model card of models of the same make) and study.md (the tables). Every figure is of predictions
-of which neither the models nor the calibration knew the patient.
+of which neither the models nor the calibration knew the patient. The same command again resumes.
 
 Example:
     python tools/study_quality.py --cross_validation=data/cv --dataset=data/mr_t2 \\
@@ -32,14 +32,18 @@ from spleen_tf import (
     cases,
     commands,
     corruptions,
+    crossval,
     files,
     metrics,
     postprocess,
     quality,
 )
 from spleen_tf.calibration import COVERAGE, FAILURE_DICE, Calibration
+from spleen_tf.cases import Case
 from spleen_tf.commands import flag
+from spleen_tf.crossval import CrossValidation
 from spleen_tf.files import InputError, InputWarning
+from spleen_tf.volume import Volume
 
 UNCORRUPTED = "none"
 
@@ -66,9 +70,6 @@ class StudyConfig:
 
 
 def main(config: StudyConfig) -> None:
-    # TensorFlow takes seconds to import, which a wrong flag should not cost.
-    from spleen_tf import crossval, ensemble
-
     by_name = {case.name: case for case in cases.load(config.dataset, config.modality)}
     validated = crossval.read(config.cross_validation, by_name)
     if validated.patients < calibration.LEAST_PATIENTS:
@@ -77,20 +78,8 @@ def main(config: StudyConfig) -> None:
             f"calibrate with, found {validated.patients}."
         )
     folder = files.make_folder(config.output_dir)
-    ensemble.setup("auto", config.precision)
-    # A model by itself has no other to agree with, but has other views.
-    tta = len(validated.planes) == 1
-    rows: list[dict[str, Any]] = []
-    total = validated.patients * len(corruptions.ALL)
-    with tqdm.tqdm(total=total, desc="study", unit="volume", disable=None) as bar:
-        for _, name, members, image, label in validated.volumes(by_name, config.label_value, bar):
-            for number, (corruption, corrupt) in enumerate(corruptions.ALL.items()):
-                rng = np.random.default_rng([config.seed, zlib.crc32(name.encode()), number])
-                changed, truth = corrupt(image, label.array_ijk > 0, rng)
-                found = _segment(ensemble, members, changed, truth, tta)
-                rows.append({"case": name, "corruption": corruption, **found})
-                bar.update()
-    known = _calibrate(rows, len(validated.planes), tta)
+    rows = _measure(validated, by_name, config, files.make_folder(folder / "measured"))
+    known = _calibrate(rows, len(validated.planes), _is_tta(validated))
     files.write_csv(folder / "study.csv", [_flat(row) for row in rows])
     calibration.write(
         folder / calibration.FILE_NAME,
@@ -105,32 +94,84 @@ def main(config: StudyConfig) -> None:
     print(text)
 
 
-def _segment(ensemble, members, image, truth: np.ndarray, tta: bool) -> dict[str, Any]:
-    """What predict would find and say of a volume, and its true Dice."""
+def _is_tta(validated: CrossValidation) -> bool:
+    """A model by itself has no other to agree with, but has other views."""
+    return len(validated.planes) == 1
+
+
+def _measure(
+    validated: CrossValidation,
+    by_name: dict[str, Case],
+    config: StudyConfig,
+    folder: pathlib.Path,
+) -> list[dict[str, Any]]:
+    """A row for every held-out case under every corruption; a case that is there is not redone."""
+    total = validated.patients * len(corruptions.ALL)
+    rows: list[dict[str, Any]] = []
+    with tqdm.tqdm(total=total, desc="study", unit="volume", disable=None) as bar:
+        for fold, names in validated.held_out.items():
+            members: list = []
+            for name in names:
+                done = folder / f"{name}.json"
+                if not done.is_file():
+                    members = members or _load(validated, fold, config)
+                    image, label = cases.read(by_name[name], config.label_value)
+                    truth = label.array_ijk > 0
+                    found = _corrupted(members, name, image, truth, _is_tta(validated), config.seed)
+                    files.write_json(done, found)
+                rows += files.read_json(done)
+                bar.update(len(corruptions.ALL))
+    return rows
+
+
+def _load(validated: CrossValidation, fold: str, config: StudyConfig) -> list:
+    from spleen_tf import ensemble  # TensorFlow: seconds that a wrong flag should not cost.
+
+    ensemble.setup("auto", config.precision)
+    return validated.members(fold)
+
+
+def _corrupted(
+    members: list, name: str, image: Volume, truth: np.ndarray, tta: bool, seed: int
+) -> list[dict[str, Any]]:
+    """A row for each corruption of a volume."""
+    rows = []
+    for number, (corruption, corrupt) in enumerate(corruptions.ALL.items()):
+        rng = np.random.default_rng([seed, zlib.crc32(name.encode()), number])
+        found = _segment(members, *corrupt(image, truth, rng), tta)
+        rows.append({"case": name, "corruption": corruption, **found})
+    return rows
+
+
+def _segment(members: list, image: Volume, truth: np.ndarray, tta: bool) -> dict[str, Any]:
+    """What predict would find and say of a volume, and its true Dice (None: both are empty)."""
+    from spleen_tf import ensemble
+
     votes: list = []
     probability = ensemble.probability(members, image, tta, votes)
     above = probability >= ensemble.threshold(members)
     mask = postprocess.fill_holes(postprocess.largest_component(above))
     views = (vote.mask_ijk() for vote in votes)
     measured = quality.measure(image, mask)
-    doubts = quality.orientation_doubts(ensemble.mirrored_ml(members, image))
+    mirrored_ml = ensemble.mirrored_ml(members, image)
+    doubts = quality.orientation_doubts(mirrored_ml)
     window = members[0].window(image)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", InputWarning)
         dice = metrics.dice(truth, mask)
     return {
-        "dice": dice,
-        "doubts": doubts,
+        "dice": dice if np.isfinite(dice) else None,
+        "mirrored_ml": mirrored_ml,
         "reasons": quality.reasons_for_review(image, measured, doubts=doubts),
         "signs": quality.signs(image, window, probability, mask, views, np.count_nonzero(above)),
         "known_brightness": _brightness(image, window, truth),
     }
 
 
-def _brightness(image, window, truth: np.ndarray) -> float:
-    """The mean intensity of the true spleen as the network sees it; NaN without one."""
+def _brightness(image: Volume, window, truth: np.ndarray) -> float | None:
+    """The mean intensity of the true spleen as the network sees it; None without one."""
     if not truth.any():
-        return float("nan")
+        return None
     return float(
         (image.array_ijk[truth].mean(dtype=np.float64) - window[0]) / (window[1] - window[0])
     )
@@ -141,11 +182,12 @@ def _calibrate(rows: list[dict[str, Any]], members: int, tta: bool) -> Calibrati
 
     All is said by calibrations that never saw the row's patient.
     """
-    sound = [row["known_brightness"] for row in rows if row["corruption"] == UNCORRUPTED]
-    brightness = (float(np.nanmean(sound)), float(np.nanstd(sound)))
+    seen = [row["known_brightness"] for row in rows if row["corruption"] == UNCORRUPTED]
+    sound = [brightness for brightness in seen if brightness is not None]
+    brightness = (float(np.mean(sound)), float(np.std(sound))) if sound else (0.5, 1.0)
     for row in rows:
         # No mask where there is no spleen is right.
-        row["truth"] = row["dice"] if np.isfinite(row["dice"]) else 1.0
+        row["truth"] = 1.0 if row["dice"] is None else row["dice"]
         row["flagged"] = bool(row["reasons"])
     judged = [row for row in rows if row["signs"]]
     known, judgements = calibration.fit(
