@@ -19,11 +19,13 @@ from spleen_tf import files
 from spleen_tf.files import InputError
 
 FILE_NAME = "quality.json"
+# What `quality.signs` tells of a prediction.
+SIGNS = ("certainty", "agreement", "weakest", "main_share", "smoothness", "brightness")
 COVERAGE = 0.9
 # A result below this Dice is a failure that ought to be flagged.
 FAILURE_DICE = 0.8
-# Fewer leave nothing to judge one of them by.
-LEAST_PATIENTS = 3
+# Of fewer, the others of the others would be one.
+LEAST_PATIENTS = 4
 
 _RIDGE = 1e-2
 _LEAST_SCALE = 0.05
@@ -37,7 +39,6 @@ class Calibration:
 
     Attributes:
         members: how many models were fused.
-        tta: whether each saw the body in several sizes.
         brightness: mean and standard deviation of the brightness of known spleens.
         signs: names of the signs, in the order of weights.
         weights: of each sign.
@@ -47,7 +48,6 @@ class Calibration:
     """
 
     members: int
-    tta: bool
     brightness: tuple[float, float]
     signs: tuple[str, ...]
     weights: tuple[float, ...]
@@ -89,40 +89,65 @@ class Judgement:
 def fit(
     rows: Sequence[Mapping[str, float]],
     truth: Sequence[float],
-    groups: Sequence[str],
+    patients: Sequence[str],
     members: int,
-    tta: bool,
-    brightness: tuple[float, float],
+    brightness_of: Mapping[str, float],
 ) -> tuple[Calibration, list[Judgement]]:
-    """Learns a calibration, and what it would have said of each row without the row's patient.
+    """Learns a calibration, and what one of the other patients would have said of each row.
 
     Args:
         rows: (N,) the signs of each prediction, the same names in each.
         truth: (N,) its Dice.
-        groups: (N,) the patient; all rows of one are left out together.
+        patients: (N,) whose it is; all rows of one are left out together.
         members: how many models were fused.
-        tta: whether each saw the body in several sizes.
-        brightness: mean and standard deviation of the brightness of known spleens.
+        brightness_of: the brightness of each patient's spleen, where that is known.
 
     Returns:
-        The calibration, and (N,) judgements: line, interval and bound are the other patients'.
+        The calibration, and (N,) judgements: nothing in them was learnt from the row's patient.
 
     Raises:
-        ValueError: with fewer groups than LEAST_PATIENTS.
+        ValueError: with fewer patients than LEAST_PATIENTS.
     """
-    if len(set(groups)) < LEAST_PATIENTS:
-        raise ValueError(f"expected {LEAST_PATIENTS} patients or more, found {len(set(groups))}")
+    if len(set(patients)) < LEAST_PATIENTS:
+        raise ValueError(f"expected {LEAST_PATIENTS} patients or more, found {len(set(patients))}")
+    y, patient = np.asarray(truth, float), np.asarray(patients)
+    judgements: dict[int, Judgement] = {}
+    for one in np.unique(patient):
+        others = np.flatnonzero(patient != one)
+        known = _learn(
+            [rows[row] for row in others],
+            y[others],
+            patient[others],
+            members,
+            [value for name, value in brightness_of.items() if name != one],
+        )
+        for row in np.flatnonzero(patient == one):
+            dice, (low, high) = known.predict(rows[row])
+            judgements[row] = Judgement(dice, low, high, dice < known.review_below)
+    whole = _learn(rows, y, patient, members, list(brightness_of.values()))
+    return whole, [judgements[row] for row in range(len(rows))]
+
+
+def _learn(
+    rows: Sequence[Mapping[str, float]],
+    y: np.ndarray,
+    patient: np.ndarray,
+    members: int,
+    known_brightness: Sequence[float],
+) -> Calibration:
+    """A line through all rows; its errors are those of lines that leave each patient out."""
+    brightness = (0.5, 1.0)
+    if known_brightness:
+        brightness = (float(np.mean(known_brightness)), float(np.std(known_brightness)))
     names = tuple(rows[0])
     x = np.array([[_familiar(row, brightness)[name] for name in names] for row in rows])
-    y, patient = np.asarray(truth, float), np.asarray(groups)
     left_out = np.empty(len(y))
     for one in np.unique(patient):
         weights, offset = _line(x[patient != one], y[patient != one])
         left_out[patient == one] = np.clip(x[patient == one] @ weights + offset, 0.0, 1.0)
     weights, offset = _line(x, y)
-    whole = Calibration(
+    return Calibration(
         members,
-        tta,
         brightness,
         names,
         tuple(weights.tolist()),
@@ -130,19 +155,6 @@ def fit(
         _scaled_error(left_out, y),
         _review_below(left_out, y),
     )
-    judgements: list[Judgement | None] = [None] * len(y)
-    for one in np.unique(patient):
-        others = patient != one
-        known = dataclasses.replace(
-            whole,
-            scaled_error=_scaled_error(left_out[others], y[others]),
-            review_below=_review_below(left_out[others], y[others]),
-        )
-        for row in np.flatnonzero(patient == one):
-            dice = float(left_out[row])
-            low, high = known.interval(dice)
-            judgements[row] = Judgement(dice, low, high, dice < known.review_below)
-    return whole, [judgement for judgement in judgements if judgement is not None]
 
 
 def read(path: str | os.PathLike) -> Calibration:
@@ -155,16 +167,22 @@ def read(path: str | os.PathLike) -> Calibration:
     fields = {field.name for field in dataclasses.fields(Calibration)}
     if not isinstance(content, dict) or not fields <= content.keys():
         raise InputError(f"{path}: expected the keys {', '.join(sorted(fields))}, found others.")
-    return Calibration(
-        int(content["members"]),
-        bool(content["tta"]),
-        tuple(content["brightness"]),
-        tuple(content["signs"]),
-        tuple(content["weights"]),
-        content["offset"],
-        content["scaled_error"],
-        content["review_below"],
-    )
+    try:
+        known = Calibration(
+            int(content["members"]),
+            (float(content["brightness"][0]), float(content["brightness"][1])),
+            tuple(map(str, content["signs"])),
+            tuple(map(float, content["weights"])),
+            *(float(content[key]) for key in ("offset", "scaled_error", "review_below")),
+        )
+    except (TypeError, ValueError, IndexError, KeyError) as error:
+        raise InputError(f"{path}: expected numbers in its fields, found: {error}.") from None
+    if len(known.signs) != len(known.weights) or not set(known.signs) <= set(SIGNS):
+        raise InputError(
+            f"{path}: expected a weight for each of some of {', '.join(SIGNS)}, found "
+            f"{', '.join(known.signs)}; make it again with tools/study_quality.py."
+        )
+    return known
 
 
 def write(path: str | os.PathLike, calibration: Calibration, **notes: object) -> None:

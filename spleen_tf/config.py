@@ -202,8 +202,7 @@ class TrainConfig:
         changes: dict[str, Any] = {}
         for name, default in _DEFAULTS.items():
             if not getattr(self, name):
-                value = proposed.get(name, default)
-                changes[name] = tuple(value) if isinstance(value, list) else value
+                changes[name] = proposed.get(name, default)
         return dataclasses.replace(self, fingerprint="", **changes)
 
     @property

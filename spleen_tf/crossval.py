@@ -25,11 +25,13 @@ class CrossValidation:
         folder: where its models lie.
         planes: of its models, sorted.
         held_out: the names of the cases that each fold held out, by the fold's number.
+        label_value: the labels' value that means spleen; 0 for any value above 0.
     """
 
     folder: pathlib.Path
     planes: tuple[str, ...]
     held_out: dict[str, list[str]]
+    label_value: int
 
     @property
     def patients(self) -> int:
@@ -70,7 +72,8 @@ def read(folder: str | os.PathLike, by_name: dict[str, Case]) -> CrossValidation
         raise InputError(
             f"{folder / FILE_NAME}: expected the keys recipes and folds, found others."
         )
-    found = CrossValidation(folder, tuple(sorted(content["recipes"])), content["folds"])
+    planes = tuple(sorted(content["recipes"]))
+    found = CrossValidation(folder, planes, content["folds"], content.get("label_value", 0))
     for fold, names in found.held_out.items():
         models.find(found.folders(fold))
         for name in names:

@@ -136,7 +136,7 @@ class Member:
                 window,
                 margins=(index - first, last - index - 1),
             )
-            total += float(probability[probability >= 0.5].sum())
+            total += float(probability[probability >= self.threshold].sum())
         return total * image.voxel_mm3 / 1000 * count / len(chosen)
 
     def _run(self, slices_nhw, pixel_mm, window, margins: tuple[int, int]) -> np.ndarray:
@@ -283,20 +283,22 @@ def probability(
     Args:
         members: one or more, of any planes.
         image: the volume.
-        tta: adds views of the body in TTA_SCALES.
-        votes: receives one of each view of each member.
+        tta: the mean is also over views of the body in TTA_SCALES.
+        votes: receives one of each view of each member. A member by itself has no other to agree
+            with: it votes on all TTA_SCALES, whether or not they count in the mean.
 
     Returns:
         (I, J, K) float16: its steps near a half are 0.0005, and it takes half of the memory.
     """
-    scales = TTA_SCALES if tta else (1.0,)
+    counted = TTA_SCALES if tta else (1.0,)
+    scales = TTA_SCALES if votes is not None and len(members) == 1 else counted
     total_ijk = np.zeros(image.shape, np.float16, order="F")
-    weight = 1.0 / (len(members) * len(scales))
     counts = [len(slices.split(total_ijk, image.affine, m.info["plane"])) for m in members]
     with tqdm.tqdm(total=sum(counts) * len(scales), unit="slice", leave=False, disable=None) as bar:
         for member in members:
             for scale in scales:
                 vote = Vote(image, member.info["plane"]) if votes is not None else None
+                weight = 1.0 / (len(members) * len(counted)) if scale in counted else 0.0
                 member.add_probability(total_ijk, vote, image, weight, scale, bar)
                 if votes is not None and vote is not None:
                     votes.append(vote)

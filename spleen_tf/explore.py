@@ -15,13 +15,13 @@ import dataclasses
 import math
 import os
 import statistics
+import sys
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import tqdm
 
-from spleen_tf import cases, commands, files, fingerprint, nifti, slices, volume
+from spleen_tf import cases, commands, files, fingerprint, nifti, quality, slices, volume
 from spleen_tf.cases import Case
 from spleen_tf.commands import flag
 from spleen_tf.files import InputError
@@ -94,7 +94,10 @@ def main(config: ExploreConfig) -> int:
     files.write_json(output / fingerprint.FILE_NAME, proposed)
     for finding in findings:
         for oddity in finding.oddities:
-            print(f"{finding.case}: {oddity}")
+            if finding.facts is None:
+                print(f"error: {oddity}", file=sys.stderr)
+            else:
+                print(f"{finding.case}: {oddity}")
     print(_summary(output, findings, proposed))
     return commands.EXIT_FAILED if len(known) < len(findings) else commands.EXIT_DONE
 
@@ -116,8 +119,7 @@ def look_at(case: Case, plane: str, label_value: int = 0) -> Finding:
         return Finding(case.name, {}, None, (str(error),))
     inside = label.array_ijk > 0
     labels_nhw = slices.split(inside, image.affine, plane)
-    voxels = int(np.count_nonzero(inside))
-    touches = _touches_edge(inside)
+    spleen = quality.measure(image, inside)
     measured = {
         "modality": case.modality,
         "shape": "x".join(map(str, image.shape)),
@@ -126,31 +128,21 @@ def look_at(case: Case, plane: str, label_value: int = 0) -> Finding:
         **nifti.storage(image.header),
         "lowest": float(image.array_ijk.min()),
         "highest": float(image.array_ijk.max()),
-        "spleen_mm3": round(voxels * image.voxel_mm3, 1),
+        "spleen_mm3": round(spleen["volume_mm3"], 1),
         "spleen_slices": int(labels_nhw.any(axis=(1, 2)).sum()),
-        "touches_edge": touches,
+        "touches_edge": spleen["complete"] is False,
     }
     facts = fingerprint.Facts.of(image, inside, case.modality)
-    return Finding(case.name, measured, facts, tuple(_oddities(image, inside, touches)))
+    return Finding(case.name, measured, facts, tuple(_oddities(image, spleen)))
 
 
-def _touches_edge(inside_ijk: np.ndarray) -> bool:
-    return any(bool(np.take(inside_ijk, end, axis).any()) for axis in range(3) for end in (0, -1))
-
-
-def _oddities(image: Volume, inside_ijk: np.ndarray, touches: bool) -> list[str]:
-    if not inside_ijk.any():
+def _oddities(image: Volume, spleen: dict[str, Any]) -> list[str]:
+    if not spleen["voxels"]:
         return ["no spleen in its label"]
     found = []
-    if touches:
+    if not spleen["complete"]:
         found.append("the spleen touches the volume's edge: its volume is a lower bound")
-    centre_ijk = (np.array(image.shape) - 1) / 2
-    centroid_ijk = [
-        inside_ijk.sum(axis=tuple({0, 1, 2} - {axis})) @ np.arange(size) / inside_ijk.sum()
-        for axis, size in enumerate(inside_ijk.shape)
-    ]
-    right_mm = (image.affine[:3, :3] @ (np.array(centroid_ijk) - centre_ijk))[0]
-    if right_mm > 0:
+    if quality.is_on_the_right(image, spleen["centroid_ras_mm"]):
         found.append("the spleen lies in the right half of the volume; is the header right?")
     return found
 

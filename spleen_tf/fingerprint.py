@@ -11,7 +11,7 @@ import numpy as np
 
 from spleen_tf import files, slices, windows
 from spleen_tf.files import InputError
-from spleen_tf.volume import Volume, view_of
+from spleen_tf.volume import Volume, view_of, zooms_mm
 
 FILE_NAME = "fingerprint.json"
 PERCENTILES = (0.5, 5.0, 50.0, 95.0, 99.5)
@@ -110,7 +110,11 @@ def propose(facts: Sequence[Facts], plane: str) -> dict[str, Any]:
 
 
 def read(path: str | os.PathLike) -> dict[str, Any]:
-    """The proposals of a fingerprint.json, and its plane where it says one.
+    """What a fingerprint.json proposes, by the names of a training's flags.
+
+    Returns:
+        pixel_mm, window and image_size as tuples, depth and batch_size as integers, and plane and
+        modality, as far as they are there; the first three always are.
 
     Raises:
         InputError: if it is not one.
@@ -123,17 +127,24 @@ def read(path: str | os.PathLike) -> dict[str, Any]:
             f"{path}: expected a fingerprint that spleen_tf.explore wrote, found no "
             f"{missing[0]!r} in it."
         )
-    for key in PROPOSALS:
-        numbers = content.get(key, ())
-        for number in numbers if isinstance(numbers, list | tuple) else (numbers,):
-            if isinstance(number, bool) or not isinstance(number, int | float):
-                raise InputError(f"{path}: expected numbers as {key!r}, found {number!r}.")
-    return {key: content[key] for key in (*PROPOSALS, "plane") if key in content}
+    found: dict[str, Any] = {k: content[k] for k in ("plane", "modality") if k in content}
+    for key in (key for key in PROPOSALS if key in content):
+        value = content[key]
+        numbers = value if isinstance(value, list) else [value]
+        if not all(isinstance(n, int | float) and not isinstance(n, bool) for n in numbers):
+            raise InputError(f"{path}: expected numbers as {key!r}, found {value!r}.")
+        if key in required:
+            found[key] = tuple(float(number) for number in numbers)
+        elif isinstance(value, int):
+            found[key] = value
+        else:
+            raise InputError(f"{path}: expected an integer as {key!r}, found {value!r}.")
+    return found
 
 
 def _in_ras(fact: Facts) -> tuple[list[int], list[float]]:
     """Shape and zooms towards right, anterior and superior."""
-    zooms = np.linalg.norm(fact.affine[:3, :3], axis=0)
+    zooms = zooms_mm(fact.affine)
     superior, anterior, right = view_of(fact.affine, "axial").axes
     order = (right, anterior, superior)
     return [fact.shape[axis] for axis in order], [float(zooms[axis]) for axis in order]

@@ -23,6 +23,7 @@ from spleen_tf.volume import Volume, VolumeError
 SUFFIXES = (".nii", ".nii.gz")
 
 _HEADERS = {348: nib.Nifti1Header, 540: nib.Nifti2Header}
+_TIME_UNITS = {8: "sec", 16: "msec", 24: "usec", 32: "hz", 40: "ppm", 48: "rads"}
 _MM_PER_UNIT = {"meter": 1000.0, "micron": 0.001}
 # DEFLATE cannot expand further: RFC 1951 codes at most 258 bytes in two bits or so.
 _MAX_GZIP_RATIO = 1032
@@ -74,12 +75,11 @@ def storage(header: nib.Nifti1Header) -> dict[str, str | int]:
     """How a file stores its voxels and what its numbers mean: bits_per_voxel, stored_as (the data
     type), space_unit and time_unit ('unknown' where the header says none)."""
     dtype = header.get_data_dtype()
-    space, time = header.get_xyzt_units()
     return {
         "bits_per_voxel": 8 * dtype.itemsize,
         "stored_as": dtype.name,
-        "space_unit": space,
-        "time_unit": time,
+        "space_unit": _length_unit(header),
+        "time_unit": _TIME_UNITS.get(int(header["xyzt_units"]) & 0x38, "unknown"),
     }
 
 

@@ -77,13 +77,13 @@ def main(config: PredictConfig) -> int:
     if not is_batch:
         nifti.read_geometry(planned[0].source)
 
+    known = _calibration(config)
     # TensorFlow takes seconds to import, which a wrong flag should not cost.
     from spleen_tf import ensemble
 
     note = ensemble.setup(config.device, config.precision)
     members = ensemble.load(config.model)
     print(f"{', '.join(member.info['name'] for member in members)}; {note}", flush=True)
-    known = _calibration(config, len(members))
     failures = 0
     for job in planned:
         try:
@@ -106,14 +106,23 @@ def _check(config: PredictConfig) -> None:
         raise InputError(f"--device: expected auto, cpu, gpu or gpu:N, found {config.device!r}.")
 
 
-def _calibration(config: PredictConfig, members: int) -> Calibration | None:
-    """What is known of these members, if they are just those of a folder with a quality.json."""
-    path = pathlib.Path(config.model[0], calibration.FILE_NAME)
-    if len(config.model) > 1 or not path.is_file():
+def _calibration(config: PredictConfig) -> Calibration | None:
+    """What is known of predictions that are made in this way by these members, and no others.
+
+    It lies beside the model's card: in the folder that --model names or, where that is a SavedModel
+    itself, in the one above.
+    """
+    if len(config.model) > 1 or config.tta or config.threshold:
+        return None
+    if not (config.largest_component and config.fill_holes):
+        return None
+    folder = pathlib.Path(config.model[0])
+    found = models.find(config.model)
+    path = (folder.parent if folder in found else folder) / calibration.FILE_NAME
+    if not path.is_file():
         return None
     known = calibration.read(path)
-    fits = known.members == members and known.tta >= config.tta
-    return known if fits else None
+    return known if known.members == len(found) else None
 
 
 def segment(
@@ -136,9 +145,7 @@ def segment(
     image = nifti.read(job.source)
     clock.lap("read")
     votes: list[ensemble.Vote] | None = [] if known else None
-    # A model by itself agrees with itself: its calibration asks for more views than one.
-    tta = config.tta or (known is not None and known.tta)
-    probability = ensemble.probability(members, image, tta, votes)
+    probability = ensemble.probability(members, image, config.tta, votes)
     doubts = quality.orientation_doubts(ensemble.mirrored_ml(members, image))
     clock.lap("network")
     if job.probabilities:

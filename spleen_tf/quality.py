@@ -137,6 +137,12 @@ def orientation_doubts(mirrored_ml: Mapping[str, tuple[float, float]]) -> list[s
     ]
 
 
+def is_on_the_right(image: Volume, centroid_ras_mm: Sequence[float]) -> bool:
+    """Whether a point lies in the half of the volume that its header calls the patient's right."""
+    centre_ijk = (np.array(image.shape) - 1) / 2
+    return centroid_ras_mm[0] > (image.affine @ [*centre_ijk, 1.0])[0]
+
+
 def reasons_for_review(
     image: Volume,
     measured: dict[str, Any],
@@ -173,8 +179,6 @@ def reasons_for_review(
             f"{measured['volume_ml']:.1f} mL is outside {low:.0f} to {high:.0f} mL, what adults' "
             "spleens measure"
         )
-    centre_ijk = (np.array(image.shape) - 1) / 2
-    centre_r_mm = (image.affine @ [*centre_ijk, 1.0])[0]
-    if measured["centroid_ras_mm"][0] > centre_r_mm:
+    if is_on_the_right(image, measured["centroid_ras_mm"]):
         reasons.append("orientation: it lies in the right half of the volume; is the header right?")
     return reasons

@@ -102,10 +102,14 @@ def planes_table(summaries: Mapping[str, Mapping[str, Any]]) -> str:
     for plane, summary in summaries.items():
         cells = []
         for column, (_, digits) in measures.items():
-            low, high = summary[column]["ci95"]
             mean = summary[column]["mean"]
+            if mean is None:  # Defined in no case: a distance, where every mask is empty.
+                cells.append(_ABSENT)
+                continue
+            low, high = summary[column]["ci95"]
             cells.append(f"{mean:.{digits}f} ({low:.{digits}f}–{high:.{digits}f})")
-        lines.append([plane, *cells, f"{summary['dice']['minimum']:.3f}"])
+        worst = summary["dice"]["minimum"]
+        lines.append([plane, *cells, _ABSENT if worst is None else f"{worst:.3f}"])
     return _markdown(header, lines)
 
 

@@ -122,14 +122,20 @@ def _settled(config: TrainConfig) -> TrainConfig:
     if not config.fingerprint:
         return config.settled({})
     proposed = fingerprint.read(config.fingerprint)
-    planes = {case["plane"] for case in files.read_json(cases_json)["cases"].values()}
-    if "plane" in proposed and planes != {proposed["plane"]}:
-        raise InputError(
-            f"{config.fingerprint}: expected a plan for {' and '.join(sorted(planes))} slices, as "
-            f"in {config.records}, found one for {proposed['plane']}; give spleen_tf.explore the "
-            "plane."
-        )
-    return config.settled(proposed)
+    content = files.read_json(cases_json)
+    listed = content.get("cases", {}) if isinstance(content, dict) else {}
+    for key in ("plane", "modality"):
+        found = {case.get(key) for case in listed.values()}
+        kind = found.pop() if len(found) == 1 else "any"
+        if proposed.get(key, kind) != kind:
+            raise InputError(
+                f"{config.fingerprint}: expected a plan for the {key} {kind}, as in "
+                f"{config.records}, found one for {proposed[key]}; make one of this data with "
+                "spleen_tf.explore."
+            )
+    settled = config.settled(proposed)
+    commands.check(settled)
+    return settled
 
 
 def _describe(config: TrainConfig, data: Source) -> dict[str, Any]:

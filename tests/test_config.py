@@ -41,7 +41,7 @@ def test_the_defaults_are_a_512_pixel_network_with_one_channel():
 
 
 def test_a_fingerprint_gives_what_is_not_set():
-    proposed = {"image_size": [64, 96], "pixel_mm": [4.0, 2.5], "depth": 3, "batch_size": 16}
+    proposed = {"image_size": (64, 96), "pixel_mm": (4.0, 2.5), "depth": 3, "batch_size": 16}
     settled = config(batch_size=4, fingerprint="f.json").settled(proposed)
     assert (settled.image_hw, settled.pixel_mm) == ((64, 96), (4.0, 2.5))
     assert (settled.depth, settled.batch_size, settled.window) == (3, 4, ())

@@ -102,9 +102,21 @@ def test_a_case_that_cannot_be_read_is_named_and_the_others_go_on(data_set, run_
     save_case(folder, "off", np.s_[2:4, 2:4, 1:2], label_zooms_mm=(2.0, 2.0, 4.0))
     done = explored(run_python, f"--dataset={folder}", f"--output_dir={tmp_path}")
     assert done.returncode == 1
-    assert "off: " in done.stdout
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert "off.nii.gz: expected the affine of" in line
     assert "resample one onto the grid of the other" in rows(tmp_path)["off"]["why"]
     assert rows(tmp_path)["good"]["why"] == ""
+
+
+def test_units_that_no_standard_knows_are_unknown(data_set, run_python, tmp_path):
+    folder = data_set(a=np.s_[2:4, 2:4, 1:2])
+    path = folder / "imagesTr" / "a.nii.gz"
+    image = nib.load(path)
+    image.header["xyzt_units"] = 255
+    nib.save(nib.Nifti1Image(image.get_fdata(), None, image.header), path)
+    done = explored(run_python, f"--dataset={folder}", f"--output_dir={tmp_path}")
+    assert done.returncode == 0, done.stderr
+    assert rows(tmp_path)["a"]["time_unit"] == "unknown"
 
 
 def test_nothing_that_can_be_read_is_an_error(data_set, run_python, tmp_path):

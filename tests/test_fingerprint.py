@@ -83,7 +83,16 @@ def test_what_is_written_is_read_back(tmp_path):
     proposed = fingerprint.propose([facts((64, 64, 64), (2.0, 2.0, 2.0))], "sagittal")
     (tmp_path / "fingerprint.json").write_text(json.dumps(proposed))
     read = fingerprint.read(tmp_path / "fingerprint.json")
-    assert read == {key: proposed[key] for key in (*fingerprint.PROPOSALS, "plane")}
+    for key in ("pixel_mm", "window", "image_size"):
+        assert read[key] == tuple(proposed[key])
+    for key in ("depth", "batch_size", "plane", "modality"):
+        assert read[key] == proposed[key]
+
+
+def test_one_number_stands_for_rows_and_columns(tmp_path):
+    path = tmp_path / "fingerprint.json"
+    path.write_text('{"pixel_mm": 2.5, "window": [0, 1], "image_size": 64}')
+    assert fingerprint.read(path)["pixel_mm"] == (2.5,)
 
 
 @pytest.mark.parametrize(
@@ -93,7 +102,11 @@ def test_what_is_written_is_read_back(tmp_path):
         ('{"pixel_mm": [1, 1], "window": [0, 1]}', "found no 'image_size'"),
         (
             '{"pixel_mm": ["1"], "window": [0, 1], "image_size": [64]}',
-            "expected numbers as 'pixel_mm', found '1'",
+            r"expected numbers as 'pixel_mm', found \['1'\]",
+        ),
+        (
+            '{"pixel_mm": [1], "window": [0, 1], "image_size": [64], "depth": 2.5}',
+            "expected an integer as 'depth', found 2.5",
         ),
         ("{", "expected JSON"),
     ],

@@ -9,6 +9,7 @@ import functools
 import gzip
 import json
 import resource
+import shutil
 import textwrap
 
 import nibabel
@@ -526,7 +527,7 @@ def family(model_copy, tmp_path):
     """A family of two planes with a calibration by which the Dice is 0.9 · agreement."""
     for plane in ("axial", "coronal"):
         model_copy("MR", f"family/{plane}", plane=plane, name=f"family-{plane}")
-    known = calibration.Calibration(2, False, (0.5, 0.1), ("agreement",), (0.9,), 0.0, 0.5, 0.85)
+    known = calibration.Calibration(2, (0.5, 0.1), ("agreement",), (0.9,), 0.0, 0.5, 0.85)
     calibration.write(tmp_path / "family" / "quality.json", known)
     return tmp_path / "family"
 
@@ -553,9 +554,31 @@ def test_a_calibration_applies_to_the_whole_family_alone(run, write_scan, family
         {"model": [family / "axial"]},
         {"model": [family / "axial", family / "coronal"]},
         {"model": [family], "tta": True},
+        {"model": [family], "threshold": 0.4},
+        {"model": [family], "largest_component": False},
+        {"model": [family], "fill_holes": False},
     ):
         run(write_scan(), **options)
         assert content_of(tmp_path / "out.json")["predicted_dice"] is None
+
+
+def test_a_single_model_votes_in_several_sizes_and_its_mask_does_not_change(
+    run, write_scan, exported, tmp_path
+):
+    model = tmp_path / "single" / "saved_model"
+    shutil.copytree(exported["MR"], model)
+    # Grain as fine as the voxels, which another size blurs in another way.
+    scan = write_scan(values=np.random.default_rng(0).integers(0, 1000, SHAPE).astype(np.int16))
+    run(scan, model=[model])
+    mask = mask_of(tmp_path / "out.nii.gz")
+    known = calibration.Calibration(1, (0.5, 0.1), ("agreement",), (0.9,), 0.0, 0.5, 0.85)
+    calibration.write(tmp_path / "single" / "quality.json", known)
+    for named in (model, tmp_path / "single"):
+        run(scan, model=[named])
+        content = content_of(tmp_path / "out.json")
+        assert 0 < content["signs"]["agreement"] < 1
+        assert content["predicted_dice"] == pytest.approx(0.9 * content["signs"]["agreement"])
+        np.testing.assert_array_equal(mask_of(tmp_path / "out.nii.gz"), mask)
 
 
 def test_no_dice_is_predicted_where_nothing_is_found(run, write_scan, family, tmp_path):

@@ -2,7 +2,7 @@
 
 Converts the data set once a plane, trains every fold in every plane, segments the cases left out of
 each, by plane and with the planes fused, and measures them on their native volumes. No held-out
-case chooses weights or anything else. The output folder receives cv.json, cases.csv (every measure
+case chooses weights. The output folder receives cv.json, cases.csv (every measure
 of every case) and results.md; the same command again resumes where it stopped.
 
 Examples:
@@ -19,8 +19,10 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import math
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -31,7 +33,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
 import tqdm
 
-from spleen_tf import cases, commands, files, nifti, results, volume
+from spleen_tf import cases, commands, files, fingerprint, nifti, results, volume
 from spleen_tf.cases import Case, Splits
 from spleen_tf.commands import CommandFailed, flag
 from spleen_tf.config import TrainConfig
@@ -110,9 +112,10 @@ def main(config: CrossValidateConfig) -> None:
         for fold in folds:
             _predict(output, fold, name, its_planes, config.tta)
         evaluated = _output_of(output, name)
+        asked = _gather(output, folds, name)
         _run(
             output / "logs" / f"evaluate_{name}.txt",
-            *("-m", "spleen_tf.evaluate", f"--predictions={output / 'predictions' / name}"),
+            *("-m", "spleen_tf.evaluate", f"--predictions={asked}"),
             *(f"--labels={output / 'labels'}", f"--output_dir={evaluated}"),
             f"--label_value={config.label_value}",
         )
@@ -152,6 +155,11 @@ def _folds(config: CrossValidateConfig, listed: list[Case], others: list[Case]) 
         raise InputError(
             f"--num_folds: expected at most {len(listed)}, the number of cases, found "
             f"{config.num_folds}."
+        )
+    if others and config.label_value:
+        raise InputError(
+            "--label_value: expected labels of one kind, found it together with --always_train, "
+            "whose labels may have other values; convert them to masks before."
         )
     names = [case.name for case in (*listed, *others)]
     if twice := sorted({name for name in names if names.count(name) > 1}):
@@ -199,7 +207,7 @@ def _check_plan(
             same = (
                 all(value[plane] == recipe for plane, recipe in earlier[key].items())
                 if key == "recipes"
-                else value == earlier[key]
+                else value == earlier.get(key)
             )
             if not same:
                 raise InputError(
@@ -212,8 +220,9 @@ def _check_plan(
 def _settled(recipe: list[str]) -> dict[str, Any]:
     """The whole configuration that a recipe stands for, as JSON gives it back."""
     config = commands.parse(["train", *recipe, "--records=-", "--model_dir=-"], TrainConfig)
-    content = dataclasses.asdict(config)
-    for place in ("records", "model_dir", "splits"):
+    proposed = fingerprint.read(config.fingerprint) if config.fingerprint else {}
+    content = dataclasses.asdict(config.settled(proposed))
+    for place in ("records", "model_dir", "splits", "fingerprint"):
         del content[place]
     return {k: list(v) if isinstance(v, tuple) else v for k, v in content.items()}
 
@@ -284,6 +293,18 @@ def _predict(output: pathlib.Path, fold: Fold, name: str, planes: Sequence[str],
     )
 
 
+def _gather(output: pathlib.Path, folds: list[Fold], name: str) -> pathlib.Path:
+    """A folder with links to the masks of these folds alone, and to their JSON."""
+    asked = output / "evaluated_masks" / name
+    shutil.rmtree(asked, ignore_errors=True)
+    files.make_folder(asked)
+    for fold in folds:
+        for case in fold.splits.validation:
+            for path in (output / "predictions" / name).glob(f"{case}.*"):
+                (asked / path.name).symlink_to(path.resolve())
+    return asked
+
+
 def _run(log: pathlib.Path, *arguments: str) -> None:
     """Runs a command of the project in a process of its own, so that its memory is given back.
 
@@ -335,16 +356,20 @@ def _publish(
         "recipes": {plane: _settled(recipe) for plane, recipe in recipes.items()},
         "threshold": config.threshold,
         "tta": config.tta,
+        "label_value": config.label_value,
         "results": summaries,
     }
     files.write_json(output / "cv.json", content)
     table = results.planes_table(summaries)
-    worst = sorted((float(r["dice"]), r["plane"], r["case"]) for r in pooled)
+    dices = [(float(row["dice"]), row["plane"], row["case"]) for row in pooled]
+    # A case that is empty in truth and prediction has no Dice; it comes last.
+    worst = sorted(dices, key=lambda item: (math.isnan(item[0]), *item))
     lines = [f"{dice:.4f} {plane} {case}" for dice, plane, case in worst]
     note = (
         f"Each of {len(fold_of)} cases was segmented by models that did not train on it "
-        f"({config.num_folds} folds, seed {config.seed}). In brackets: 95% interval of the mean, "
-        "by bootstrap over cases."
+        f"({config.num_folds} folds, seed {config.seed}); threshold {config.threshold:g}"
+        f"{', test-time augmentation' if config.tta else ''}. In brackets: 95% interval of the "
+        "mean, by bootstrap over cases."
     )
     parts = ["# Cross-validation", table, note, "## Dice of every case, the worst first"]
     listing = "\n".join(f"- {line}" for line in lines)

@@ -1,11 +1,19 @@
 #!/usr/bin/env bash
 # The main job, end to end, on synthetic CT and MR volumes: make demo runs it from the root.
-# It works in data/demo and models/demo alone; every step resumes or replaces what it finds.
+# It works in data/demo and models/demo alone; every step resumes or replaces what it finds, and
+# what another version of this script left there goes first.
 set -euo pipefail
 
 python=.venv/bin/python
 data=data/demo
 models=models/demo
+flags=models/phantom/train.flags
+
+if ! cat "$0" "$flags" | cmp -s - "$data/made_by"; then
+  rm -rf "$data" "$models"
+  mkdir -p "$data"
+  cat "$0" "$flags" > "$data/made_by"
+fi
 
 step() { printf '\n== %s\n' "$*"; }
 
@@ -26,7 +34,7 @@ for modality in ct mr; do
   "$python" tools/verify_tfrecords.py --records="$data/records/$modality"
 
   step "${modality^^}: training"
-  "$python" -m spleen_tf.train --flagfile=models/phantom/train.flags \
+  "$python" -m spleen_tf.train --flagfile="$flags" \
     --records="$data/records/$modality" --model_dir="$models/$modality"
 
   step "${modality^^}: SavedModel"

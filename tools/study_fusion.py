@@ -46,9 +46,6 @@ class FusionConfig:
         "auto takes float16 on GPUs with tensor cores, bfloat16 on CPUs that have it.",
         choices=("auto", "float32", "bfloat16", "float16"),
     )
-    label_value: int = flag(
-        0, "The label's value that means spleen; 0: any value above 0.", minimum=0
-    )
     modality: str = flag(
         "", "CT or MR; needed where the data set does not say it.", choices=("", *cases.MODALITIES)
     )
@@ -90,7 +87,7 @@ def main(config: FusionConfig) -> None:
         for fold, names in validated.held_out.items():
             members = validated.members(fold)
             for name in names:
-                image, label = cases.read(by_name[name], config.label_value)
+                image, label = cases.read(by_name[name], validated.label_value)
                 singles = [
                     ensemble.probability([member], image, config.tta).astype(np.float32)
                     for member in members
@@ -123,12 +120,15 @@ def _ways(probability: np.ndarray, truth: np.ndarray) -> Iterator[dict[str, Any]
         above = probability >= threshold
         main_part = postprocess.largest_component(above)
         for kept, mask in (("all", above), ("largest", main_part)):
-            error = np.count_nonzero(mask) / max(1, np.count_nonzero(truth)) - 1
+            voxels = np.count_nonzero(truth)
+            # Of a case without spleen, no mask is right, and no error is a share.
+            dice = metrics.dice(truth, mask) if voxels or mask.any() else 1.0
+            error = 100 * (np.count_nonzero(mask) / voxels - 1) if voxels else np.nan
             yield {
                 "threshold": threshold,
                 "kept": kept,
-                "dice": metrics.dice(truth, mask),
-                "volume_error_percent": 100 * error,
+                "dice": dice,
+                "volume_error_percent": error,
             }
 
 
@@ -151,7 +151,7 @@ def page(rows: list[dict[str, Any]]) -> str:
         best = _best_threshold(those)
         chosen = [row for row in those if row["threshold"] == best]
         at_half = [row["dice"] for row in those if row["threshold"] == 0.5]
-        error = np.mean([abs(row["volume_error_percent"]) for row in chosen])
+        error = np.nanmean([abs(row["volume_error_percent"]) for row in chosen])
         lines.append(
             f"| {rule} | {kept} | {best:g} | {np.mean([r['dice'] for r in chosen]):.4f} | "
             f"{min(row['dice'] for row in chosen):.3f} | {error:.1f} | {np.mean(at_half):.4f} | "

@@ -61,9 +61,6 @@ class StudyConfig:
         "auto takes float16 on GPUs with tensor cores, bfloat16 on CPUs that have it.",
         choices=("auto", "float32", "bfloat16", "float16"),
     )
-    label_value: int = flag(
-        0, "The label's value that means spleen; 0: any value above 0.", minimum=0
-    )
     modality: str = flag(
         "", "CT or MR; needed where the data set does not say it.", choices=("", *cases.MODALITIES)
     )
@@ -79,7 +76,7 @@ def main(config: StudyConfig) -> None:
         )
     folder = files.make_folder(config.output_dir)
     rows = _measure(validated, by_name, config, files.make_folder(folder / "measured"))
-    known = _calibrate(rows, len(validated.planes), _is_tta(validated))
+    known = _calibrate(rows, len(validated.planes), config.cross_validation)
     files.write_csv(folder / "study.csv", [_flat(row) for row in rows])
     calibration.write(
         folder / calibration.FILE_NAME,
@@ -92,11 +89,6 @@ def main(config: StudyConfig) -> None:
     text = _page(rows, known)
     files.write_text(folder / "study.md", text)
     print(text)
-
-
-def _is_tta(validated: CrossValidation) -> bool:
-    """A model by itself has no other to agree with, but has other views."""
-    return len(validated.planes) == 1
 
 
 def _measure(
@@ -115,9 +107,9 @@ def _measure(
                 done = folder / f"{name}.json"
                 if not done.is_file():
                     members = members or _load(validated, fold, config)
-                    image, label = cases.read(by_name[name], config.label_value)
+                    image, label = cases.read(by_name[name], validated.label_value)
                     truth = label.array_ijk > 0
-                    found = _corrupted(members, name, image, truth, _is_tta(validated), config.seed)
+                    found = _corrupted(members, name, image, truth, config.seed)
                     files.write_json(done, found)
                 rows += files.read_json(done)
                 bar.update(len(corruptions.ALL))
@@ -132,23 +124,23 @@ def _load(validated: CrossValidation, fold: str, config: StudyConfig) -> list:
 
 
 def _corrupted(
-    members: list, name: str, image: Volume, truth: np.ndarray, tta: bool, seed: int
+    members: list, name: str, image: Volume, truth: np.ndarray, seed: int
 ) -> list[dict[str, Any]]:
     """A row for each corruption of a volume."""
     rows = []
     for number, (corruption, corrupt) in enumerate(corruptions.ALL.items()):
         rng = np.random.default_rng([seed, zlib.crc32(name.encode()), number])
-        found = _segment(members, *corrupt(image, truth, rng), tta)
+        found = _segment(members, *corrupt(image, truth, rng))
         rows.append({"case": name, "corruption": corruption, **found})
     return rows
 
 
-def _segment(members: list, image: Volume, truth: np.ndarray, tta: bool) -> dict[str, Any]:
+def _segment(members: list, image: Volume, truth: np.ndarray) -> dict[str, Any]:
     """What predict would find and say of a volume, and its true Dice (None: both are empty)."""
     from spleen_tf import ensemble
 
     votes: list = []
-    probability = ensemble.probability(members, image, tta, votes)
+    probability = ensemble.probability(members, image, votes=votes)
     above = probability >= ensemble.threshold(members)
     mask = postprocess.fill_holes(postprocess.largest_component(above))
     views = (vote.mask_ijk() for vote in votes)
@@ -177,26 +169,29 @@ def _brightness(image: Volume, window, truth: np.ndarray) -> float | None:
     )
 
 
-def _calibrate(rows: list[dict[str, Any]], members: int, tta: bool) -> Calibration:
+def _calibrate(rows: list[dict[str, Any]], members: int, source: str) -> Calibration:
     """Adds to each row its truth, whether it is flagged and, with a mask, what is predicted.
 
     All is said by calibrations that never saw the row's patient.
     """
-    seen = [row["known_brightness"] for row in rows if row["corruption"] == UNCORRUPTED]
-    sound = [brightness for brightness in seen if brightness is not None]
-    brightness = (float(np.mean(sound)), float(np.std(sound))) if sound else (0.5, 1.0)
     for row in rows:
         # No mask where there is no spleen is right.
         row["truth"] = 1.0 if row["dice"] is None else row["dice"]
         row["flagged"] = bool(row["reasons"])
     judged = [row for row in rows if row["signs"]]
+    patients = [row["case"] for row in judged]
+    if len(set(patients)) < calibration.LEAST_PATIENTS:
+        raise InputError(
+            f"{source}: expected a mask for {calibration.LEAST_PATIENTS} patients or more, found "
+            f"one for {len(set(patients))}; these models find too little to be calibrated."
+        )
+    sound = [row for row in rows if row["corruption"] == UNCORRUPTED]
     known, judgements = calibration.fit(
         [row["signs"] for row in judged],
         [row["truth"] for row in judged],
-        [row["case"] for row in judged],
+        patients,
         members,
-        tta,
-        brightness,
+        {r["case"]: r["known_brightness"] for r in sound if r["known_brightness"] is not None},
     )
     for row, judgement in zip(judged, judgements, strict=True):
         row |= {"predicted": judgement.dice, "low": judgement.low, "high": judgement.high}
