@@ -199,7 +199,7 @@ def test_two_patients_are_too_few_to_calibrate_quality_control(crossed, run_pyth
         *(f"--dataset={crossed / 'data'}", f"--output_dir={tmp_path / 'study'}"),
     )
     assert done.returncode == 2
-    assert "expected 3 patients or more to calibrate with, found 2." in done.stderr
+    assert "expected 4 patients or more to calibrate with, found 2." in done.stderr
 
 
 def test_a_training_that_fails_names_its_log_and_what_it_said(crossed, cross_validate, tmp_path):
