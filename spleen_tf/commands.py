@@ -155,7 +155,7 @@ def check(config: Any) -> None:
     """Raises ConfigError where a field breaks what its `flag` declares."""
     for field, kind in _typed_fields(type(config)):
         value, rule = getattr(config, field.name), field.metadata
-        if rule["required"] and value in ("", ()):
+        if rule["required"] and (value in ("", ()) or value == ("",)):
             raise ConfigError(
                 f"--{field.name}: expected {_uncapitalized(rule['help'])} Found nothing."
             )

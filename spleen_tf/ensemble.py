@@ -157,8 +157,7 @@ class Member:
         """'CT' or 'MR': the model's own, or the volume's for a model of any modality."""
         if self.info["modality"] != "any":
             return self.info["modality"]
-        lowest = percentiles(image.array_ijk, (windows.LOWEST_PERCENTILE,))[0]
-        return "CT" if lowest < windows.HOUNSFIELD_BELOW else "MR"
+        return "CT" if is_hounsfield(image) else "MR"
 
     def window(self, image: Volume) -> tuple[float, float]:
         """The intensities that become 0 and 1 for a volume."""
@@ -222,6 +221,12 @@ def load(paths: Iterable[str | os.PathLike]) -> list[Member]:
         InputError: if one holds none or does not load, or members of CT and MR are mixed.
     """
     return [Member(folder) for folder in models.find(paths)]
+
+
+def is_hounsfield(image: Volume) -> bool:
+    """Whether a volume's lowest values are those of air in Hounsfield units."""
+    lowest = percentiles(image.array_ijk, (windows.LOWEST_PERCENTILE,))[0]
+    return bool(lowest < windows.HOUNSFIELD_BELOW)
 
 
 def threshold(members: list[Member]) -> float:

@@ -56,6 +56,8 @@ def plan(source: str, output: str, preview: str = "", probabilities: str = "") -
     source_path, output_path = pathlib.Path(source), pathlib.Path(output)
     if not source_path.exists():
         raise InputError(f"{source}: expected a NIfTI file or a folder of them, found nothing.")
+    if not output:
+        raise InputError("--output: expected a file's name, or a folder's, found nothing.")
     options = {".png": preview, ".nii.gz": probabilities}
     if source_path.is_dir():
         for folder, suffix in ((output, nifti.SUFFIXES), (preview, ".png")):

@@ -176,6 +176,8 @@ def segment(
         expected[0] if expected else None,
         known.review_below if known else 0.0,
         doubts,
+        is_foreign=any(m.info["modality"] == "MR" for m in members)
+        and ensemble.is_hounsfield(image),
     )
     clock.lap("postprocess")
     nifti.write_mask(job.mask, mask, like=image)

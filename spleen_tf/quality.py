@@ -13,8 +13,9 @@ from spleen_tf.volume import Volume
 
 # Beyond what adults' spleens measure, splenomegaly included, a result deserves a look.
 PLAUSIBLE_ML = (30.0, 3000.0)
-# Mirrored slices show less than those that are right side up: on held-out MR, 0 to 0.7 times as
-# much; and 1.5 times or more where the header is what is wrong (tools/study_quality.py).
+# Mirrored slices show less than those that are right side up: on 14 held-out MR subjects, of right
+# and left 0 to 0.6 times as much, and 1.7 times or more where the header is what is wrong; of head
+# and feet up to 1.3 times, and from 0.8 times on (tools/study_quality.py).
 _MIRROR_RATIO = 1.3
 
 
@@ -149,6 +150,7 @@ def reasons_for_review(
     predicted_dice: float | None = None,
     review_below: float = 0.0,
     doubts: Sequence[str] = (),
+    is_foreign: bool = False,
 ) -> list[str]:
     """In words, why a person should look at a result before it is used; empty if nothing is odd.
 
@@ -158,12 +160,15 @@ def reasons_for_review(
         predicted_dice: what a calibration expects; None: there is none.
         review_below: the calibration's bound.
         doubts: what `orientation_doubts` returned.
+        is_foreign: the volume looks like CT, and the model is for MR.
     """
     reasons = [
         f"orientation: more spleen is found with {direction} and its opposite exchanged; is the "
         "header right?"
         for direction in doubts
     ]
+    if is_foreign:
+        reasons.append("the model is for MR, and the volume looks like CT in Hounsfield units")
     if not measured["voxels"]:
         return ["no spleen was found: absent, outside the field of view, or missed", *reasons]
     if predicted_dice is not None and predicted_dice < review_below:

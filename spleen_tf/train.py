@@ -130,8 +130,8 @@ def _settled(config: TrainConfig) -> TrainConfig:
         if proposed.get(key, kind) != kind:
             raise InputError(
                 f"{config.fingerprint}: expected a plan for the {key} {kind}, as in "
-                f"{config.records}, found one for {proposed[key]}; make one of this data with "
-                "spleen_tf.explore."
+                f"{config.records}, found one for {proposed[key]}; make one with spleen_tf.explore"
+                f"{f' --plane={kind}' if key == 'plane' else ' of this data'}."
             )
     settled = config.settled(proposed)
     commands.check(settled)

@@ -128,3 +128,9 @@ def test_a_folder_that_bears_the_name_of_an_output_is_refused(here):
     (here / "out.json").mkdir()
     with pytest.raises(InputError, match=r"^out\.json: expected a file to write, found a folder"):
         jobs.plan("scan.nii.gz", "out.nii.gz")
+
+
+def test_no_name_for_the_output_is_refused(tmp_path):
+    (tmp_path / "a.nii.gz").touch()
+    with pytest.raises(InputError, match="--output: expected a file's name, or a folder's, found"):
+        jobs.plan(str(tmp_path / "a.nii.gz"), "")

@@ -1,6 +1,7 @@
 """Trainings of seconds: what they leave, how they go on after a kill, and what they refuse."""
 
 import csv
+import dataclasses
 import json
 import pathlib
 import shutil
@@ -318,6 +319,35 @@ def test_a_damaged_checkpoint_is_refused(quick_training, copy):
     path.write_bytes(path.read_bytes()[:20])
     with pytest.raises(InputError, match="expected a checkpoint of this model, found a damaged or"):
         train.main(quick_training(model_dir=str(copy), steps=8))
+
+
+def test_a_fingerprint_plans_what_is_not_set(quick_training, tmp_path):
+    plan = {"pixel_mm": [2.0, 2.0], "window": [0, 500], "image_size": [16, 24], "batch_size": 3}
+    (tmp_path / "fingerprint.json").write_text(json.dumps(plan))
+    config = dataclasses.replace(
+        quick_training(model_dir=str(tmp_path / "model"), steps=1, window=(0.0, 900.0)),
+        fingerprint=str(tmp_path / "fingerprint.json"),
+        image_size=(),
+    )
+    train.main(config)
+    trained = json.loads((tmp_path / "model" / "training.json").read_text())["config"]
+    assert trained["image_size"] == [16, 24]
+    assert trained["window"] == [0, 900]  # Set by hand, as was the batch size.
+    assert trained["batch_size"] == config.batch_size
+
+
+@pytest.mark.parametrize(("key", "other"), [("plane", "sagittal"), ("modality", "MR")])
+def test_a_fingerprint_of_other_data_is_refused(quick_training, tmp_path, key, other):
+    plan = {"pixel_mm": [2.0], "window": [0, 500], "image_size": [16], key: other}
+    (tmp_path / "fingerprint.json").write_text(json.dumps(plan))
+    config = dataclasses.replace(
+        quick_training(model_dir=str(tmp_path), steps=1),
+        fingerprint=str(tmp_path / "fingerprint.json"),
+    )
+    with pytest.raises(
+        InputError, match=f"expected a plan for the {key} .*, found one for {other}"
+    ):
+        train.main(config)
 
 
 def test_records_that_are_no_folder_are_refused_first(quick_training, tmp_path):
