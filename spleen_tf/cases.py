@@ -14,11 +14,14 @@ import numpy as np
 
 from spleen_tf import files, nifti, volume
 from spleen_tf.files import InputError, InputWarning
-from spleen_tf.volume import Volume
+from spleen_tf.volume import Volume, VolumeError
 
 MODALITIES = ("CT", "MR")
 SPLITS = ("train", "validation")
 
+# Maps of all organs have about a hundred labels; an image has more.
+_MOST_LABELS = 200
+_NAMED_LABELS = 6
 _MR_NAMES = ("mr", "t1", "t2", "flair", "dwi", "adc", "pd")
 
 
@@ -95,11 +98,13 @@ def read(case: Case, label_value: int = 0) -> tuple[Volume, Volume]:
         image in physical units, and label as uint8, 1 inside.
 
     Raises:
-        VolumeError: if either is damaged or unfit, or they are on different grids.
+        VolumeError: if either is damaged or unfit, they are on different grids, or the label has
+            more values than labels have.
     """
     image = nifti.read(case.image)
     label = nifti.read(case.label)
     volume.check_same_grid(image, label)
+    _check_values(label, label_value)
     inside = label.array_ijk == label_value if label_value else label.array_ijk > 0
     if not inside.any():
         wanted = label_value or "above 0"
@@ -109,6 +114,25 @@ def read(case: Case, label_value: int = 0) -> tuple[Volume, Volume]:
             stacklevel=2,
         )
     return image, dataclasses.replace(label, array_ijk=inside.view(np.uint8))
+
+
+def _check_values(label: Volume, label_value: int) -> None:
+    """Refuses an image in a label's place; warns where several organs would count as spleen."""
+    values = np.unique(label.array_ijk[label.array_ijk > 0])
+    if len(values) > _MOST_LABELS:
+        raise VolumeError(
+            f"{label.source}: expected a label, found {len(values)} different values above 0, as "
+            "in an image; are image and label exchanged?"
+        )
+    if len(values) > 1 and not label_value:
+        found = ", ".join(f"{value:g}" for value in values[:_NAMED_LABELS])
+        more = ", …" if len(values) > _NAMED_LABELS else ""
+        warnings.warn(
+            f"{label.source}: the values {found}{more} all count as spleen; --label_value picks "
+            "one",
+            InputWarning,
+            stacklevel=3,
+        )
 
 
 def check_geometry(case: Case) -> None:

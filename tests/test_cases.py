@@ -267,7 +267,8 @@ def organs():
 
 def test_any_label_above_zero_is_spleen_unless_a_value_is_given(saved, make_volume):
     case = saved(organs())
-    image, label = cases.read(case)
+    with pytest.warns(InputWarning, match=r"values 1, 2 all count as spleen; --label_value picks"):
+        image, label = cases.read(case)
     np.testing.assert_array_equal(image.array_ijk, make_volume().array_ijk)
     assert label.array_ijk.dtype == np.uint8
     assert np.argwhere(label.array_ijk == 1).tolist() == [[1, 1, 1], [1, 1, 2], [6, 4, 3]]
@@ -275,6 +276,11 @@ def test_any_label_above_zero_is_spleen_unless_a_value_is_given(saved, make_volu
     _, spleen = cases.read(case, label_value=2)
     assert np.argwhere(spleen.array_ijk).tolist() == [[6, 4, 3]]
     assert spleen.array_ijk.max() == 1
+
+
+def test_an_image_in_a_labels_place_is_refused(saved):
+    with pytest.raises(VolumeError, match=r"label\.nii: expected a label, found 240 different val"):
+        cases.read(saved(np.arange(1, 241, dtype=np.int16).reshape(8, 6, 5)))
 
 
 def test_negative_labels_are_background(saved):

@@ -212,6 +212,17 @@ def test_label_value_and_modality_are_the_users(own, tmp_path, convert):
     assert (about["spleen_slices"], about["modality"]) == (1, "MR")
 
 
+def test_a_label_value_that_no_label_has_is_refused_and_nothing_written(own, tmp_path, convert):
+    with (
+        pytest.warns(InputWarning, match="no voxel with value 7"),
+        pytest.raises(
+            InputError, match=r"--label_value: expected a value of the labels .* found 7"
+        ),
+    ):
+        convert(own, tmp_path / "out", label_value=7)
+    assert list((tmp_path / "out").iterdir()) == []
+
+
 def test_tensorflow_datasets_reads_the_folder_as_it_is(dataset, tmp_path, convert):
     out = convert(dataset, tmp_path / "out", num_shards=2)
     builder = tensorflow_datasets.builder_from_directory(str(out))

@@ -143,6 +143,11 @@ def _convert(split_cases: dict[str, list[Case]], folder: pathlib.Path, config) -
     shard_sizes: dict[str, list] = {}
     for split, members in split_cases.items():
         shard_sizes[split] = _write_shards(split, members, folder, about, config)
+    if config.label_value and not any(entry["spleen_slices"] for entry in about.values()):
+        raise InputError(
+            f"--label_value: expected a value of the labels of {config.dataset}, found "
+            f"{config.label_value} in none of them."
+        )
     planes = sorted({entry["plane"] for entry in about.values()})
     if len(planes) > 1:
         warnings.warn(
