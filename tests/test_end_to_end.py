@@ -105,7 +105,8 @@ def test_the_saved_model_names_what_it_was_trained_on(line):
     info = content_of(folder / "models/tiny/saved_model/assets.extra/model.json")
     assert list(info) == [
         *("name", "version", "plane", "modality", "pixel_mm", "window", "image_size"),
-        *("learning_rate", "in_channels", "labels", "training", "validation", "versions"),
+        *("learning_rate", "in_channels", "threshold", "labels", "training", "validation"),
+        "versions",
     ]
     assert (info["name"], info["plane"], info["modality"]) == ("tiny", "coronal", "MR")
     assert (info["pixel_mm"], info["image_size"]) == ([12, 12], 32)
