@@ -229,6 +229,11 @@ def is_hounsfield(image: Volume) -> bool:
     return bool(lowest < windows.HOUNSFIELD_BELOW)
 
 
+def is_foreign(members: list[Member], image: Volume) -> bool:
+    """Whether a volume looks like CT and a member is for MR."""
+    return any(m.info["modality"] == "MR" for m in members) and is_hounsfield(image)
+
+
 def threshold(members: list[Member]) -> float:
     """The mean of the members' thresholds, as fusion takes the mean of their probabilities."""
     return sum(member.threshold for member in members) / len(members)

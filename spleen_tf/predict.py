@@ -176,12 +176,10 @@ def segment(
         expected[0] if expected else None,
         known.review_below if known else 0.0,
         doubts,
-        is_foreign=any(m.info["modality"] == "MR" for m in members)
-        and ensemble.is_hounsfield(image),
+        is_foreign=ensemble.is_foreign(members, image),
     )
     clock.lap("postprocess")
     nifti.write_mask(job.mask, mask, like=image)
-    infos = [member.info for member in members]
     if job.preview:
         modality = members[0].modality(image)
         shown = members[0].window(image) if modality == "CT" else None
@@ -195,11 +193,7 @@ def segment(
         "signs": signs,
         "review": bool(reasons),
         "reasons": reasons,
-        "model": _shared(infos, "name"),
-        "image_size": _shared(infos, "image_size"),
-        "learning_rate": _shared(infos, "learning_rate"),
-        "version": _shared(infos, "version"),
-        "software": f"spleen_tf {spleen_tf.__version__}",
+        **_described([member.info for member in members]),
         "seconds": clock.seconds(),
         "peak_rss_mb": _peak_rss_mb(),
     }
@@ -221,6 +215,15 @@ class _Clock:
 
     def seconds(self) -> dict[str, float]:
         return {**self._laps, "total": round(self._mark - self._start, 3)}
+
+
+def _described(infos: list[dict[str, Any]]) -> dict[str, Any]:
+    """What the JSON says of the members and the software."""
+    return {
+        "model": _shared(infos, "name"),
+        **{key: _shared(infos, key) for key in ("image_size", "learning_rate", "version")},
+        "software": f"spleen_tf {spleen_tf.__version__}",
+    }
 
 
 def _shared(infos: list[dict[str, Any]], key: str) -> Any:
