@@ -75,6 +75,7 @@ def main(config: StudyConfig) -> None:
             f"calibrate with, found {validated.patients}."
         )
     folder = files.make_folder(config.output_dir)
+    _check_plan(folder / "plan.json", config)
     rows = _measure(validated, by_name, config, files.make_folder(folder / "measured"))
     known = _calibrate(rows, len(validated.planes), config.cross_validation)
     files.write_csv(folder / "study.csv", [_flat(row) for row in rows])
@@ -89,6 +90,25 @@ def main(config: StudyConfig) -> None:
     text = _page(rows, known)
     files.write_text(folder / "study.md", text)
     print(text)
+
+
+def _check_plan(path: pathlib.Path, config: StudyConfig) -> None:
+    """Writes down what is studied, or holds this run against what was written down.
+
+    Raises:
+        InputError: if the folder holds another study, whose cases would be taken for this one's.
+    """
+    plan = {
+        "cross_validation": str(pathlib.Path(config.cross_validation).resolve()),
+        "seed": config.seed,
+        "precision": config.precision,
+    }
+    if path.is_file() and (earlier := files.read_json(path)) != plan:
+        raise InputError(
+            f"{path}: expected the plan {plan} to resume, found {earlier}; use another "
+            "--output_dir."
+        )
+    files.write_json(path, plan)
 
 
 def _measure(
