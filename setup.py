@@ -14,8 +14,13 @@ DEPENDENCIES = [
     "numpy>=1.26,<2",
     "absl-py>=2.0",
     "connected-components-3d>=3.12",
+    "highdicom>=0.27",
     "matplotlib>=3.8",
     "nibabel>=5.2",
+    "plotly>=6",
+    "pydicom>=3",
+    "pylibjpeg[libjpeg,openjpeg,rle]>=2",
+    "scikit-image>=0.22",
     "scipy>=1.11",
     "tqdm>=4.66",
     # TensorBoard 2.15 imports pkg_resources, which later releases no longer hold.
@@ -23,10 +28,12 @@ DEPENDENCIES = [
 ]
 
 DEVELOPMENT = [
+    "dcm2niix>=1.0.20240202",
     "hypothesis>=6.100",
     "mypy>=1.8",
     "pytest>=8",
     "ruff>=0.4",
+    "selenium>=4.20",
     "SimpleITK>=2.3",
     "tensorflow-datasets>=4.9,<4.10",
     # Later ones need protobuf 5; TensorFlow 2.15 needs protobuf 4.
