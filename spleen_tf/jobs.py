@@ -5,10 +5,17 @@ from __future__ import annotations
 import dataclasses
 import os
 import pathlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from spleen_tf import nifti
 from spleen_tf.files import InputError
+
+# What may become of a volume besides its mask, and how the names of such files end; in a folder,
+# they end in the first of these.
+SUFFIXES: dict[str, tuple[str, ...]] = {
+    "preview": (".png",),
+    "probabilities": (".nii.gz", ".nii"),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,14 +25,12 @@ class Job:
     Attributes:
         source: the volume's file.
         mask: the mask's file.
-        preview: a PNG, or None.
-        probabilities: a NIfTI file, or None.
+        others: by kind, one of SUFFIXES, the other files that were asked for.
     """
 
     source: pathlib.Path
     mask: pathlib.Path
-    preview: pathlib.Path | None = None
-    probabilities: pathlib.Path | None = None
+    others: Mapping[str, pathlib.Path] = dataclasses.field(default_factory=dict)
 
     @property
     def json(self) -> pathlib.Path:
@@ -35,54 +40,56 @@ class Job:
     @property
     def outputs(self) -> list[pathlib.Path]:
         """All files that are written."""
-        every = (self.mask, self.json, self.preview, self.probabilities)
-        return [path for path in every if path is not None]
+        return [self.mask, self.json, *self.others.values()]
 
 
-def plan(source: str, output: str, preview: str = "", probabilities: str = "") -> list[Job]:
+def plan(source: str, output: str, others: Mapping[str, str] | None = None) -> list[Job]:
     """The volumes to segment and where their outputs go.
 
     Args:
         source: a NIfTI file, or a folder of them.
         output: the mask's file, or an existing folder for it; for a folder of volumes, a folder,
             which gets masks of the same names.
-        preview: a PNG file; for a folder of volumes, a folder. Empty: none.
-        probabilities: likewise, of NIfTI.
+        others: by kind, one of SUFFIXES, a file; for a folder of volumes, a folder. Empty: none.
 
     Raises:
         InputError: if there is no volume, an output has a wrong name or no place to go to, or
             would overwrite an input or another output.
     """
     source_path, output_path = pathlib.Path(source), pathlib.Path(output)
+    asked = {kind: path for kind, path in (others or {}).items() if path}
     if not source_path.exists():
         raise InputError(f"{source}: expected a NIfTI file or a folder of them, found nothing.")
     if not output:
         raise InputError("--output: expected a file's name, or a folder's, found nothing.")
-    options = {".png": preview, ".nii.gz": probabilities}
     if source_path.is_dir():
-        for folder, suffix in ((output, nifti.SUFFIXES), (preview, ".png")):
-            if folder.endswith(suffix) and not os.path.isdir(folder):
-                raise InputError(
-                    f"{folder}: expected a folder, as --input is one, found a file's name."
-                )
+        _check_folders([(output, nifti.SUFFIXES), *((p, SUFFIXES[k]) for k, p in asked.items())])
         jobs = [
             Job(
                 path,
                 output_path / path.name,
-                *(
-                    pathlib.Path(folder, nifti.stem(path) + suffix) if folder else None
-                    for suffix, folder in options.items()
-                ),
+                {
+                    kind: pathlib.Path(folder, nifti.stem(path) + SUFFIXES[kind][0])
+                    for kind, folder in asked.items()
+                },
             )
             for path in _volumes(source_path)
         ]
     else:
         mask = output_path / source_path.name if output_path.is_dir() else output_path
-        jobs = [Job(source_path, mask, *(pathlib.Path(p) if p else None for p in options.values()))]
+        jobs = [Job(source_path, mask, {kind: pathlib.Path(p) for kind, p in asked.items()})]
     for job in jobs:
         _check_names(job)
     _check_places(jobs)
     return jobs
+
+
+def _check_folders(suffixes_of: Iterable[tuple[str, tuple[str, ...]]]) -> None:
+    for folder, suffixes in suffixes_of:
+        if folder.endswith(suffixes) and not os.path.isdir(folder):
+            raise InputError(
+                f"{folder}: expected a folder, as --input is one, found a file's name."
+            )
 
 
 def _volumes(folder: pathlib.Path) -> list[pathlib.Path]:
@@ -94,9 +101,9 @@ def _volumes(folder: pathlib.Path) -> list[pathlib.Path]:
 
 
 def _check_names(job: Job) -> None:
-    expected = {job.mask: nifti.SUFFIXES, job.preview: (".png",), job.probabilities: nifti.SUFFIXES}
-    for path, suffixes in expected.items():
-        if path is not None and not path.name.endswith(suffixes):
+    expected = [(job.mask, nifti.SUFFIXES), *((p, SUFFIXES[k]) for k, p in job.others.items())]
+    for path, suffixes in expected:
+        if not path.name.endswith(suffixes):
             raise InputError(
                 f"{path}: expected an output name that ends in {' or '.join(suffixes)}."
             )

@@ -21,11 +21,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import spleen_tf
-from spleen_tf import calibration, commands, files, jobs, models, nifti
+from spleen_tf import calibration, commands, files, jobs, models, nifti, render, segmentation
 from spleen_tf.calibration import Calibration
 from spleen_tf.commands import flag
 from spleen_tf.files import InputError
 from spleen_tf.jobs import Job
+from spleen_tf.segmentation import Rule
+from spleen_tf.volume import Volume
 
 if TYPE_CHECKING:
     from spleen_tf.ensemble import Member
@@ -71,7 +73,11 @@ class PredictConfig:
 
 def main(config: PredictConfig) -> int:
     """Segments every volume; a bad one of a folder is named, and the others are still done."""
-    planned = jobs.plan(config.input, config.output, config.preview, config.probabilities)
+    planned = jobs.plan(
+        config.input,
+        config.output,
+        {"preview": config.preview, "probabilities": config.probabilities},
+    )
     _check(config)
     is_batch = pathlib.Path(config.input).is_dir()
     if not is_batch:
@@ -139,66 +145,42 @@ def segment(
     Returns:
         The content of the JSON.
     """
-    from spleen_tf import ensemble, postprocess, quality, render
-
     clock = _Clock()
     image = nifti.read(job.source)
     clock.lap("read")
-    votes: list[ensemble.Vote] | None = [] if known else None
-    probability = ensemble.probability(members, image, config.tta, votes)
-    doubts = quality.orientation_doubts(ensemble.mirrored_ml(members, image))
-    clock.lap("network")
-    if job.probabilities:
-        as_float32 = probability.astype("float32")
-        nifti.write(job.probabilities, dataclasses.replace(image, array_ijk=as_float32))
-        del as_float32
-        clock.lap("probabilities")
-    mask = probability >= (config.threshold or ensemble.threshold(members))
-    voxels_above = np.count_nonzero(mask)
-    if not known:
-        del probability  # As large as the image; what follows may need the room.
-    components = postprocess.count_components(mask)
-    if config.largest_component:
-        mask = postprocess.largest_component(mask)
-    if config.fill_holes:
-        mask = postprocess.fill_holes(mask)
-    measured = quality.measure(image, mask)
-    signs = expected = None
-    if known and votes is not None:
-        views = (vote.mask_ijk() for vote in votes)
-        window = members[0].window(image)
-        signs = quality.signs(image, window, probability, mask, views, voxels_above)
-        expected = known.predict(signs) if signs else None
-        del probability
-    reasons = quality.reasons_for_review(
-        image,
-        measured,
-        expected[0] if expected else None,
-        known.review_below if known else 0.0,
-        doubts,
-        is_foreign=ensemble.is_foreign(members, image),
-    )
-    clock.lap("postprocess")
-    nifti.write_mask(job.mask, mask, like=image)
-    if job.preview:
-        modality = members[0].modality(image)
-        shown = members[0].window(image) if modality == "CT" else None
-        render.preview(job.preview, image, mask, window=shown, modality=modality)
-    clock.lap("write")
+
+    def keep(probability_ijk: np.ndarray) -> None:
+        if path := job.others.get("probabilities"):
+            as_float32 = probability_ijk.astype("float32")
+            nifti.write(path, dataclasses.replace(image, array_ijk=as_float32))
+            clock.lap("probabilities")
+
+    rule = Rule(config.threshold, config.largest_component, config.fill_holes, config.tta)
+    found = segmentation.segment(image, members, rule, known=known, keep=keep, lap=clock.lap)
+    nifti.write_mask(job.mask, found.mask_ijk, like=image)
     result = {
-        **measured,
-        "components": components,
-        "predicted_dice": expected[0] if expected else None,
-        "predicted_dice_interval": list(expected[1]) if expected else None,
-        "signs": signs,
-        "review": bool(reasons),
-        "reasons": reasons,
+        **found.measured,
+        "components": found.components,
+        "predicted_dice": found.predicted_dice,
+        "predicted_dice_interval": found.predicted_dice_interval,
+        "signs": found.signs,
+        "review": bool(found.reasons),
+        "reasons": found.reasons,
         **_described([member.info for member in members]),
-        "seconds": clock.seconds(),
-        "peak_rss_mb": _peak_rss_mb(),
     }
+    _write_others(job, image, found.mask_ijk, members[0])
+    clock.lap("write")
+    result |= {"seconds": clock.seconds(), "peak_rss_mb": _peak_rss_mb()}
     files.write_json(job.json, result)
     return result
+
+
+def _write_others(job: Job, image: Volume, mask_ijk: np.ndarray, member: Member) -> None:
+    """Writes what was asked for beside the mask."""
+    modality = member.modality(image)
+    window = member.window(image) if modality == "CT" else None
+    if path := job.others.get("preview"):
+        render.preview(path, image, mask_ijk, window=window, modality=modality)
 
 
 class _Clock:

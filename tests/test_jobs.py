@@ -27,16 +27,18 @@ def names(job):
 def test_a_file_becomes_a_mask_with_its_json_beside_it(here):
     (job,) = jobs.plan("scan.nii.gz", "new/out.nii.gz")
     assert names(job) == ["scan.nii.gz", "new/out.nii.gz", "new/out.json"]
-    assert job.preview is None
-    assert job.probabilities is None
+    assert not job.others
     assert not (here / "new").exists()
 
 
 def test_into_an_existing_folder_a_file_keeps_its_name(here):
     (here / "masks").mkdir()
-    (job,) = jobs.plan("scan.nii.gz", "masks", "look.png", "p.nii")
+    (job,) = jobs.plan("scan.nii.gz", "masks", {"preview": "look.png", "probabilities": "p.nii"})
     assert names(job) == ["scan.nii.gz", "masks/scan.nii.gz", "masks/scan.json"]
-    assert [str(job.preview), str(job.probabilities)] == ["look.png", "p.nii"]
+    assert {k: str(p) for k, p in job.others.items()} == {
+        "preview": "look.png",
+        "probabilities": "p.nii",
+    }
 
 
 def test_a_folder_becomes_a_folder_with_a_mask_and_a_json_a_case(here):
@@ -47,9 +49,10 @@ def test_a_folder_becomes_a_folder_with_a_mask_and_a_json_a_case(here):
 
 
 def test_for_a_folder_the_other_options_are_folders_too(here):
-    a, b = jobs.plan("cases", "masks", "looks", "probabilities")
-    assert [str(a.preview), str(b.preview)] == ["looks/a.png", "looks/b.png"]
-    assert str(b.probabilities) == "probabilities/b.nii.gz"
+    a, b = jobs.plan("cases", "masks", {"preview": "looks", "probabilities": "p", "report": ""})
+    assert [str(job.others["preview"]) for job in (a, b)] == ["looks/a.png", "looks/b.png"]
+    assert str(b.others["probabilities"]) == "p/b.nii.gz"
+    assert "report" not in a.others
 
 
 @pytest.mark.parametrize(
@@ -57,11 +60,17 @@ def test_for_a_folder_the_other_options_are_folders_too(here):
     [
         (("none.nii", "out.nii"), "none.nii: expected a NIfTI file or a folder of them"),
         (("cases/nested/..", "out.nii.gz"), "out.nii.gz: expected a folder, as --input is one"),
-        (("cases", "masks", "a.png"), "a.png: expected a folder, as --input is one"),
+        (("cases", "masks", {"preview": "a.png"}), "a.png: expected a folder, as --input is one"),
         (("scan.nii.gz", "out.png"), "out.png: expected an output name that ends in .nii or"),
         (("scan.nii.gz", "no_such_folder/"), "no_such_folder: expected an output name that ends"),
-        (("scan.nii.gz", "o.nii", "a.jpg"), "a.jpg: expected an output name that ends in .png"),
-        (("scan.nii.gz", "o.nii", "", "p.npy"), "p.npy: expected an output name that ends in .nii"),
+        (
+            ("scan.nii.gz", "o.nii", {"preview": "a.jpg"}),
+            "a.jpg: expected an output name that ends in .png",
+        ),
+        (
+            ("scan.nii.gz", "o.nii", {"probabilities": "p.npy"}),
+            "p.npy: expected an output name that ends in .nii",
+        ),
     ],
 )
 def test_wrong_names_are_told(here, arguments, message):
@@ -82,8 +91,14 @@ def test_a_folder_without_volumes_is_refused(here):
         (("scan.nii.gz", "cases/../scan.nii.gz"), "found that of the input scan.nii.gz"),
         (("scan.nii.gz", "."), "found that of the input scan.nii.gz"),
         (("cases", "cases"), "cases/a.nii.gz: expected a place of its own"),
-        (("scan.nii.gz", "o.nii", "", "scan.nii.gz"), "found that of the input scan.nii.gz"),
-        (("scan.nii.gz", "o.nii", "", "o.nii"), "found that of an output for scan.nii.gz"),
+        (
+            ("scan.nii.gz", "o.nii", {"probabilities": "scan.nii.gz"}),
+            "found that of the input scan.nii.gz",
+        ),
+        (
+            ("scan.nii.gz", "o.nii", {"probabilities": "o.nii"}),
+            "found that of an output for scan.nii.gz",
+        ),
     ],
 )
 def test_no_output_overwrites_an_input_or_another_output(here, arguments, message):
@@ -116,7 +131,7 @@ def test_two_cases_of_one_name_are_refused(here):
         ("scan.nii.gz", "scan.json/out.nii.gz"),
         ("scan.nii.gz", "scan.json/below/out.nii.gz"),
         ("cases", "scan.json"),
-        ("scan.nii.gz", "o.nii", "scan.json/a.png"),
+        ("scan.nii.gz", "o.nii", {"preview": "scan.json/a.png"}),
     ],
 )
 def test_a_place_below_a_file_is_refused(here, arguments):

@@ -32,6 +32,7 @@ ORDER = (
         "calibration",
         "corruptions",
         "quality",
+        "segmentation",
         "plots",
         "panels",
         "render",

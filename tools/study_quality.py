@@ -35,8 +35,7 @@ from spleen_tf import (
     crossval,
     files,
     metrics,
-    postprocess,
-    quality,
+    segmentation,
 )
 from spleen_tf.calibration import COVERAGE, FAILURE_DICE, Calibration
 from spleen_tf.cases import Case
@@ -157,26 +156,16 @@ def _corrupted(
 
 def _segment(members: list, image: Volume, truth: np.ndarray) -> dict[str, Any]:
     """What predict would find and say of a volume, and its true Dice (None: both are empty)."""
-    from spleen_tf import ensemble
-
-    votes: list = []
-    probability = ensemble.probability(members, image, votes=votes)
-    above = probability >= ensemble.threshold(members)
-    mask = postprocess.fill_holes(postprocess.largest_component(above))
-    views = (vote.mask_ijk() for vote in votes)
-    measured = quality.measure(image, mask)
-    mirrored_ml = ensemble.mirrored_ml(members, image)
-    doubts = quality.orientation_doubts(mirrored_ml)
-    window = members[0].window(image)
+    found = segmentation.segment(image, members, with_signs=True)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", InputWarning)
-        dice = metrics.dice(truth, mask)
+        dice = metrics.dice(truth, found.mask_ijk)
     return {
         "dice": dice if np.isfinite(dice) else None,
-        "mirrored_ml": mirrored_ml,
-        "reasons": quality.reasons_for_review(image, measured, doubts=doubts),
-        "signs": quality.signs(image, window, probability, mask, views, np.count_nonzero(above)),
-        "known_brightness": _brightness(image, window, truth),
+        "mirrored_ml": found.mirrored_ml,
+        "reasons": found.reasons,
+        "signs": found.signs,
+        "known_brightness": _brightness(image, members[0].window(image), truth),
     }
 
 
