@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 import os
+from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from spleen_tf import panels, slices, volume, windows
 from spleen_tf.files import InputError
@@ -15,8 +17,18 @@ from spleen_tf.volume import Volume, VolumeError
 _SAMPLE_VOXELS = 1_000_000
 
 
-def preview(
-    path: str | os.PathLike,
+def preview(path: str | os.PathLike, image: Volume, mask_ijk: np.ndarray, **options: Any) -> None:
+    """Writes what `draw` makes of the same arguments as PNG.
+
+    Nothing of image.source, no date and no program's name gets into the file.
+
+    Raises:
+        InputError: likewise, or if the path does not end in .png or cannot be written.
+    """
+    write_png(path, draw(image, mask_ijk, **options))
+
+
+def draw(
     image: Volume,
     mask_ijk: np.ndarray,
     *,
@@ -24,15 +36,13 @@ def preview(
     modality: str,
     title: str = "",
     truth_ijk: np.ndarray | None = None,
-) -> None:
-    """Draws the axial, coronal and sagittal slice through the middle of a mask, as PNG.
+) -> Figure:
+    """The axial, coronal and sagittal slice through the middle of a mask.
 
     The planes share one scale and are in the radiologist's view. Outlines follow the edges of
-    voxels; where prediction and truth coincide, the truth shows as a rim on both sides. Nothing
-    of image.source, no date and no program's name gets into the file.
+    voxels; where prediction and truth coincide, the truth shows as a rim on both sides.
 
     Args:
-        path: ends in .png.
         image: the volume; its voxels are not copied.
         mask_ijk: (I, J, K), nonzero inside. If it is empty, the picture says so, and shows the
             middle of the truth or, without one, of the volume.
@@ -43,19 +53,21 @@ def preview(
         truth_ijk: (I, J, K), nonzero inside: a second outline, and a legend.
 
     Raises:
-        InputError: if the path does not end in .png or cannot be written, if a mask has another
-            shape than the image, or if the window is not (low, high).
+        InputError: if a mask has another shape than the image, or if the window is not
+            (low, high).
     """
     masks = {"prediction": mask_ijk} | ({} if truth_ijk is None else {"reference": truth_ijk})
     for name, array_ijk in masks.items():
         if array_ijk.shape != image.shape:
             raise VolumeError(
-                f"{path}: expected a {name} of shape {image.shape}, as {image.source} has, "
-                f"found {array_ijk.shape}."
+                f"{image.source}: expected a {name} of its shape {image.shape}, found "
+                f"{array_ijk.shape}."
             )
     low, high = default_window(image, modality) if window is None else window
     if not low < high:
-        raise InputError(f"{path}: expected a window with low < high, found {low:g} and {high:g}.")
+        raise InputError(
+            f"{image.source}: expected a window with low < high, found {low:g} and {high:g}."
+        )
     middles = [middle_ijk(array_ijk) for array_ijk in masks.values()]
     center_ijk = next((m for m in middles if m), tuple(n // 2 for n in image.shape))
     cuts = multi_planar(image.array_ijk, image.affine, center_ijk)
@@ -70,7 +82,7 @@ def preview(
     verdict = "" if middles[0] else "no spleen found"
     legend = [] if truth_ijk is None else list(masks)
     panels.label_page(figure, title, verdict, legend, f"{modality}   {_level_width(low, high)}")
-    write_png(path, figure)
+    return figure
 
 
 def multi_planar(
