@@ -246,7 +246,7 @@ def test_a_large_volume_is_not_copied(tmp_path):
 
 def test_a_mask_of_another_shape_is_refused(tmp_path):
     image = white_volume((8, 6, 5))
-    with pytest.raises(VolumeError, match=r"^white.nii: expected a reference of its shape \(8, 6, 5\), found"):
+    with pytest.raises(VolumeError, match=r"^white.nii: expected a reference of its shape \(8"):
         render.preview(
             tmp_path / "a.png",
             image,
