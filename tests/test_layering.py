@@ -24,7 +24,7 @@ ORDER = (
         "records",
     ),
     *("preprocess", "augment", "config", "dataset", "unet", "losses", "optimizers"),
-    *("surfaces", "metrics", "postprocess", "jobs", "models", "ensemble", "crossval"),
+    *("surfaces", "metrics", "postprocess", "mesh", "jobs", "models", "ensemble", "crossval"),
     *("phantom_shapes", "phantom_patient", "phantom_scene", "phantom_trunk", "phantom_organs"),
     "phantom",
     *(
