@@ -161,7 +161,7 @@ def _smoothed(vertices_mm: np.ndarray, faces: np.ndarray) -> np.ndarray:
     starts, ends = faces.ravel(), np.roll(faces, -1, axis=1).ravel()
     count = len(vertices_mm)
     neighbours = sparse.csr_array((np.ones(len(starts)), (starts, ends)), shape=(count, count))
-    share = 1 / neighbours.sum(axis=1)[:, np.newaxis]
+    share = 1 / np.bincount(starts, minlength=count)[:, np.newaxis]
     for factor in (_SHRINK, _GROW) * _ROUNDS:
         vertices_mm = vertices_mm + factor * (share * (neighbours @ vertices_mm) - vertices_mm)
     return vertices_mm
