@@ -226,7 +226,7 @@ def load(paths: Iterable[str | os.PathLike]) -> list[Member]:
 def is_hounsfield(image: Volume) -> bool:
     """Whether a volume's lowest values are those of air in Hounsfield units."""
     lowest = percentiles(image.array_ijk, (windows.LOWEST_PERCENTILE,))[0]
-    return bool(lowest < windows.HOUNSFIELD_BELOW)
+    return windows.is_hounsfield(lowest)
 
 
 def is_foreign(members: list[Member], image: Volume) -> bool:

@@ -1,8 +1,9 @@
 """Looks a data set over before anything is trained on it.
 
-Writes dataset.csv, a row a case with its geometry, its spleen and what is odd about it, and
-fingerprint.json, what the cases have in common and what a training should take from that:
-python -m spleen_tf.train --fingerprint=FILE uses it.
+Writes dataset.csv, a row a case with its geometry, its spleen and what is odd about it;
+fingerprint.json, what the cases have in common and what a training should take from that
+(python -m spleen_tf.train --fingerprint=FILE uses it); and report.html, both for a reader, with
+histograms, the spleens' volumes and a picture of every case.
 
 Example:
     python -m spleen_tf.explore --dataset=data/Task09_Spleen --output_dir=data/explored
@@ -19,9 +20,21 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import tqdm
 
-from spleen_tf import cases, commands, files, fingerprint, nifti, quality, slices, volume
+from spleen_tf import (
+    cases,
+    commands,
+    files,
+    fingerprint,
+    nifti,
+    plots,
+    quality,
+    render,
+    slices,
+    volume,
+)
 from spleen_tf.cases import Case
 from spleen_tf.commands import flag
 from spleen_tf.files import InputError
@@ -32,6 +45,8 @@ from spleen_tf.volume import Volume
 OUTLIER_SCORE = 3.5
 # The median absolute deviation of a normal distribution, in standard deviations.
 _MAD_OF_NORMAL = 0.6745
+_SAMPLED_VOXELS = 50_000
+_PICTURE_PX = 1000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,7 +59,9 @@ class ExploreConfig:
         "the columns case,image,label[,split].",
         required=True,
     )
-    output_dir: str = flag("", "A folder for dataset.csv and fingerprint.json.", required=True)
+    output_dir: str = flag(
+        "", "A folder for dataset.csv, fingerprint.json and report.html.", required=True
+    )
     plane: str = flag("coronal", "The plane that the fingerprint plans for.", choices=volume.PLANES)
     max_volume_mm3: float = flag(
         0.0, "Spleens above this are outliers, whatever the others measure; 0: no bound.", minimum=0
@@ -66,12 +83,18 @@ class Finding:
         measured: columns of dataset.csv.
         facts: what the fingerprint needs; None where the case cannot be read.
         oddities: in words.
+        sample: (n,) intensities of a regular sample of the image's voxels.
+        window: the intensities that a picture of it shows as black and white.
+        picture: a JPEG of three planes with the label's outline.
     """
 
     case: str
     measured: dict[str, Any]
     facts: fingerprint.Facts | None
     oddities: tuple[str, ...]
+    sample: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0))
+    window: tuple[float, float] = (0.0, 1.0)
+    picture: bytes = b""
 
 
 def main(config: ExploreConfig) -> int:
@@ -83,7 +106,7 @@ def main(config: ExploreConfig) -> int:
         for case in tqdm.tqdm(listed, desc="explore", unit="case", disable=None)
     ]
     findings = mark_outliers(findings, config.max_volume_mm3)
-    files.write_csv(output / "dataset.csv", [{"case": f.case, **f.measured} for f in findings])
+    files.write_csv(output / "dataset.csv", [_row(finding) for finding in findings])
     known = [finding.facts for finding in findings if finding.facts is not None]
     if not known:
         raise InputError(
@@ -92,6 +115,7 @@ def main(config: ExploreConfig) -> int:
         )
     proposed = fingerprint.propose(known, config.plane)
     files.write_json(output / fingerprint.FILE_NAME, proposed)
+    files.write_text(output / "report.html", _report(findings, proposed))
     for finding in findings:
         for oddity in finding.oddities:
             if finding.facts is None:
@@ -133,7 +157,17 @@ def look_at(case: Case, plane: str, label_value: int = 0) -> Finding:
         "touches_edge": spleen["complete"] is False,
     }
     facts = fingerprint.Facts.of(image, inside, case.modality)
-    return Finding(case.name, measured, facts, tuple(_oddities(image, spleen)))
+    window = render.default_window(image, case.modality)
+    figure = render.draw(image, inside, window=window, modality=case.modality)
+    return Finding(
+        case.name,
+        measured,
+        facts,
+        tuple(_oddities(image, spleen)),
+        image.array_ijk.ravel("K")[:: max(1, image.array_ijk.size // _SAMPLED_VOXELS)].copy(),
+        window,
+        plots.jpeg(figure, _PICTURE_PX),
+    )
 
 
 def _oddities(image: Volume, spleen: dict[str, Any]) -> list[str]:
@@ -179,6 +213,31 @@ def mark_outliers(findings: Sequence[Finding], max_volume_mm3: float = 0.0) -> l
         measured = {**finding.measured, "outlier": len(why) > before, "why": "; ".join(why)}
         marked.append(dataclasses.replace(finding, measured=measured, oddities=tuple(why)))
     return marked
+
+
+def _row(finding: Finding) -> dict[str, Any]:
+    return {"case": finding.case, **finding.measured}
+
+
+def _report(findings: Sequence[Finding], proposed: dict[str, Any]) -> str:
+    """The page: intensities are in HU for CT, else on the grey scale of each volume's picture."""
+    from spleen_tf import report  # Its plotting library takes half a second to import.
+
+    in_hu = proposed["modality"] == "CT"
+    everywhere, inside = [], []
+    for finding in findings:
+        if finding.facts is None:
+            continue
+        low, high = (0.0, 1.0) if in_hu else finding.window
+        everywhere.append((finding.sample - low) / (high - low))
+        inside.append((finding.facts.spleen_values - low) / (high - low))
+    return report.exploration(
+        [_row(finding) for finding in findings],
+        proposed,
+        {"whole image": np.concatenate(everywhere), "inside the spleen": np.concatenate(inside)},
+        "intensity (HU)" if in_hu else "intensity, as a share of each volume's grey scale",
+        {finding.case: finding.picture for finding in findings if finding.picture},
+    )
 
 
 def _summary(output: os.PathLike, findings: Sequence[Finding], proposed: dict[str, Any]) -> str:

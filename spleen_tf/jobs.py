@@ -15,6 +15,7 @@ from spleen_tf.files import InputError
 SUFFIXES: dict[str, tuple[str, ...]] = {
     "preview": (".png",),
     "probabilities": (".nii.gz", ".nii"),
+    "report": (".html",),
 }
 
 

@@ -49,6 +49,11 @@ class PredictConfig:
     preview: str = flag(
         "", "A PNG with three planes and the outline; for a folder of volumes, a folder of PNGs."
     )
+    report: str = flag(
+        "",
+        "A page of HTML to look at the result with, whole in one file; for a folder of volumes, a "
+        "folder of pages.",
+    )
     probabilities: str = flag(
         "", "A NIfTI with the probability of each voxel; for a folder of volumes, a folder."
     )
@@ -73,11 +78,8 @@ class PredictConfig:
 
 def main(config: PredictConfig) -> int:
     """Segments every volume; a bad one of a folder is named, and the others are still done."""
-    planned = jobs.plan(
-        config.input,
-        config.output,
-        {"preview": config.preview, "probabilities": config.probabilities},
-    )
+    others = {kind: getattr(config, kind) for kind in jobs.SUFFIXES}
+    planned = jobs.plan(config.input, config.output, others)
     _check(config)
     is_batch = pathlib.Path(config.input).is_dir()
     if not is_batch:
@@ -168,19 +170,28 @@ def segment(
         "reasons": found.reasons,
         **_described([member.info for member in members]),
     }
-    _write_others(job, image, found.mask_ijk, members[0])
     clock.lap("write")
+    _write_others(job, image, found.mask_ijk, result, members[0])
+    if job.others:
+        clock.lap("others")
     result |= {"seconds": clock.seconds(), "peak_rss_mb": _peak_rss_mb()}
     files.write_json(job.json, result)
     return result
 
 
-def _write_others(job: Job, image: Volume, mask_ijk: np.ndarray, member: Member) -> None:
+def _write_others(
+    job: Job, image: Volume, mask_ijk: np.ndarray, result: dict[str, Any], member: Member
+) -> None:
     """Writes what was asked for beside the mask."""
     modality = member.modality(image)
     window = member.window(image) if modality == "CT" else None
     if path := job.others.get("preview"):
         render.preview(path, image, mask_ijk, window=window, modality=modality)
+    if path := job.others.get("report"):
+        from spleen_tf import report  # Its plotting library takes half a second to import.
+
+        page = report.prediction(image, mask_ijk, result, window=window, modality=modality)
+        files.write_text(path, page)
 
 
 class _Clock:

@@ -11,3 +11,8 @@ MR_PERCENTILES = (0.5, 99.5)
 # never negative, but for scanners that store it with an offset of a few units.
 LOWEST_PERCENTILE = 0.5
 HOUNSFIELD_BELOW = -200.0
+
+
+def is_hounsfield(lowest: float) -> bool:
+    """Whether a volume, by its LOWEST_PERCENTILE, is in Hounsfield units."""
+    return bool(lowest < HOUNSFIELD_BELOW)

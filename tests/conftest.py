@@ -401,3 +401,27 @@ def quick_training(disc_records):
         return TrainConfig(**{"records": disc_records, **quick, **changes}).settled({})
 
     return settings
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """Headless Chromium with Debian's driver, its console kept; .ci/run installs both."""
+    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
+    if not (chromium and driver):
+        pytest.skip("no chromium and chromedriver on the PATH (Debian: chromium-driver)")
+    from selenium import webdriver
+    from selenium.webdriver.chrome.service import Service
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = chromium
+    # Root may not use the sandbox; WebGL without a graphics card is SwiftShader's.
+    for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage"):
+        options.add_argument(argument)
+    options.add_argument("--use-angle=swiftshader")
+    options.add_argument("--enable-unsafe-swiftshader")
+    options.add_argument("--host-resolver-rules=MAP * ~NOTFOUND")  # Pages work offline.
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    running = webdriver.Chrome(options, Service(driver))
+    running.set_window_size(1200, 1000)
+    yield running
+    running.quit()

@@ -36,8 +36,8 @@ make_lock() {
     local uv
     uv=$(find_uv)
     unset UV_INDEX UV_INDEX_URL UV_EXTRA_INDEX_URL UV_FIND_LINKS UV_CONSTRAINT UV_OVERRIDE
-    "$uv" pip compile setup.py --extra dev --python-version 3.11 --universal --generate-hashes \
-        --no-config --default-index https://pypi.org/simple \
+    "$uv" pip compile setup.py --extra dev --python-version 3.11 --universal --fork-strategy fewest \
+        --generate-hashes --no-config --default-index https://pypi.org/simple \
         --custom-compile-command "make lock" --quiet --output-file requirements.lock "$@"
     echo "requirements.lock: $(grep -c '^[a-z].*==' requirements.lock) packages"
 }
