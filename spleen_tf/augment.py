@@ -20,7 +20,7 @@ _MOST_CUT = 1 / 3
 
 def augment(
     image_hwc: tf.Tensor,
-    label_hw1: tf.Tensor,
+    label_hwc: tf.Tensor,
     seed: tf.Tensor,
     *,
     rotation_degrees: float = 0.0,
@@ -46,7 +46,7 @@ def augment(
 
     Args:
         image_hwc: float32 [H, W, C] in 0..1, static shape; channels are changed alike.
-        label_hw1: float32 [H, W, 1], 0 or 1.
+        label_hwc: float32 [H, W, C], 0 or 1: neighbours are recoloured where they show the organ.
         seed: int [2].
         rotation_degrees: to either side.
         scale: zoom by up to this share, in or out.
@@ -70,10 +70,10 @@ def augment(
         pixel_aspect: row spacing over column spacing, by which a rotation is one in mm.
 
     Returns:
-        image in 0..1 and label, 0 or 1, of the same shapes.
+        image in 0..1, of the same shape, and label [H, W, 1], 0 or 1, of the middle channel.
     """
     seeds = tf.unstack(tf.random.experimental.stateless_split(seed, 12))
-    image, label = image_hwc, label_hw1
+    image, label = image_hwc, label_hwc
     if rotation_degrees or scale or shift or elastic_pixels:
         image, label = _warp(
             image, label, seeds[:2], rotation_degrees, scale, shift, elastic_pixels, pixel_aspect
@@ -87,6 +87,8 @@ def augment(
     image = _blur(image, seeds[6], blur_pixels)
     image = _noise(image, seeds[7], noise)
     shown = _field_of_view(image.shape[:2], seeds[11], cut)
+    middle = image.shape[-1] // 2
+    label = label[..., middle : middle + 1]
     return tf.clip_by_value(image, 0.0, 1.0) * shown, label * shown
 
 
@@ -126,8 +128,9 @@ def _warp(
         flow += tf.image.resize(control, (height, width), "bicubic")[0]
     both = tf.concat([image, label], axis=-1)[tf.newaxis]
     warped = tfa.image.dense_image_warp(both, flow[tf.newaxis])[0]
-    warped = tf.ensure_shape(warped, [height, width, channels + 1])
-    return warped[..., :-1], tf.cast(warped[..., -1:] > 0.5, tf.float32)
+    warped = tf.ensure_shape(warped, [height, width, 2 * channels])
+    image, label = tf.split(warped, 2, axis=-1)
+    return image, tf.cast(label > 0.5, tf.float32)
 
 
 def _recolour_organ(image, label, seed, share) -> tf.Tensor:

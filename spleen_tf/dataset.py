@@ -168,7 +168,7 @@ def for_validation(config: TrainConfig, data: Source) -> tf.data.Dataset:
     return batches.map(
         lambda example: {
             "images": example["image"],
-            "labels": example["label"],
+            "labels": example["label"][..., config.in_channels // 2],
             "pixel_mm": example["pixel_mm"][0],
             "window": _window(data, example["intensity_percentiles"][0]),
             "case": example["index"][0],
@@ -229,11 +229,11 @@ def _stream(
     def on_grid(example):
         example = _decoded(example)
         window = _window(data, example["intensity_percentiles"])
-        image = preprocess.normalize(example["image"], window)[tf.newaxis]
-        label = tf.cast(example["label"], tf.float32)[tf.newaxis, ..., tf.newaxis]
-        both = tf.concat([image, label], axis=-1)
-        both = preprocess.to_grid(both, example["pixel_mm"], data.pixel_mm)[0]
-        return both[..., :-1], tf.cast(both[..., -1:] > 0.5, tf.float32)
+        images = preprocess.normalize(example["image"], window)
+        both = tf.concat([images, tf.cast(example["label"], tf.float32)], axis=-1)
+        both = preprocess.to_grid(both[tf.newaxis], example["pixel_mm"], data.pixel_mm)[0]
+        images, labels = tf.split(both, 2, axis=-1)
+        return images, tf.cast(labels > 0.5, tf.float32)
 
     slices = _read(data, names, config.in_channels, seed, has_spleen)
     if config.cache:
@@ -251,7 +251,7 @@ def _read(
     shuffle_seed: int | None,
     has_spleen: bool | None = None,
 ) -> tf.data.Dataset:
-    """Slices of some cases: records.parse with the raw images of C neighbours.
+    """Slices of some cases: records.parse with the raw images and labels of C neighbours.
 
     All shards are read, whatever split they were written for: a split file may deal the cases
     anew. Reading several side by side mixes patients.
@@ -279,14 +279,16 @@ def _read(
 
 
 def with_neighbours(examples: tf.data.Dataset, in_channels: int) -> tf.data.Dataset:
-    """Gives each parsed Example the raw images of its neighbours: field image becomes [C] bytes.
+    """Gives each parsed Example what its neighbours show: image and label become [C] bytes.
 
     Args:
         examples: parsed, all slices of a case in a row.
         in_channels: C, odd.
     """
     if in_channels == 1:
-        return examples.map(lambda e: {**e, "image": e["image"][tf.newaxis]})
+        return examples.map(
+            lambda e: {**e, **{name: e[name][tf.newaxis] for name in ("image", "label")}}
+        )
     reach = in_channels // 2
     # Strangers at both ends of the file, so that every slice is the middle of a window.
     blank = examples.take(1).map(lambda e: {**e, "case": ""}).repeat(reach)
@@ -302,7 +304,7 @@ def with_neighbours(examples: tf.data.Dataset, in_channels: int) -> tf.data.Data
         last = in_channels - 1 - tf.argmax(tf.reverse(is_same, [0]))
         index = tf.clip_by_value(tf.range(in_channels, dtype=tf.int64), first, last)
         example = {name: values[reach] for name, values in window.items()}
-        return {**example, "image": tf.gather(window["image"], index)}
+        return {**example, **{n: tf.gather(window[n], index) for n in ("image", "label")}}
 
     stacked = windows.flat_map(
         lambda window: tf.data.Dataset.zip(window).batch(in_channels, drop_remainder=True)
@@ -312,18 +314,20 @@ def with_neighbours(examples: tf.data.Dataset, in_channels: int) -> tf.data.Data
 
 def _decoded(example: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
     shape = [example["height"], example["width"]]
-    images = records.image_values(example["image"], example["dtype"])
     channels = example["image"].shape[0]
-    return {
-        **example,
-        "image": tf.transpose(tf.reshape(images, [channels, *shape]), [1, 2, 0]),
-        "label": tf.reshape(tf.io.decode_raw(example["label"], tf.uint8), shape),
+    decoded = {
+        "image": records.image_values(example["image"], example["dtype"]),
+        "label": tf.io.decode_raw(example["label"], tf.uint8),
     }
+    for name, values in decoded.items():
+        decoded[name] = tf.transpose(tf.reshape(values, [channels, *shape]), [1, 2, 0])
+    return {**example, **decoded}
 
 
 def _place(config: TrainConfig, image, label, seed) -> tuple[tf.Tensor, tf.Tensor]:
     """Crops or pads to the training size, at random places."""
     position = tf.random.stateless_uniform([2], seed)
     both = preprocess.crop_or_pad(tf.concat([image, label], axis=-1), config.image_hw, position)
-    both = tf.ensure_shape(both, [*config.image_hw, config.in_channels + 1])
-    return both[..., :-1], both[..., -1:]
+    both = tf.ensure_shape(both, [*config.image_hw, 2 * config.in_channels])
+    image, label = tf.split(both, 2, axis=-1)
+    return image, label

@@ -30,7 +30,11 @@ def square(height, width, top, left, side):
 
 
 def variants(image, label, count=64, **strengths):
-    """Images [count, H, W, C] and labels [count, H, W, 1] under count seeds."""
+    """Images [count, H, W, C] and labels [count, H, W, 1] under count seeds.
+
+    A label of one channel is that of all.
+    """
+    label = tf.broadcast_to(label, image.shape)
     numbers = tf.data.Dataset.range(count, output_type=tf.int32)
     drawn = numbers.map(lambda n: augment.augment(image, label, [3, n], **strengths))
     images, labels = next(iter(drawn.batch(count)))
@@ -61,10 +65,10 @@ def blobs(height, width, *places):
 
 
 def test_without_strengths_nothing_changes_to_the_bit():
-    image, label = noise_image(16, 24, 3), constant(square(16, 24, 4, 5, 6))
+    image, label = noise_image(16, 24, 3), constant(square(16, 24, 4, 5, 6), 3)
     changed, label_after = augment.augment(image, label, tf.constant([1, 2]))
     np.testing.assert_array_equal(changed, image)
-    np.testing.assert_array_equal(label_after, label)
+    np.testing.assert_array_equal(label_after, label[..., 1:2])
 
 
 def test_the_same_seed_gives_the_same_variant_and_another_seed_another():
@@ -79,7 +83,7 @@ def test_the_same_seed_gives_the_same_variant_and_another_seed_another():
 
 
 def test_a_graph_gives_what_eager_mode_gives_with_several_channels_too():
-    image, label = noise_image(32, 40, 3), constant(square(32, 40, 8, 9, 12))
+    image, label = noise_image(32, 40, 3), constant(square(32, 40, 8, 9, 12), 3)
     images, labels = variants(image, label, count=3, **DEFAULTS)
     assert images.shape == (3, 32, 40, 3)
     assert labels.shape == (3, 32, 40, 1)
@@ -204,6 +208,18 @@ def test_recolouring_changes_the_organ_and_nothing_else():
     assert inside.min() < 0.1
     assert inside.max() > 1.2
     assert np.median(inside) < 0.5  # Dark and bright alike, by factors.
+
+
+def test_recolouring_follows_the_organ_into_neighbouring_slices():
+    """Else its outline in the middle slice would be drawn, in another colour, on the others."""
+    label = np.zeros((32, 32, 3), np.float32)
+    label[4:12, 4:12, 0] = label[4:20, 4:20, 1] = 1  # It ends before the last slice.
+    images, labels = variants(tf.fill([32, 32, 3], 0.5), tf.constant(label), organ=1.0)
+    first, middle, last = np.moveaxis(images, -1, 0)
+    np.testing.assert_allclose(first[:, 8, 8], middle[:, 8, 8], rtol=1e-6)
+    assert (first[:, 16, 16] == 0.5).all()
+    assert (last == 0.5).all()
+    assert (labels[..., 0] == label[..., 1]).all()
 
 
 def test_recolouring_takes_its_share_of_the_slices():

@@ -239,12 +239,15 @@ def test_a_validation_slice_comes_with_its_own_patients_neighbours(ct):
 
 def test_neighbours_stop_where_the_patient_changes():
     names = ["p", "p", "p", "q", "r", "r"]
-    examples = tf.data.Dataset.from_tensor_slices({"case": names, "image": list("abcdef")})
-    found = [
-        b"".join(e["image"]).decode()
-        for e in dataset.with_neighbours(examples, 3).as_numpy_iterator()
-    ]
-    assert found == ["aab", "abc", "bcc", "ddd", "eef", "eff"]
+    examples = tf.data.Dataset.from_tensor_slices(
+        {"case": names, "image": list("abcdef"), "label": list("ABCDEF")}
+    )
+    found = list(dataset.with_neighbours(examples, 3).as_numpy_iterator())
+    images, labels = (
+        [b"".join(example[name]).decode() for example in found] for name in ("image", "label")
+    )
+    assert images == ["aab", "abc", "bcc", "ddd", "eef", "eff"]
+    assert labels == ["AAB", "ABC", "BCC", "DDD", "EEF", "EFF"]
 
 
 # Validation
