@@ -26,6 +26,7 @@ PENS = {"prediction": (PREDICTION_RGB, 1.44), "reference": (TRUTH_RGB, 3.2)}
 _WIDTH_PX, _MAX_PANEL_PX, _STRIP_PX, _GAP_PX = 1500, 1000, 46, 12
 _FIELD_MM = 500.0  # Of a longer patient, this much is shown around the centre.
 _MIN_FIELD_SHARE = 0.4  # A thin slab gets black borders up to this share of the longest side.
+_HAIR_GAP = 0.04  # Of a panel's height, on each side of the voxel.
 _OBLIQUE = math.sin(math.radians(20))  # From this tilt on, a border has two letters.
 _TITLE_CHARACTERS = 80
 _SHADE = {"facecolor": "black", "alpha": 0.6, "linewidth": 0, "pad": 2}
@@ -39,12 +40,7 @@ def layout(image: Volume, center_ijk: tuple[int, ...]) -> tuple[Figure, dict[str
     """
     extents_mm, fields_mm, centers_mm = {}, {}, {}
     for plane in PLANES:
-        view = volume.view_of(image.affine, plane)
-        axes_hw, flips = list(view.axes[1:]), view.flips[1:]
-        shape, center = np.take(image.shape, axes_hw), np.take(center_ijk, axes_hw)
-        pixel_mm = slices.pixel_mm(image.affine, plane)
-        extents_mm[plane] = shape * pixel_mm
-        centers_mm[plane] = (np.where(flips, shape - 1 - center, center) + 0.5) * pixel_mm
+        extents_mm[plane], centers_mm[plane] = _extent_and_center_mm(image, plane, center_ijk)
     largest_mm = min(_FIELD_MM, max(extent.max() for extent in extents_mm.values()))
     for plane, extent in extents_mm.items():
         fields_mm[plane] = np.clip(extent, _MIN_FIELD_SHARE * largest_mm, largest_mm)
@@ -111,6 +107,27 @@ def border_letters(affine: np.ndarray, plane: str) -> tuple[str, str, str, str]:
     return _letters(-down), _letters(down), _letters(-right), _letters(right)
 
 
+def draw_cross_hairs(panels: dict[str, Axes], image: Volume, center_ijk: tuple[int, ...]) -> None:
+    """Draws a thin horizontal and vertical line through a voxel, which they leave free."""
+    for plane, axes in panels.items():
+        _, (row_mm, column_mm) = _extent_and_center_mm(image, plane, center_ijk)
+        (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
+        gap_mm = _HAIR_GAP * (bottom - top)
+        for x, y in (
+            *(
+                ((left, column_mm - gap_mm), [row_mm] * 2),
+                ((column_mm + gap_mm, right), [row_mm] * 2),
+            ),
+            *(
+                ([column_mm] * 2, (top, row_mm - gap_mm)),
+                ([column_mm] * 2, (row_mm + gap_mm, bottom)),
+            ),
+        ):
+            # A dark rim, so that it is seen on bone, too.
+            axes.plot(x, y, color="black", alpha=0.5, linewidth=2.2)
+            axes.plot(x, y, color="white", linewidth=0.8)
+
+
 def label_panels(panels: dict[str, Axes], image: Volume, center_ijk: tuple[int, ...]) -> None:
     """Plane and position, letters on the borders, and a scale bar, the same in all panels."""
     narrowest_mm = min(np.ptp(axes.get_xlim()) for axes in panels.values())
@@ -146,6 +163,17 @@ def label_page(figure: Figure, title: str, verdict: str, pens: list[str], notes:
         ends = [left, left + 0.025], [bottom, bottom]
         figure.add_artist(Line2D(*ends, color=_color(rgb), linewidth=points))
         figure.text(left + 0.032, bottom, pen, fontsize=15, **style)
+
+
+def _extent_and_center_mm(
+    image: Volume, plane: str, center_ijk: tuple[int, ...]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Of a plane's slices: (height, width), and (row, column) of a voxel's centre, in mm."""
+    view = volume.view_of(image.affine, plane)
+    axes_hw, flips = list(view.axes[1:]), view.flips[1:]
+    shape, center = np.take(image.shape, axes_hw), np.take(center_ijk, axes_hw)
+    pixel_mm = slices.pixel_mm(image.affine, plane)
+    return shape * pixel_mm, (np.where(flips, shape - 1 - center, center) + 0.5) * pixel_mm
 
 
 def _empty_panels(fields_mm: dict[str, np.ndarray]) -> tuple[Figure, dict[str, Axes]]:

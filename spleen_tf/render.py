@@ -36,8 +36,9 @@ def draw(
     modality: str,
     title: str = "",
     truth_ijk: np.ndarray | None = None,
+    center_ijk: tuple[int, ...] | None = None,
 ) -> Figure:
-    """The axial, coronal and sagittal slice through the middle of a mask.
+    """The axial, coronal and sagittal slice through the middle of a mask, or through one voxel.
 
     The planes share one scale and are in the radiologist's view. Outlines follow the edges of
     voxels; where prediction and truth coincide, the truth shows as a rim on both sides.
@@ -51,10 +52,12 @@ def draw(
         modality: 'CT' or 'MR'; printed beside the window's level (L) and width (W).
         title: a line of text above the planes.
         truth_ijk: (I, J, K), nonzero inside: a second outline, and a legend.
+        center_ijk: the voxel to show instead of the middle; cross-hairs meet in it, and its
+            indices stand below the planes.
 
     Raises:
-        InputError: if a mask has another shape than the image, or if the window is not
-            (low, high).
+        InputError: if a mask has another shape than the image, if the window is not (low, high),
+            or if there is no such voxel.
     """
     masks = {"prediction": mask_ijk} | ({} if truth_ijk is None else {"reference": truth_ijk})
     for name, array_ijk in masks.items():
@@ -68,8 +71,11 @@ def draw(
         raise InputError(
             f"{image.source}: expected a window with low < high, found {low:g} and {high:g}."
         )
+    is_asked_for = center_ijk is not None
     middles = [middle_ijk(array_ijk) for array_ijk in masks.values()]
-    center_ijk = next((m for m in middles if m), tuple(n // 2 for n in image.shape))
+    if center_ijk is None:
+        center_ijk = next((m for m in middles if m), tuple(n // 2 for n in image.shape))
+    check_voxel(image, center_ijk)
     cuts = multi_planar(image.array_ijk, image.affine, center_ijk)
     outlines = {name: multi_planar(m, image.affine, center_ijk) for name, m in masks.items()}
     figure, axes_of = panels.layout(image, center_ijk)
@@ -78,10 +84,14 @@ def draw(
         panels.draw_slice(axes, to_grey(cuts[plane], low, high), pixel_mm)
         for name in reversed(outlines):  # The prediction above the truth.
             panels.draw_outline(axes, outlines[name][plane] != 0, pixel_mm, name)
+    if is_asked_for:
+        panels.draw_cross_hairs(axes_of, image, center_ijk)
     panels.label_panels(axes_of, image, center_ijk)
+    voxel = f"voxel {','.join(map(str, center_ijk))}   " if is_asked_for else ""
+    notes = f"{voxel}{modality}   {_level_width(low, high)}"
     verdict = "" if middles[0] else "no spleen found"
     legend = [] if truth_ijk is None else list(masks)
-    panels.label_page(figure, title, verdict, legend, f"{modality}   {_level_width(low, high)}")
+    panels.label_page(figure, title, verdict, legend, notes)
     return figure
 
 
@@ -104,6 +114,17 @@ def multi_planar(
         stored = center_ijk[volume.view_of(affine, plane).axes[0]]
         cuts[plane] = slices_nhw[slices.stored_index(stored, len(slices_nhw), affine, plane)]
     return cuts
+
+
+def check_voxel(image: Volume, voxel_ijk: tuple[int, ...]) -> None:
+    """Raises VolumeError unless a volume has a voxel of these indices, counted from 0."""
+    inside = [0 <= index < n for index, n in zip(voxel_ijk, image.shape, strict=True)]
+    if not all(inside):
+        axis = inside.index(False)
+        raise VolumeError(
+            f"{image.source}: expected a voxel with {'ijk'[axis]} from 0 to "
+            f"{image.shape[axis] - 1}, found {','.join(map(str, voxel_ijk))}."
+        )
 
 
 def middle_ijk(mask_ijk: np.ndarray) -> tuple[int, ...] | None:

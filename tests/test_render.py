@@ -274,6 +274,63 @@ def test_the_planes_cross_in_the_voxel_that_was_asked_for():
     assert all(np.shares_memory(cut, values) for cut in cuts.values())
 
 
+def test_cross_hairs_meet_in_the_voxel_that_was_asked_for_and_leave_it_free(tmp_path):
+    """One bright voxel in 100 × 100 × 20 dark ones of 1 × 1 × 5 mm, stored RAS, at 4.84 px a mm."""
+    dark = white_volume()
+    dark.array_ijk[:] = 0
+    dark.array_ijk[10, 20, 3] = 1
+    mask = block(dark.shape, (60, 70), (60, 70), (10, 12))
+    options = {"modality": "CT", "window": (0, 1), "center_ijk": (10, 20, 3)}
+    render.preview(tmp_path / "a.png", dark, mask, **options)
+    white = (picture(tmp_path / "a.png") > 200).all(axis=2)  # Interpolated.
+    # Row and column in mm: x = 100 − 10.5, y = 100 − 20.5, z = 100 − 5 · 3.5.
+    crossings_mm = ((79.5, 89.5), (82.5, 89.5), (82.5, 79.5))
+    for number, (row_mm, column_mm) in enumerate(crossings_mm):
+        left = 12 + number * (484 + 12)
+        panel = white[STRIP_PX : STRIP_PX + 484, left : left + 484]
+        row, column = np.argmax(panel.sum(axis=1)), np.argmax(panel.sum(axis=0))
+        assert (row, column) == pytest.approx((4.84 * row_mm, 4.84 * column_mm), abs=1.5)
+        assert panel[row].mean() > 0.8
+        assert panel[:, column].mean() > 0.8
+        around = panel[row - 15 : row + 16, column - 15 : column + 16]
+        assert around[15, 15]  # The voxel itself, and no line near it.
+        assert not around[:, [0, -1]].any()
+        assert not around[[0, -1]].any()
+
+
+def test_the_voxel_that_was_asked_for_is_written_below_the_planes(tmp_path):
+    image, mask = white_volume(), block((100, 100, 20), (40, 60), (40, 60), (8, 12))
+    for name, center_ijk in (("middle", None), ("same", (49, 49, 9)), ("other", (49, 49, 1))):
+        render.preview(tmp_path / f"{name}.png", image, mask, modality="CT", center_ijk=center_ijk)
+    inks = [
+        np.flatnonzero(picture(tmp_path / f"{name}.png")[-STRIP_PX:].any(axis=(0, 2)))
+        for name in ("middle", "same", "other")
+    ]
+    # "voxel 49,49,9" stands left of what is always there; another digit changes only its shape.
+    assert inks[0][0] - inks[1][0] > 100
+    assert inks[1][0] == pytest.approx(inks[2][0], abs=2)
+
+
+def test_without_a_voxel_no_cross_hairs_are_drawn(tmp_path):
+    dark = white_volume()
+    dark.array_ijk[:] = 0
+    mask = block(dark.shape, (60, 70), (60, 70), (10, 12))
+    render.preview(tmp_path / "a.png", dark, mask, modality="CT", window=(0, 1))
+    white = (picture(tmp_path / "a.png") == 255).all(axis=2)
+    assert white.mean(axis=0).max() < 0.5
+    assert white.mean(axis=1).max() < 0.5
+
+
+@pytest.mark.parametrize(
+    ("voxel", "axis", "last"), [((8, 0, 0), "i", 7), ((0, -1, 0), "j", 5), ((0, 0, 5), "k", 4)]
+)
+def test_a_voxel_outside_of_the_volume_is_refused(voxel, axis, last):
+    image = white_volume((8, 6, 5))
+    sentence = f"white.nii: expected a voxel with {axis} from 0 to {last}, found {voxel[0]},"
+    with pytest.raises(VolumeError, match=sentence):
+        render.draw(image, np.ones(image.shape), modality="CT", center_ijk=voxel)
+
+
 def test_the_middle_of_one_block_is_its_centroid():
     assert render.middle_ijk(block((10, 12, 14), (2, 5), (4, 9), (0, 14))) == (3, 6, 6)
 
