@@ -32,10 +32,14 @@ Config = TypeVar("Config")
 EXIT_DONE, EXIT_FAILED, EXIT_INPUT = 0, 1, 2
 
 _DEFINE: dict[Any, Callable[..., Any]] = {
-    int: flags.DEFINE_integer,
-    float: flags.DEFINE_float,
     bool: flags.DEFINE_boolean,
     tuple[str, ...]: flags.DEFINE_multi_string,
+}
+# These are read as text, so that a complaint is the project's own and not absl's.
+_NUMBERS: dict[Any, tuple[type, str, str]] = {
+    int: (int, "an integer", "INTEGER"),
+    float: (float, "a number", "NUMBER"),
+    float | None: (float, "a number", "NUMBER"),
 }
 
 
@@ -58,8 +62,8 @@ def flag(
 ) -> Any:
     """A field of a configuration that is also a command line flag.
 
-    The type comes from the field's annotation: str, int, float, bool, tuple[float, ...] (comma
-    separated) or tuple[str, ...] (the flag may be repeated).
+    The type comes from the field's annotation: str, int, float, float | None (None: not given),
+    bool, tuple[float, ...] (comma separated) or tuple[str, ...] (the flag may be repeated).
 
     Args:
         default: the one place where the default stands.
@@ -162,7 +166,7 @@ def check(config: Any) -> None:
         if rule["choices"] and value not in rule["choices"]:
             expected = ", ".join(rule["choices"])
             raise ConfigError(f"--{field.name}: expected one of {expected}, found {value!r}.")
-        if kind in (int, float, tuple[float, ...]):
+        if (kind in _NUMBERS and value is not None) or kind == tuple[float, ...]:
             _check_bounds(field.name, value if isinstance(value, tuple) else (value,), rule)
 
 
@@ -205,6 +209,8 @@ def _define(config_type: type) -> flags.FlagValues:
         default: Any = field.default
         if kind == tuple[float, ...]:
             default = ",".join(str(number) for number in default)
+        elif kind in _NUMBERS:
+            default = None if default is None else str(default)
         define(
             field.name,
             list(default) if kind == tuple[str, ...] else default,
@@ -217,6 +223,12 @@ def _define(config_type: type) -> flags.FlagValues:
 def _converted(name: str, value: Any, kind: Any) -> Any:
     if kind == tuple[str, ...]:
         return tuple(value)
+    if kind in _NUMBERS and value is not None:
+        convert, expected, _ = _NUMBERS[kind]
+        try:
+            return convert(value)
+        except ValueError:
+            raise ConfigError(f"--{name}: expected {expected}, found {value!r}.") from None
     if kind == tuple[float, ...]:
         try:
             return tuple(float(part) for part in value.split(",") if part.strip())
@@ -251,8 +263,9 @@ def _program(path: str) -> str:
 def _value_name(kind: Any, choices: tuple[str, ...]) -> str:
     if choices:
         return "|".join(choices)
-    names = {int: "INTEGER", float: "NUMBER", tuple[float, ...]: "NUMBER[,NUMBER]"}
-    return names.get(kind, "TEXT")
+    if kind in _NUMBERS:
+        return _NUMBERS[kind][2]
+    return "NUMBER[,NUMBER]" if kind == tuple[float, ...] else "TEXT"
 
 
 def _notes(field: dataclasses.Field, kind: Any) -> str:
@@ -260,7 +273,7 @@ def _notes(field: dataclasses.Field, kind: Any) -> str:
         return " Required."
     if kind == tuple[str, ...]:
         return " May be repeated."
-    if field.default in ("", ()):
+    if field.default in ("", (), None):
         return ""
     default = (
         ",".join(map(str, field.default)) if isinstance(field.default, tuple) else field.default

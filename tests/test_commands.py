@@ -19,6 +19,7 @@ class TrainLikeConfig:
     pixel_mm: tuple[float, ...] = flag((0.8, 0.7), "Row and column spacing.", minimum=0.1)
     model: tuple[str, ...] = flag((), "A model folder.")
     resume: bool = flag(True, "Whether an earlier run goes on.")
+    limit: float | None = flag(None, "A number that may be left out.", minimum=0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,7 +49,8 @@ def test_every_type_of_flag_is_read():
         "--model=x",
         "--model=y,z",
         "--noresume",
-    ) == TrainLikeConfig("a b", "axial", 3, 2e-4, -1.5, (1.25, 2.0), ("x", "y,z"), False)
+        "--limit=0",
+    ) == TrainLikeConfig("a b", "axial", 3, 2e-4, -1.5, (1.25, 2.0), ("x", "y,z"), False, 0.0)
 
 
 @pytest.mark.parametrize(
@@ -70,6 +72,19 @@ def test_a_value_may_follow_its_flag_after_a_space():
     assert parsed("--records", "r", "--epochs", "3") == TrainLikeConfig(records="r", epochs=3)
 
 
+def test_a_number_that_may_be_left_out_is_none_and_has_no_default_in_the_help(capsys):
+    assert parsed("--records=r").limit is None
+    with pytest.raises(SystemExit):
+        parsed("--help")
+    assert "--limit=NUMBER\n      A number that may be left out.\n" in capsys.readouterr().out
+
+
+def test_numbers_from_flags_have_the_types_of_their_fields():
+    config = parsed("--records=r", "--epochs=3", "--offset=2")
+    assert (type(config.epochs), type(config.offset)) == (int, float)
+    assert (type(parsed("--records=r").epochs), type(parsed("--records=r").offset)) == (int, float)
+
+
 def test_the_later_of_two_values_rules():
     assert parsed("--records=r", "--epochs=3", "--epochs=4").epochs == 4
 
@@ -85,8 +100,12 @@ def test_a_configuration_cannot_be_changed():
         ((), "--records: expected the folder of records. Found nothing."),
         (("--records=",), "--records: expected the folder of records. Found nothing."),
         (("--epoch=3",), "Unknown command line flag 'epoch'. Did you mean: epochs ?; --help lists"),
-        (("--epochs=many",), "flag --epochs=many: invalid literal for int()"),
-        (("--epochs=1e3",), "flag --epochs=1e3: invalid literal for int()"),
+        (("--epochs=many",), "--epochs: expected an integer, found 'many'."),
+        (("--epochs=1e3",), "--epochs: expected an integer, found '1e3'."),
+        (("--epochs=",), "--epochs: expected an integer, found ''."),
+        (("--offset=two",), "--offset: expected a number, found 'two'."),
+        (("--limit=two",), "--limit: expected a number, found 'two'."),
+        (("--limit=-1",), "--limit: expected at least 0, found -1.0."),
         (("--epochs",), "Missing value for flag --epochs; --help lists the flags."),
         (("--epochs=0",), "--epochs: expected at least 1, found 0."),
         (("--epochs=1001",), "--epochs: expected at most 1000, found 1001."),
