@@ -3,7 +3,10 @@
 Predictions and labels are a file each, or folders whose files pair by name (CASE.nii.gz or
 CASE.nii). The output folder receives cases.csv (every measure of every case), summary.json (mean,
 sd, median, minimum, maximum, bootstrapped 95% interval of the mean, number undefined), results.md
-(the table of results, then the cases with the worst first) and bland_altman.png (volumes).
+(the table of results, then the cases with the worst first) and bland_altman.png (volumes). With
+--decision=splenomegaly also decision.json: how well the predicted volume tells cases above a volume
+from the others, with sensitivity, specificity, predictive values, likelihood ratios and what they
+make of a prior probability; the same stands in results.md.
 
   python -m spleen_tf.evaluate --predictions=data/predictions --labels=data/Task09_Spleen \\
       --output_dir=data/evaluation
@@ -12,6 +15,7 @@ sd, median, minimum, maximum, bootstrapped 95% interval of the mean, number unde
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 import pathlib
 import warnings
@@ -23,7 +27,8 @@ import numpy as np
 from tqdm import tqdm
 
 from spleen_tf import commands, files, metrics, nifti, plots, results, volume
-from spleen_tf.commands import flag
+from spleen_tf.commands import ConfigError, flag
+from spleen_tf.decision import SPLENOMEGALY_ML, assess
 from spleen_tf.files import InputError, InputWarning
 from spleen_tf.volume import Volume, VolumeError
 
@@ -52,6 +57,23 @@ class EvaluateConfig:
         minimum=1,
     )
     seed: int = flag(0, "Seed of the bootstrap.", minimum=0)
+    decision: str = flag(
+        "",
+        "A decision to judge by cases: splenomegaly is a volume above --threshold_ml, in truth and "
+        "as predicted.",
+        choices=("", "splenomegaly"),
+    )
+    threshold_ml: float | None = flag(
+        None,
+        f"The volume in mL above which a spleen counts as enlarged; {SPLENOMEGALY_ML} if "
+        "left out, the largest of 140 normal ones on CT (Prassopoulos et al., Eur Radiol "
+        "7:246–248, 1997).",
+    )
+    prior: float | None = flag(
+        None,
+        "The probability of splenomegaly before the measurement, between 0 and 1; if left out, the "
+        "prevalence among the cases.",
+    )
 
 
 class Pair(NamedTuple):
@@ -64,6 +86,7 @@ class Pair(NamedTuple):
 
 def main(config: EvaluateConfig) -> None:
     """Pairs, measures, summarizes and writes."""
+    _check(config)
     pairs = find_pairs(config.predictions, config.labels)
     for pair in pairs:  # Headers are quick to read: what is unfit is told before the long work.
         volume.check_same_grid(
@@ -75,11 +98,31 @@ def main(config: EvaluateConfig) -> None:
     rows = measure(pairs, config)
 
     cases = [pair.case for pair in pairs]
-    results.write(folder, cases, models, rows, config.seed)
     truth_ml = [row["truth_mm3"] / 1000 for row in rows]
     pred_ml = [row["pred_mm3"] / 1000 for row in rows]
+    judged = None
+    if config.decision:
+        judged = assess(truth_ml, pred_ml, config.threshold_ml, config.prior)
+    results.write(folder, cases, models, rows, config.seed, judged)
     plots.bland_altman(folder / "bland_altman.png", truth_ml, pred_ml, cases)
     print(results.table(models, rows))
+    if judged:
+        print(f"\n{results.decision_section(judged)}")
+
+
+def _check(config: EvaluateConfig) -> None:
+    """Raises ConfigError where the flags of a decision do not fit together."""
+    for name in ("threshold_ml", "prior"):
+        if getattr(config, name) is not None and not config.decision:
+            raise ConfigError(f"--{name}: expected together with --decision, found it alone.")
+    if config.threshold_ml is not None and not 0 < config.threshold_ml < math.inf:
+        raise ConfigError(
+            f"--threshold_ml: expected a volume above 0 mL, found {config.threshold_ml:g}."
+        )
+    if config.prior is not None and not 0 < config.prior < 1:
+        raise ConfigError(
+            f"--prior: expected a probability above 0 and below 1, found {config.prior:g}."
+        )
 
 
 def find_pairs(predictions: str | os.PathLike, labels: str | os.PathLike) -> list[Pair]:

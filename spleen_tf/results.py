@@ -1,16 +1,26 @@
-"""The files of an evaluation: cases.csv, summary.json and results.md."""
+"""The files of an evaluation: cases.csv, summary.json, results.md and decision.json."""
 
 from __future__ import annotations
 
 import math
 import os
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from spleen_tf import files, metrics, nifti
 
 _ABSENT = "–"
+# Of a decision: their titles and digits.
+_ESTIMATES = {
+    "sensitivity": ("sensitivity", 3),
+    "specificity": ("specificity", 3),
+    "accuracy": ("accuracy", 3),
+    "ppv": ("positive predictive value", 3),
+    "npv": ("negative predictive value", 3),
+    "lr_positive": ("likelihood ratio of a positive result, LR+", 2),
+    "lr_negative": ("likelihood ratio of a negative result, LR−", 3),
+}
 
 
 class Model(NamedTuple):
@@ -45,8 +55,9 @@ def write(
     models: Sequence[Model],
     rows: Sequence[Mapping[str, float]],
     seed: int = 0,
+    decision: Mapping[str, Any] | None = None,
 ) -> None:
-    """Writes cases.csv, summary.json and results.md.
+    """Writes cases.csv, summary.json and results.md, and decision.json where there is one.
 
     Args:
         folder: it exists.
@@ -54,6 +65,7 @@ def write(
         models: (N,) what made each prediction.
         rows: (N,) what `metrics.case` returned for each.
         seed: of the bootstrap.
+        decision: what `decision.assess` returned.
 
     Raises:
         InputError: if a file cannot be written.
@@ -61,7 +73,11 @@ def write(
     write_cases(folder / "cases.csv", cases, rows)
     content = {"cases": len(cases), **metrics.summary(rows, seed)}
     files.write_json(folder / "summary.json", _strict(content))
-    files.write_text(folder / "results.md", page(cases, models, rows))
+    text = page(cases, models, rows)
+    if decision:
+        files.write_json(folder / "decision.json", _strict(dict(decision)))
+        text += f"\n## Decision\n\n{decision_section(decision)}\n"
+    files.write_text(folder / "results.md", text)
 
 
 def write_cases(
@@ -144,6 +160,38 @@ def page(cases: Sequence[str], models: Sequence[Model], rows: Sequence[Mapping[s
     return "\n\n".join([*parts, _markdown(header, lines)]) + "\n"
 
 
+def decision_section(decision: Mapping[str, Any]) -> str:
+    """What `decision.assess` returned, in Markdown: the rule, the counts, the estimates, notes."""
+    counts = [
+        ["called positive", decision["true_positive"], decision["false_positive"]],
+        ["called negative", decision["false_negative"], decision["true_negative"]],
+    ]
+    estimates = [
+        [title, _number(decision[name]["value"], digits), _interval(decision[name]["ci95"], digits)]
+        for name, (title, digits) in _ESTIMATES.items()
+    ]
+    for result in ("positive", "negative"):
+        after = decision[f"posterior_{result}"]
+        title = f"probability after a {result} result (odds {_number(after['odds'], 3)})"
+        row = [title, _number(after["probability"], 3), _interval(after["ci95"], 3)]
+        estimates.append(row)
+    prior = f"Prior probability {_number(decision['prior'], 3)} ({decision['prior_source']})."
+    return "\n\n".join(
+        [
+            f"{decision['decision']}: a volume above {decision['threshold_ml']:g} mL. "
+            f"{decision['cases']} case{'s' * (decision['cases'] != 1)}. {prior}",
+            _markdown(["", "truly positive", "truly negative"], [map(str, row) for row in counts]),
+            _markdown(["measure", "value", "95% interval"], estimates),
+            *decision["notes"],
+        ]
+    )
+
+
+def _interval(ci95: Sequence[float], digits: int) -> str:
+    low, high = (_number(value, digits) for value in ci95)
+    return _ABSENT if low == high == _ABSENT else f"{low}–{high}"
+
+
 def _mean(values: Sequence[float]) -> float:
     defined = [value for value in values if not math.isnan(value)]
     return math.fsum(defined) / len(defined) if defined else math.nan
@@ -161,7 +209,7 @@ def _cell(value: Any) -> str:
     return text or _ABSENT
 
 
-def _markdown(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+def _markdown(header: Sequence[str], lines: Iterable[Iterable[str]]) -> str:
     rows = [header, ["---"] * len(header), *lines]
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 

@@ -119,6 +119,73 @@ def test_two_cases_from_files_to_results(two_cases):
     assert summary["lr_positive"]["undefined"] == 2
 
 
+def test_a_decision_is_judged_by_cases_in_json_page_and_print(two_cases):
+    """True volumes are 80 mm³; those predicted 80 (a) and 40 (b). Of c, 40 and 40."""
+    save(two_cases / "data_set/labelsTr/c.nii.gz", HALF)
+    save(two_cases / "predictions/c.nii.gz", HALF)
+    done = run(two_cases, "--decision=splenomegaly", "--threshold_ml=0.05", "--prior=0.2")
+    assert (done.returncode, done.stderr) == (0, "")
+    found = json.loads((two_cases / "out/decision.json").read_text())
+    counts = ("true_positive", "false_positive", "false_negative", "true_negative")
+    assert [found[name] for name in counts] == [1, 0, 1, 1]
+    assert found["sensitivity"]["value"] == 1 / 2
+    # With 0.5 added: 1.5, 0.5, 1.5, 1.5. LR+ = (1.5/3) / (0.5/2) = 2, LR− = (1.5/3) / (1.5/2).
+    assert found["lr_positive"]["value"] == pytest.approx(2)
+    assert found["lr_negative"]["value"] == pytest.approx(2 / 3)
+    assert found["zero_cell_correction"] == 0.5
+    # Prior odds 1/4: posterior odds 1/2 and 1/6.
+    assert found["posterior_positive"]["probability"] == pytest.approx(1 / 3)
+    assert found["posterior_negative"]["probability"] == pytest.approx(1 / 7)
+    section = (
+        "splenomegaly: a volume above 0.05 mL. 3 cases. Prior probability 0.200 (--prior).\n\n"
+        "|  | truly positive | truly negative |\n"
+        "| --- | --- | --- |\n"
+        "| called positive | 1 | 0 |\n"
+        "| called negative | 1 | 1 |\n\n"
+        "| measure | value | 95% interval |\n"
+        "| --- | --- | --- |\n"
+        "| sensitivity | 0.500 | 0.095–0.905 |\n"
+    )
+    assert f"\n## Decision\n\n{section}" in (two_cases / "out/results.md").read_text()
+    assert section in done.stdout
+    assert "| probability after a positive result (odds 0.500) | 0.333 | " in done.stdout
+    assert "0.5 is added to all four counts (Haldane–Anscombe)." in done.stdout
+
+
+def test_a_decision_without_a_diseased_case_is_null_in_json_and_explained(two_cases):
+    done = run(two_cases, "--decision=splenomegaly")
+    assert (done.returncode, done.stderr) == (0, "")
+    found = json.loads((two_cases / "out/decision.json").read_text())
+    assert found["threshold_ml"] == 314.5
+    assert found["lr_positive"] == {"value": None, "ci95": [None, None]}
+    assert found["specificity"]["value"] == 1.0
+    assert "| sensitivity | – | – |" in done.stdout
+    assert "No case is truly positive: sensitivity, likelihood ratios and post" in done.stdout
+
+
+def test_without_a_decision_none_is_written(two_cases):
+    evaluate.main(config(two_cases))
+    assert not (two_cases / "out/decision.json").exists()
+    assert "Decision" not in (two_cases / "out/results.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        (("--threshold_ml=314",), "--threshold_ml: expected together with --decision"),
+        (("--prior=0.1",), "--prior: expected together with --decision"),
+        (("--decision=splenomegaly", "--prior=0"), "--prior: expected a probability above 0 and"),
+        (("--decision=splenomegaly", "--prior=1"), "below 1, found 1."),
+        (("--decision=splenomegaly", "--prior=half"), "--prior: expected a number, found 'half'."),
+        (("--decision=splenomegaly", "--threshold_ml=0"), "expected a volume above 0 mL, found 0."),
+        (("--decision=splenomegaly", "--threshold_ml=inf"), "above 0 mL, found inf."),
+        (("--decision=cirrhosis",), "--decision: expected one of"),
+    ],
+)
+def test_flags_of_a_decision_that_do_not_fit_are_refused(two_cases, flags, sentence):
+    assert_refused(run(two_cases, *flags), two_cases, sentence)
+
+
 def test_cases_csv_holds_the_columns_of_the_contract_in_order(two_cases):
     evaluate.main(config(two_cases))
     with open(two_cases / "out/cases.csv", newline="") as stream:

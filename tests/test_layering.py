@@ -40,6 +40,7 @@ ORDER = (
         "viewer",
         "charts",
         "report",
+        "decision",
         "results",
     ),
 )
