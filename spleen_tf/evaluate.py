@@ -19,20 +19,22 @@ import math
 import os
 import pathlib
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from tqdm import tqdm
 
-from spleen_tf import commands, files, metrics, nifti, plots, results, volume
+from spleen_tf import commands, files, metrics, nifti, plots, render, results, volume
 from spleen_tf.commands import ConfigError, flag
 from spleen_tf.decision import SPLENOMEGALY_ML, assess
 from spleen_tf.files import InputError, InputWarning
 from spleen_tf.volume import Volume, VolumeError
 
 _MAX_NAMED = 5
+_MAX_PICTURES = 12
+_PICTURE_PX = 1000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,6 +52,14 @@ class EvaluateConfig:
     label_value: int = flag(0, "The value of the organ in the labels; 0: any value > 0.", minimum=0)
     prediction_value: int = flag(
         0, "The value of the organ in the predictions; 0: any value > 0.", minimum=0
+    )
+    report: str = flag(
+        "", "A page of HTML with all results and pictures of the worst cases, whole in one file."
+    )
+    images: str = flag(
+        "",
+        "For the pictures of the report: the image of the label, or a folder of images named like "
+        "the labels. If left out, the imagesTr/ beside labelsTr/; without it, outlines only.",
     )
     workers: int = flag(
         min(os.cpu_count() or 1, 4),
@@ -108,10 +118,18 @@ def main(config: EvaluateConfig) -> None:
     print(results.table(models, rows))
     if judged:
         print(f"\n{results.decision_section(judged)}")
+    if config.report:
+        files.write_text(config.report, _report(pairs, rows, judged, config))
 
 
 def _check(config: EvaluateConfig) -> None:
-    """Raises ConfigError where the flags of a decision do not fit together."""
+    """Raises InputError where flags do not fit together or name what is not there."""
+    if config.report and not config.report.endswith(".html"):
+        raise ConfigError(f"--report: expected a name that ends in .html, found {config.report!r}.")
+    if config.images and not config.report:
+        raise ConfigError("--images: expected together with --report, found it alone.")
+    if config.images and not os.path.exists(config.images):
+        raise InputError(f"{config.images}: expected an image or a folder of them, found nothing.")
     for name in ("threshold_ml", "prior"):
         if getattr(config, name) is not None and not config.decision:
             raise ConfigError(f"--{name}: expected together with --decision, found it alone.")
@@ -184,6 +202,54 @@ def measure(pairs: Sequence[Pair], config: EvaluateConfig) -> list[dict[str, flo
     with ThreadPoolExecutor(config.workers) as pool:
         done = pool.map(measure_one, pairs)
         return list(tqdm(done, "evaluate", len(pairs), unit="case", disable=None))
+
+
+def _report(
+    pairs: Sequence[Pair],
+    rows: Sequence[dict[str, float]],
+    judged: Mapping[str, Any] | None,
+    config: EvaluateConfig,
+) -> str:
+    """The page, with pictures of the worst cases."""
+    from spleen_tf import report  # Its plotting library takes half a second to import.
+
+    image_of = _images(config.images, config.labels)
+    summary = metrics.summary(rows, config.seed)
+    defined = [n for n, row in enumerate(rows) if not np.isnan(row["dice"])]
+    worst = sorted(defined, key=lambda n: rows[n]["dice"])[:_MAX_PICTURES]
+    pictures = {pairs[n].case: _picture(pairs[n], image_of, config) for n in worst}
+    cases = [pair.case for pair in pairs]
+    return report.evaluation(cases, rows, summary, pictures, judged)
+
+
+def _images(images: str, labels: str) -> dict[str, pathlib.Path] | pathlib.Path:
+    """Case to image, or the only image; without any, an empty dict."""
+    if not images:
+        folder = pathlib.Path(labels)
+        folder = folder if (folder / "labelsTr").is_dir() else folder.parent
+        images = str(folder / "imagesTr")
+        if not os.path.isdir(images):
+            return {}
+    path = pathlib.Path(images)
+    return path if path.is_file() else _masks_at(path)
+
+
+def _picture(
+    pair: Pair, image_of: dict[str, pathlib.Path] | pathlib.Path, config: EvaluateConfig
+) -> bytes:
+    """A JPEG of both outlines, on the case's image where there is one."""
+    truth = read_mask(pair.label, config.label_value)
+    pred = read_mask(pair.prediction, config.prediction_value)
+    path = image_of.get(pair.case) if isinstance(image_of, dict) else image_of
+    image = nifti.read(path) if path else dataclasses.replace(truth, array_ijk=truth.array_ijk * 0)
+    volume.check_same_grid(truth, image)
+    figure = render.draw(
+        image,
+        pred.array_ijk,
+        truth_ijk=truth.array_ijk,
+        modality=render.guessed_modality(image) if path else "outlines only",
+    )
+    return plots.jpeg(figure, _PICTURE_PX)
 
 
 def read_mask(path: pathlib.Path, value: int) -> Volume:

@@ -130,10 +130,13 @@ def write_png(path: str | os.PathLike, figure: Figure) -> None:
 
 
 def jpeg(figure: Figure, width_px: int) -> bytes:
-    """A figure as the bytes of a JPEG file: a tenth of a PNG's, for pages with many of them."""
+    """A figure as the bytes of a JPEG file: a tenth of a PNG's, for pages with many of them.
+
+    Colours have the resolution of greys, without which thin outlines turn grey.
+    """
     figure.set_dpi(width_px / figure.get_figwidth())
     stream = io.BytesIO()
-    FigureCanvasAgg(figure).print_jpg(stream, pil_kwargs={"quality": 80})
+    FigureCanvasAgg(figure).print_jpg(stream, pil_kwargs={"quality": 80, "subsampling": 0})
     return stream.getvalue()
 
 

@@ -164,10 +164,19 @@ def default_window(image: Volume, modality: str) -> tuple[float, float]:
     """
     if modality == "CT":
         return windows.CT_HU
-    array = image.array_ijk
-    step = math.ceil((array.size / _SAMPLE_VOXELS) ** (1 / 3))
-    low, high = np.percentile(array[::step, ::step, ::step], windows.MR_PERCENTILES)
+    low, high = np.percentile(_sample(image), windows.MR_PERCENTILES)
     return float(low), float(high if high > low else low + 1)  # A constant image has no range.
+
+
+def guessed_modality(image: Volume) -> str:
+    """'CT' for a volume in Hounsfield units, else 'MR': for pictures that nothing else tells."""
+    lowest = float(np.percentile(_sample(image), windows.LOWEST_PERCENTILE))
+    return "CT" if windows.is_hounsfield(lowest) else "MR"
+
+
+def _sample(image: Volume) -> np.ndarray:
+    step = math.ceil((image.array_ijk.size / _SAMPLE_VOXELS) ** (1 / 3))
+    return image.array_ijk[::step, ::step, ::step]
 
 
 def to_grey(image_hw: np.ndarray, low: float, high: float) -> np.ndarray:

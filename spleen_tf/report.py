@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 
 import spleen_tf
-from spleen_tf import charts, mesh, page, plots, viewer
+from spleen_tf import charts, mesh, page, plots, results, viewer
+from spleen_tf.decision import SPLENOMEGALY_ML
 from spleen_tf.volume import Volume
 
 # CT of 140 adults without disease of the spleen: 107.2 to 314.5 mL, mean 214.6 mL (Prassopoulos et
 # al., Eur Radiol 1997; 7: 246-248).
-ADULTS_ML = (107.2, 314.5)
+ADULTS_ML = (107.2, SPLENOMEGALY_ML)
 _SOURCE_OF_ADULTS = "Prassopoulos et al., Eur Radiol 1997; 7: 246–248"
 # The surface of a finer mask is shown at a half, a third, … of its resolution.
 _MOST_SURFACE_VOXELS = 150_000
@@ -63,7 +64,7 @@ def evaluation(
     rows: Sequence[Mapping[str, float]],
     summary: Mapping[str, Any],
     pictures: Mapping[str, bytes],
-    decision: str = "",
+    decision: Mapping[str, Any] | None = None,
 ) -> str:
     """The page of an evaluation: summary, agreement of volumes, cases, the worst with pictures.
 
@@ -72,7 +73,7 @@ def evaluation(
         rows: (N,) what `metrics.case` returned.
         summary: what `metrics.summary` returned.
         pictures: JPEG by case, of those to be shown, the worst first.
-        decision: what is said of a decision at case level; empty: nothing.
+        decision: what `decision.assess` returned.
     """
     worst_first = sorted(range(len(cases)), key=lambda n: _badness(rows[n]["dice"]))
     in_order = [cases[n] for n in worst_first]
@@ -104,7 +105,7 @@ def evaluation(
         ]
         sections.append(page.section("The worst cases", page.pictures(shown, wide=True)))
     if decision:
-        sections.append(page.section("Decision", decision))
+        sections.append(_decision(decision))
     table = page.table(
         ["case", *columns], [[cases[n], *(rows[n][c] for c in columns)] for n in worst_first]
     )
@@ -167,6 +168,15 @@ def exploration(
         page.section("Every case, with its label", page.pictures(shown, wide=True)),
     ]
     return page.page("Data set", sections, _footer())
+
+
+def _decision(decision: Mapping[str, Any]) -> str:
+    return page.section(
+        "Decision",
+        page.text(results.decision_rule(decision)),
+        page.table(["measure", "value", "95% interval"], results.decision_rows(decision)),
+        *map(page.text, decision["notes"]),
+    )
 
 
 def _verdict(result: Mapping[str, Any]) -> str:

@@ -166,25 +166,36 @@ def decision_section(decision: Mapping[str, Any]) -> str:
         ["called positive", decision["true_positive"], decision["false_positive"]],
         ["called negative", decision["false_negative"], decision["true_negative"]],
     ]
-    estimates = [
+    return "\n\n".join(
+        [
+            decision_rule(decision),
+            _markdown(["", "truly positive", "truly negative"], [map(str, row) for row in counts]),
+            _markdown(["measure", "value", "95% interval"], decision_rows(decision)),
+            *decision["notes"],
+        ]
+    )
+
+
+def decision_rule(decision: Mapping[str, Any]) -> str:
+    """A sentence on what was decided, of how many cases, with what prior."""
+    prior = f"Prior probability {_number(decision['prior'], 3)} ({decision['prior_source']})."
+    return (
+        f"{decision['decision']}: a volume above {decision['threshold_ml']:g} mL. "
+        f"{decision['cases']} case{'s' * (decision['cases'] != 1)}. {prior}"
+    )
+
+
+def decision_rows(decision: Mapping[str, Any]) -> list[list[str]]:
+    """Each estimate as its title, its value and its 95% interval."""
+    rows = [
         [title, _number(decision[name]["value"], digits), _interval(decision[name]["ci95"], digits)]
         for name, (title, digits) in _ESTIMATES.items()
     ]
     for result in ("positive", "negative"):
         after = decision[f"posterior_{result}"]
         title = f"probability after a {result} result (odds {_number(after['odds'], 3)})"
-        row = [title, _number(after["probability"], 3), _interval(after["ci95"], 3)]
-        estimates.append(row)
-    prior = f"Prior probability {_number(decision['prior'], 3)} ({decision['prior_source']})."
-    return "\n\n".join(
-        [
-            f"{decision['decision']}: a volume above {decision['threshold_ml']:g} mL. "
-            f"{decision['cases']} case{'s' * (decision['cases'] != 1)}. {prior}",
-            _markdown(["", "truly positive", "truly negative"], [map(str, row) for row in counts]),
-            _markdown(["measure", "value", "95% interval"], estimates),
-            *decision["notes"],
-        ]
-    )
+        rows.append([title, _number(after["probability"], 3), _interval(after["ci95"], 3)])
+    return rows
 
 
 def _interval(ci95: Sequence[float], digits: int) -> str:

@@ -1,13 +1,17 @@
 """`python -m spleen_tf.evaluate` on tiny NIfTI files, and the pairing of files."""
 
+import base64
 import csv
+import io
 import json
 import math
+import re
 import subprocess
 import sys
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from spleen_tf import evaluate, files, metrics, nifti
 from spleen_tf.files import InputError, InputWarning
@@ -183,6 +187,62 @@ def test_without_a_decision_none_is_written(two_cases):
     ],
 )
 def test_flags_of_a_decision_that_do_not_fit_are_refused(two_cases, flags, sentence):
+    assert_refused(run(two_cases, *flags), two_cases, sentence)
+
+
+def pictures_of(page):
+    """Case to (H, W, 3) of the pictures in a report, in their order."""
+    found = re.findall(r"<figcaption>(\w+): .*?base64,([^\"]*)", page)
+    jpegs = {case: io.BytesIO(base64.b64decode(jpeg)) for case, jpeg in found}
+    return {case: np.array(Image.open(jpeg), int) for case, jpeg in jpegs.items()}
+
+
+def amounts(picture_hwc):
+    """How many pixels are of the prediction's amber and of the reference's blue."""
+    red, _, blue = np.moveaxis(picture_hwc, -1, 0)
+    return ((red > blue + 80) & (red > 100)).sum(), ((blue > red + 80) & (blue > 100)).sum()
+
+
+def test_a_report_shows_the_worst_case_first_with_both_outlines(two_cases):
+    """Without images, on black; case b misses half, so that blue is left alone there."""
+    done = run(two_cases, f"--report={two_cases}/r.html", "--decision=splenomegaly")
+    assert (done.returncode, done.stderr) == (0, "")
+    page = (two_cases / "r.html").read_text()
+    pictures = pictures_of(page)
+    assert list(pictures) == ["b", "a"]
+    assert all(min(amounts(picture)) > 50 for picture in pictures.values())
+    assert amounts(pictures["b"])[1] > amounts(pictures["a"])[1]
+    assert "0.833" in page  # The mean of 1 and 2 * 4 / (4 + 8).
+    assert "a volume above 314.5 mL" in page
+
+
+def test_a_report_draws_on_the_images_of_the_data_set_or_on_those_that_are_named(two_cases):
+    def brightness():
+        picture = pictures_of((two_cases / "r.html").read_text())["a"]
+        return np.percentile(picture, 75)
+
+    report = f"--report={two_cases}/r.html"
+    run(two_cases, report)
+    assert brightness() < 10
+    bright = np.full(SHAPE, 100, np.int16)
+    bright[0] = 0
+    for folder in ("elsewhere", "data_set/imagesTr"):
+        for case in "ab":
+            save(two_cases / folder / f"{case}.nii.gz", bright)
+        flags = [f"--images={two_cases}/elsewhere"] if folder == "elsewhere" else []
+        assert run(two_cases, report, *flags).returncode == 0
+        assert brightness() > 150
+
+
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        (["--report=r.pdf"], "--report: expected a name that ends in .html, found 'r.pdf'"),
+        (["--images=somewhere"], "--images: expected together with --report"),
+        (["--report=r.html", "--images=nowhere"], "nowhere: expected an image or a folder"),
+    ],
+)
+def test_flags_of_a_report_that_do_not_fit_are_refused(two_cases, flags, sentence):
     assert_refused(run(two_cases, *flags), two_cases, sentence)
 
 

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 
 import nibabel as nib
 import numpy as np
@@ -81,6 +82,20 @@ def test_a_row_a_case_and_a_fingerprint(data_set, run_python, tmp_path):
     wanted |= {"spleen_volume_ml", "pixel_mm", "window", "image_size"}
     assert wanted <= found.keys()
     assert found["plane"] == "coronal"
+
+
+def test_the_report_has_a_picture_of_every_case_and_its_histogram(data_set, run_python, tmp_path):
+    """No case name but the data set's own, and nothing of where it lies, is in it."""
+    folder = data_set(a=np.s_[2:4, 2:4, 1:2], b=np.s_[2:4, 2:4, 1:3])
+    done = explored(run_python, f"--dataset={folder}", f"--output_dir={tmp_path}")
+    assert done.returncode == 0, done.stderr
+    page = (tmp_path / "report.html").read_text()
+    assert re.findall(r"<figcaption>(\w+)</figcaption>", page) == ["a", "b"]
+    assert page.count("data:image/jpeg;base64,") == 2
+    assert "intensity (HU)" in page
+    assert "inside the spleen" in page
+    assert "Nothing odd was found" in page
+    assert str(tmp_path) not in page
 
 
 def test_what_is_odd_is_said(data_set, run_python, tmp_path):

@@ -39,9 +39,9 @@ ORDER = (
         "page",
         "viewer",
         "charts",
-        "report",
         "decision",
         "results",
+        "report",
     ),
 )
 # The mains stand side by side below all others: none imports another.
