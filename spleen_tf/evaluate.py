@@ -49,7 +49,7 @@ class EvaluateConfig:
         "prediction are left out.",
         required=True,
     )
-    output_dir: str = flag("", "The folder for the four files of results.", required=True)
+    output_dir: str = flag("", "The folder for the files of results.", required=True)
     label_value: int = flag(0, "The value of the organ in the labels; 0: any value > 0.", minimum=0)
     prediction_value: int = flag(
         0, "The value of the organ in the predictions; 0: any value > 0.", minimum=0

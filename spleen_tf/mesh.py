@@ -22,7 +22,7 @@ _LEVEL = 0.4999
 
 # Taubin's factors of shrinking and of growing, by which waves of more than some twenty triangles
 # stay: at 1.25 mm, longer than the steps between slices of 7.7 mm. Of 14 spleens of such voxels
-# and one of finer ones the volume stays within 1%; faces bend 6 to 8 degrees instead of 9 to 15.
+# and one of finer ones the volume stays within 1%; faces bend 5 to 8 degrees instead of 9 to 15.
 _SHRINK, _GROW, _ROUNDS = 0.5, -0.51, 60
 
 # 3D Slicer takes meshes for LPS unless a line of their header says otherwise.
