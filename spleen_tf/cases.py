@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import collections
-import csv
 import dataclasses
 import os
 import pathlib
@@ -12,39 +11,16 @@ from typing import Any
 
 import numpy as np
 
-from spleen_tf import files, nifti, volume
-from spleen_tf.files import InputError, InputWarning
+from spleen_tf import files, layouts, nifti, volume
+from spleen_tf.files import InputWarning
+from spleen_tf.layouts import SPLITS, Case, DatasetError
 from spleen_tf.volume import Volume, VolumeError
 
 MODALITIES = ("CT", "MR")
-SPLITS = ("train", "validation")
 
 # Maps of all organs have about a hundred labels; an image has more.
 _MOST_LABELS = 200
 _NAMED_LABELS = 6
-_MR_NAMES = ("mr", "t1", "t2", "flair", "dwi", "adc", "pd")
-
-
-class DatasetError(InputError):
-    """A data set whose files or description do not fit together."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Case:
-    """One patient's volume and its label.
-
-    Attributes:
-        name: unique in the data set; outputs are named after it.
-        image, label: paths.
-        modality: 'CT' or 'MR'.
-        split: 'train' or 'validation' where the data set itself says so, else ''.
-    """
-
-    name: str
-    image: str
-    label: str
-    modality: str
-    split: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,9 +50,9 @@ def load(dataset: str | os.PathLike, modality: str = "", missing_ok: bool = Fals
     """
     dataset = pathlib.Path(dataset)
     if dataset.suffix.lower() == ".csv" and dataset.is_file():
-        cases, source = _from_csv(dataset), dataset
+        cases, source = layouts.from_csv(dataset), dataset
     elif dataset.is_dir():
-        cases, source = _from_folder(dataset), dataset / "dataset.json"
+        cases, source = layouts.from_folder(dataset), dataset / "dataset.json"
     else:
         found = "a file of another kind" if dataset.exists() else "nothing there"
         raise DatasetError(f"{dataset}: expected a data set's folder or a .csv, found {found}.")
@@ -104,7 +80,9 @@ def read(case: Case, label_value: int = 0) -> tuple[Volume, Volume]:
     image = nifti.read(case.image)
     label = nifti.read(case.label)
     volume.check_same_grid(image, label)
-    _check_values(label, label_value)
+    values = check_is_label(label)
+    if len(values) > 1 and not label_value:
+        _warn_of_several_organs(label, values)
     inside = label.array_ijk == label_value if label_value else label.array_ijk > 0
     if not inside.any():
         wanted = label_value or "above 0"
@@ -116,23 +94,29 @@ def read(case: Case, label_value: int = 0) -> tuple[Volume, Volume]:
     return image, dataclasses.replace(label, array_ijk=inside.view(np.uint8))
 
 
-def _check_values(label: Volume, label_value: int) -> None:
-    """Refuses an image in a label's place; warns where several organs would count as spleen."""
+def check_is_label(label: Volume) -> np.ndarray:
+    """The different values above 0 of a label map.
+
+    Raises:
+        VolumeError: if they are more than labels have: an image in a label's place.
+    """
     values = np.unique(label.array_ijk[label.array_ijk > 0])
     if len(values) > _MOST_LABELS:
         raise VolumeError(
             f"{label.source}: expected a label, found {len(values)} different values above 0, as "
             "in an image; are image and label exchanged?"
         )
-    if len(values) > 1 and not label_value:
-        found = ", ".join(f"{value:g}" for value in values[:_NAMED_LABELS])
-        more = ", …" if len(values) > _NAMED_LABELS else ""
-        warnings.warn(
-            f"{label.source}: the values {found}{more} all count as spleen; --label_value picks "
-            "one",
-            InputWarning,
-            stacklevel=3,
-        )
+    return values
+
+
+def _warn_of_several_organs(label: Volume, values: np.ndarray) -> None:
+    found = ", ".join(f"{value:g}" for value in values[:_NAMED_LABELS])
+    more = ", …" if len(values) > _NAMED_LABELS else ""
+    warnings.warn(
+        f"{label.source}: the values {found}{more} all count as spleen; --label_value picks one",
+        InputWarning,
+        stacklevel=3,
+    )
 
 
 def check_geometry(case: Case) -> None:
@@ -168,20 +152,32 @@ def make_splits(cases: list[Case], seed: int, fold: int, num_folds: int) -> Spli
     return Splits(tuple(train), tuple(validation), seed, fold, num_folds)
 
 
-def read_splits(path: str | os.PathLike) -> Splits:
-    """Reads a splits.json.
+def read_splits(path: str | os.PathLike, fold: int = 0) -> Splits:
+    """Reads a splits.json, or a fold of nnU-Net's splits_final.json.
+
+    Args:
+        path: an object with the lists train and validation, as write_splits makes it; or a list of
+            folds, each an object with the lists train and val.
+        fold: which one of a list of folds.
 
     Raises:
-        DatasetError: if it has not the lists train and validation, or a case stands in both, or
-            twice in one.
+        DatasetError: if it has not these lists, or not this fold, or a case stands in both lists,
+            or twice in one.
     """
     content = files.read_json(path)
+    if isinstance(content, list):
+        content = _fold_of(content, fold, path)
     if not isinstance(content, dict) or not all(
         isinstance(content.get(split), list)
         and all(isinstance(name, str) for name in content[split])
         for split in SPLITS
     ):
-        raise DatasetError(f"{path}: expected lists of case names, train and validation.")
+        raise DatasetError(
+            f"{path}: expected lists of case names, train and validation, or a list of folds, each "
+            "with train and val."
+        )
+    if fold and content.get("fold") != fold:
+        raise DatasetError(f"{path}: expected a list of folds, of which --fold={fold}, found one.")
     both = sorted(set(content["train"]) & set(content["validation"]))
     if both:
         raise DatasetError(f"{path}: expected each case in one split, found {both[0]!r} in both.")
@@ -193,6 +189,18 @@ def read_splits(path: str | os.PathLike) -> Splits:
         tuple(content["validation"]),
         *(content.get(key) for key in ("seed", "fold", "num_folds")),
     )
+
+
+def _fold_of(folds: list[Any], fold: int, path: str | os.PathLike) -> dict[str, Any] | None:
+    """A fold of nnU-Net's list, with the keys of a splits.json; None if it is none."""
+    if not folds or not all(isinstance(part, dict) for part in folds):
+        return None
+    if not 0 <= fold < len(folds):
+        raise DatasetError(
+            f"{path}: expected --fold below {len(folds)}, the number of folds in it, found {fold}."
+        )
+    lists = {"train": folds[fold].get("train"), "validation": folds[fold].get("val")}
+    return lists | {"fold": fold, "num_folds": len(folds)}
 
 
 def write_splits(path: str | os.PathLike, splits: Splits) -> None:
@@ -218,102 +226,3 @@ def _check(cases: list[Case], source: pathlib.Path, missing_ok: bool) -> None:
             raise DatasetError(
                 f"{source}: expected the modality CT or MR, found {found}; pass --modality."
             )
-
-
-def _from_folder(folder: pathlib.Path) -> list[Case]:
-    path = folder / "dataset.json"
-    description = files.read_json(path)
-    if not isinstance(description, dict):
-        raise DatasetError(f"{path}: expected a JSON object, found {type(description).__name__}.")
-    if "channel_names" in description:
-        return _from_nnunet(folder, description)
-    if isinstance(description.get("training"), list):
-        return _from_decathlon(folder, description)
-    raise DatasetError(
-        f"{path}: expected a list 'training' (Medical Segmentation Decathlon) or 'channel_names' "
-        "(nnU-Net v2), found neither."
-    )
-
-
-def _from_decathlon(folder: pathlib.Path, description: dict) -> list[Case]:
-    modality = _modality(description.get("modality"))
-    cases = []
-    for entry in description["training"]:
-        if not isinstance(entry, dict) or not all(
-            isinstance(entry.get(key), str) for key in ("image", "label")
-        ):
-            raise DatasetError(
-                f"{folder / 'dataset.json'}: expected entries with image and label in 'training', "
-                f"found {entry!r}."
-            )
-        image, label = (folder / entry[key] for key in ("image", "label"))
-        cases.append(Case(nifti.stem(image), str(image), str(label), modality))
-    return cases
-
-
-def _from_nnunet(folder: pathlib.Path, description: dict) -> list[Case]:
-    channels = description["channel_names"]
-    if not isinstance(channels, dict) or len(channels) != 1:
-        raise DatasetError(
-            f"{folder / 'dataset.json'}: expected one channel in channel_names, found {channels!r}."
-        )
-    ending = description.get("file_ending", ".nii.gz")
-    if ending not in nifti.SUFFIXES:
-        raise DatasetError(
-            f"{folder / 'dataset.json'}: expected a file_ending of {' or '.join(nifti.SUFFIXES)}, "
-            f"found {ending!r}."
-        )
-    modality = _modality(channels)
-    return [
-        Case(
-            label.name.removesuffix(ending),
-            str(folder / "imagesTr" / f"{label.name.removesuffix(ending)}_0000{ending}"),
-            str(label),
-            modality,
-        )
-        for label in sorted((folder / "labelsTr").glob(f"*{ending}"))
-        if not label.name.startswith(".")
-    ]
-
-
-def _from_csv(path: pathlib.Path) -> list[Case]:
-    try:
-        with open(path, newline="", encoding="utf-8-sig") as stream:
-            reader = csv.DictReader(stream, skipinitialspace=True)
-            rows = [(reader.line_num, _stripped(row)) for row in reader]
-            columns = [name.strip() for name in reader.fieldnames or []]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DatasetError(f"{path}: expected a readable CSV in UTF-8, found: {error}.") from None
-    missing = [name for name in ("case", "image", "label") if name not in columns]
-    if missing:
-        raise DatasetError(
-            f"{path}: expected the columns case,image,label[,split], found {','.join(columns)}."
-        )
-    cases = []
-    for number, row in rows:
-        if not all(row[name] for name in ("case", "image", "label")):
-            raise DatasetError(f"{path}: expected case, image and label in line {number}.")
-        split = row.get("split", "")
-        if split not in (*SPLITS, "") or bool(split) != bool(rows[0][1].get("split")):
-            raise DatasetError(
-                f"{path}: expected the split train or validation in every line or in none, "
-                f"found {split!r} in line {number}."
-            )
-        image, label = (str(path.parent / row[name]) for name in ("image", "label"))
-        modality = row.get("modality", "")
-        cases.append(Case(row["case"], image, label, _modality(modality) or modality, split))
-    return cases
-
-
-def _stripped(row: dict[str | None, Any]) -> dict[str, str]:
-    """A line's cells without the blanks around them; '' for those that are not there."""
-    return {name.strip(): (row[name] or "").strip() for name in row if name is not None}
-
-
-def _modality(names: Any) -> str:
-    """'CT', 'MR' or '' from a dataset.json's {"0": name} (or a bare name)."""
-    values = list(names.values()) if isinstance(names, dict) else [names]
-    name = str(values[0]).strip().lower() if values else ""
-    if name.startswith("ct"):
-        return "CT"
-    return "MR" if name.startswith(_MR_NAMES) else ""

@@ -28,7 +28,12 @@ class TrainConfig:
 
     records: str = flag("", "A folder that tools/make_tfrecords.py wrote.", required=True)
     model_dir: str = flag("", "A folder for checkpoints, log.csv and TensorBoard.", required=True)
-    splits: str = flag("", "A splits.json in place of the one of the records.")
+    splits: str = flag(
+        "",
+        "A splits.json in place of the one of the records; nnU-Net's splits_final.json will do, "
+        "with --fold.",
+    )
+    fold: int = flag(0, "Of --splits with several folds, the one that validates.", minimum=0)
     init_from: str = flag(
         "", "Starts from the weights of an earlier model: a --model_dir or a SavedModel folder."
     )

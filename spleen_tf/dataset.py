@@ -58,7 +58,7 @@ def source(config: TrainConfig) -> Source:
         RecordError: if the records are incomplete or do not fit the configuration.
     """
     known = records.read_cases(config.records)
-    splits = cases.read_splits(config.splits or f"{config.records}/splits.json")
+    splits = cases.read_splits(config.splits or f"{config.records}/splits.json", config.fold)
     absent = [name for name in (*splits.train, *splits.validation) if name not in known]
     if absent:
         raise RecordError(

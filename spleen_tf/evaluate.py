@@ -1,9 +1,10 @@
 """Measures predicted masks against the truth.
 
 Predictions and labels are a file each, or folders whose files pair by name (CASE.nii.gz or
-CASE.nii). The output folder receives cases.csv (every measure of every case), summary.json (mean,
-sd, median, minimum, maximum, bootstrapped 95% interval of the mean, number undefined), results.md
-(the table of results, then the cases with the worst first) and bland_altman.png (volumes). With
+CASE.nii; a prediction CASE_0000.nii.gz, named like an input of nnU-Net, goes with CASE.nii.gz). The
+output folder receives cases.csv (every measure of every case), summary.json (mean, sd, median,
+minimum, maximum, bootstrapped 95% interval of the mean, number undefined), results.md (the table of
+results, then the cases with the worst first) and bland_altman.png (volumes). With
 --decision=splenomegaly also decision.json: how well the predicted volume tells cases above a volume
 from the others, with sensitivity, specificity, predictive values, likelihood ratios and what they
 make of a prior probability; the same stands in results.md.
@@ -27,6 +28,7 @@ import numpy as np
 from tqdm import tqdm
 
 from spleen_tf import commands, files, metrics, nifti, plots, render, results, volume
+from spleen_tf.cases import check_is_label
 from spleen_tf.commands import ConfigError, flag
 from spleen_tf.decision import SPLENOMEGALY_ML, assess
 from spleen_tf.files import InputError, InputWarning
@@ -35,6 +37,7 @@ from spleen_tf.volume import Volume, VolumeError
 _MAX_NAMED = 5
 _MAX_PICTURES = 12
 _PICTURE_PX = 1000
+_NNUNET_CHANNEL = "_0000"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,7 +51,7 @@ class EvaluateConfig:
         "prediction are left out.",
         required=True,
     )
-    output_dir: str = flag("", "The folder for the four files of results.", required=True)
+    output_dir: str = flag("", "The folder for the files of results.", required=True)
     label_value: int = flag(0, "The value of the organ in the labels; 0: any value > 0.", minimum=0)
     prediction_value: int = flag(
         0, "The value of the organ in the predictions; 0: any value > 0.", minimum=0
@@ -146,7 +149,9 @@ def _check(config: EvaluateConfig) -> None:
 def find_pairs(predictions: str | os.PathLike, labels: str | os.PathLike) -> list[Pair]:
     """Pairs predictions with labels: two files as they are, else by the name without suffix.
 
-    Warns of labels that have no prediction.
+    CASE_0000.nii.gz, as nnU-Net names inputs, and as predictions from them are named then, pairs
+    with the label CASE.nii.gz where no other prediction does. Warns of labels that have no
+    prediction.
 
     Returns:
         At least one Pair, sorted by case. A pair of files goes by the name of the label.
@@ -161,6 +166,10 @@ def find_pairs(predictions: str | os.PathLike, labels: str | os.PathLike) -> lis
     if predictions.is_file() and labels.is_file():
         return [Pair(nifti.stem(labels), predictions, labels)]
     prediction_of, label_of = _masks_at(predictions), _masks_at(labels)
+    for name in [name for name in prediction_of if name not in label_of]:
+        case = name.removesuffix(_NNUNET_CHANNEL)
+        if case in label_of and case not in prediction_of:
+            prediction_of[case] = prediction_of.pop(name)
     for case, path in prediction_of.items():
         if case not in label_of:
             raise InputError(
@@ -256,7 +265,8 @@ def read_mask(path: pathlib.Path, value: int) -> Volume:
     """Reads a label map as a bool mask of one value, or of all above 0 where value is 0.
 
     Raises:
-        VolumeError: if the file cannot be read, or holds fractions, as probabilities do.
+        VolumeError: if the file cannot be read, holds fractions, as probabilities do, or more
+            values than labels have, as an image does.
     """
     labels = nifti.read(path)
     array = labels.array_ijk
@@ -265,6 +275,7 @@ def read_mask(path: pathlib.Path, value: int) -> Volume:
             f"{path}: expected whole numbers as labels, found {fractions[0]:g}; a map of "
             "probabilities must be cut at a threshold before."
         )
+    check_is_label(labels)
     return dataclasses.replace(labels, array_ijk=array == value if value else array > 0)
 
 

@@ -16,6 +16,7 @@ SUFFIXES: dict[str, tuple[str, ...]] = {
     "preview": (".png",),
     "probabilities": (".nii.gz", ".nii"),
     "report": (".html",),
+    "mesh": (".stl", ".obj", ".ply"),  # As mesh.SUFFIXES, whose module takes longer to import.
 }
 
 

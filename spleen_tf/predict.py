@@ -4,7 +4,7 @@ Writes the mask as NIfTI in the source's geometry and, beside it, a JSON with it
 
 Examples:
     python -m spleen_tf.predict --model=models/spleen_mr_t2 --input=scan.nii.gz \\
-        --output=data/out.nii.gz --preview=data/out.png
+        --output=data/out.nii.gz --preview=data/out.png --mesh=data/out.stl
     python -m spleen_tf.predict --model=models/spleen_mr_t2 --input=imagesTs --output=data/masks
 """
 
@@ -49,11 +49,23 @@ class PredictConfig:
     preview: str = flag(
         "", "A PNG with three planes and the outline; for a folder of volumes, a folder of PNGs."
     )
+    preview_voxel: tuple[float, ...] = flag(
+        (),
+        "i,j,k of a voxel, counted from 0, through which the preview's planes go; by default they "
+        "go through the middle of the spleen.",
+        minimum=0,
+    )
     report: str = flag(
         "",
         "A page of HTML to look at the result with, whole in one file; for a folder of volumes, a "
         "folder of pages.",
     )
+    mesh: str = flag(
+        "",
+        "The surface in mm (RAS+), as .stl, .obj or .ply; for a folder of volumes, a folder of "
+        ".stl. Where no spleen is found none is written.",
+    )
+    smooth_mesh: bool = flag(False, "Takes the steps of voxels off the surface.")
     probabilities: str = flag(
         "", "A NIfTI with the probability of each voxel; for a folder of volumes, a folder."
     )
@@ -83,7 +95,7 @@ def main(config: PredictConfig) -> int:
     _check(config)
     is_batch = pathlib.Path(config.input).is_dir()
     if not is_batch:
-        nifti.read_geometry(planned[0].source)
+        _check_voxel(config, nifti.read_geometry(planned[0].source))
 
     known = _calibration(config)
     # TensorFlow takes seconds to import, which a wrong flag should not cost.
@@ -97,6 +109,8 @@ def main(config: PredictConfig) -> int:
         try:
             result = segment(job, members, config, known)
             print(f"{job.mask}: {_sentence(result)}", flush=True)
+            if "mesh" in job.others and not result["voxels"]:
+                print(f"{job.others['mesh']}: not written: there is no surface", flush=True)
         except InputError as error:
             if not is_batch:
                 raise
@@ -112,6 +126,23 @@ def _check(config: PredictConfig) -> None:
     models.find(config.model)
     if not re.fullmatch(r"auto|cpu|gpu(:\d+)?", config.device):
         raise InputError(f"--device: expected auto, cpu, gpu or gpu:N, found {config.device!r}.")
+    for name, other in (("preview_voxel", "preview"), ("smooth_mesh", "mesh")):
+        if getattr(config, name) and not getattr(config, other):
+            raise InputError(f"--{name}: expected together with --{other}, found it alone.")
+    numbers = config.preview_voxel
+    if numbers and not (len(numbers) == 3 and all(n.is_integer() for n in numbers)):
+        found = ",".join(f"{n:g}" for n in numbers)
+        raise InputError(f"--preview_voxel: expected three whole numbers i,j,k, found {found}.")
+
+
+def _check_voxel(config: PredictConfig, image: Volume) -> None:
+    """Raises VolumeError if --preview_voxel is not in the volume."""
+    if voxel_ijk := _voxel_ijk(config):
+        render.check_voxel(image, voxel_ijk)
+
+
+def _voxel_ijk(config: PredictConfig) -> tuple[int, ...] | None:
+    return tuple(map(int, config.preview_voxel)) or None
 
 
 def _calibration(config: PredictConfig) -> Calibration | None:
@@ -149,6 +180,7 @@ def segment(
     """
     clock = _Clock()
     image = nifti.read(job.source)
+    _check_voxel(config, image)  # In a folder, each volume has a shape of its own.
     clock.lap("read")
 
     def keep(probability_ijk: np.ndarray) -> None:
@@ -171,7 +203,7 @@ def segment(
         **_described([member.info for member in members]),
     }
     clock.lap("write")
-    _write_others(job, image, found.mask_ijk, result, members[0])
+    _write_others(job, image, found.mask_ijk, result, members[0], config)
     if job.others:
         clock.lap("others")
     result |= {"seconds": clock.seconds(), "peak_rss_mb": _peak_rss_mb()}
@@ -180,18 +212,38 @@ def segment(
 
 
 def _write_others(
-    job: Job, image: Volume, mask_ijk: np.ndarray, result: dict[str, Any], member: Member
+    job: Job,
+    image: Volume,
+    mask_ijk: np.ndarray,
+    result: dict[str, Any],
+    member: Member,
+    config: PredictConfig,
 ) -> None:
     """Writes what was asked for beside the mask."""
     modality = member.modality(image)
     window = member.window(image) if modality == "CT" else None
     if path := job.others.get("preview"):
-        render.preview(path, image, mask_ijk, window=window, modality=modality)
+        render.preview(
+            path,
+            image,
+            mask_ijk,
+            window=window,
+            modality=modality,
+            center_ijk=_voxel_ijk(config),
+        )
     if path := job.others.get("report"):
         from spleen_tf import report  # Its plotting library takes half a second to import.
 
         page = report.prediction(image, mask_ijk, result, window=window, modality=modality)
         files.write_text(path, page)
+    if path := job.others.get("mesh"):
+        if result["voxels"]:
+            from spleen_tf import mesh  # Marching cubes' library takes its time to import, too.
+
+            mesh.write(path, mesh.surface(mask_ijk, image.affine, config.smooth_mesh))
+        else:
+            # An earlier surface would be taken for the one of this mask.
+            path.unlink(missing_ok=True)
 
 
 class _Clock:

@@ -416,6 +416,23 @@ def test_splits_by_hand_need_no_more_than_the_two_lists(tmp_path):
     assert cases.read_splits(path) == Splits(("a",), ())
 
 
+def test_a_fold_of_nnunets_list_is_read(tmp_path):
+    path = tmp_path / "splits_final.json"
+    path.write_text('[{"train": ["a", "b"], "val": ["c"]}, {"train": ["a", "c"], "val": ["b"]}]')
+    assert cases.read_splits(path) == Splits(("a", "b"), ("c",), fold=0, num_folds=2)
+    assert cases.read_splits(path, fold=1) == Splits(("a", "c"), ("b",), fold=1, num_folds=2)
+    with pytest.raises(InputError, match=r"final\.json: expected --fold below 2, .* found 2\.$"):
+        cases.read_splits(path, fold=2)
+
+
+def test_another_fold_than_that_of_a_single_one_is_refused(tmp_path):
+    path = tmp_path / "splits.json"
+    cases.write_splits(path, Splits(("b", "c"), ("a",), 3, 1, 4))
+    assert cases.read_splits(path, fold=1).fold == 1
+    with pytest.raises(InputError, match="expected a list of folds, of which --fold=2, found one"):
+        cases.read_splits(path, fold=2)
+
+
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
@@ -425,6 +442,9 @@ def test_splits_by_hand_need_no_more_than_the_two_lists(tmp_path):
         ({"train": ["a"], "validation": "b"}, "expected lists of case names"),
         ({"train": ["a"], "validation": [2]}, "expected lists of case names"),
         (["a"], "expected lists of case names"),
+        ([], "expected lists of case names"),
+        ([{"train": ["a"], "validation": ["b"]}], "or a list of folds, each with train and val"),
+        ([{"train": ["a"], "val": ["a"]}], "each case in one split, found 'a' in both"),
         ("train: a", "expected JSON, found text that does not parse"),
     ],
 )

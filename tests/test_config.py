@@ -62,7 +62,7 @@ def test_every_strength_of_augmentation_reaches_augment_under_its_name():
     parameters = inspect.signature(augment.augment).parameters
     strengths = config(augment_noise=0.125).augmentation
     assert strengths["noise"] == 0.125
-    assert set(parameters) - {"image_hwc", "label_hw1", "seed", "pixel_aspect"} == set(strengths)
+    assert set(parameters) - {"image_hwc", "label_hwc", "seed", "pixel_aspect"} == set(strengths)
 
 
 @pytest.mark.parametrize(

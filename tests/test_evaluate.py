@@ -354,6 +354,30 @@ def test_folders_pair_by_name_without_suffix_and_past_other_files(tmp_path):
     assert pair == ("a", tmp_path / "predictions/a.nii", tmp_path / "labels/a.nii.gz")
 
 
+def test_predictions_named_like_inputs_of_nnunet_find_their_labels(two_cases):
+    for suffix in (".nii.gz", ".json"):
+        (two_cases / f"predictions/b{suffix}").rename(two_cases / f"predictions/b_0000{suffix}")
+    pairs = evaluate.find_pairs(two_cases / "predictions", two_cases / "data_set")
+    assert [pair.case for pair in pairs] == ["a", "b"]
+    assert pairs[1].prediction.name == "b_0000.nii.gz"
+    assert pairs[1].label.name == "b.nii.gz"
+
+
+def test_a_prediction_of_the_labels_own_name_comes_before_one_with_a_channel(two_cases):
+    save(two_cases / "predictions/b_0000.nii.gz", HALF)
+    with pytest.raises(InputError, match=r"b_0000\.nii\.gz: expected a label of the same name"):
+        evaluate.find_pairs(two_cases / "predictions", two_cases / "data_set")
+
+
+def test_a_label_with_a_channel_in_its_name_pairs_with_its_namesake(two_cases):
+    save(two_cases / "predictions/b_0000.nii.gz", HALF)
+    save(two_cases / "data_set/labelsTr/b_0000.nii.gz", SPLEEN)
+    pairs = evaluate.find_pairs(two_cases / "predictions", two_cases / "data_set")
+    assert [(pair.case, pair.label.name) for pair in pairs] == [
+        *(("a", "a.nii.gz"), ("b", "b.nii.gz"), ("b_0000", "b_0000.nii.gz"))
+    ]
+
+
 def test_two_files_of_one_case_are_refused(two_cases):
     save(two_cases / "predictions/a.nii", SPLEEN)
     with pytest.raises(InputError, match=r"a.nii.gz: expected one file a case, found a.nii "):
@@ -400,3 +424,17 @@ def test_a_map_of_probabilities_is_not_taken_for_a_mask(two_cases):
     with pytest.raises(VolumeError, match=r"b.nii.gz: expected whole numbers .* found 0.25"):
         evaluate.main(config(two_cases))
     assert not (two_cases / "out/cases.csv").exists()
+
+
+@pytest.mark.parametrize("folder", ["predictions", "data_set/labelsTr"])
+def test_an_image_is_not_taken_for_a_mask(two_cases, folder):
+    """Even one of whole numbers: 1020 different values above 0, where a map of organs has 104."""
+    shape, affine = (17, 12, 5), np.eye(4)
+    labels = np.arange(1020).reshape(shape) % 105
+    for place in ("predictions", "data_set/labelsTr"):
+        save(two_cases / f"{place}/b.nii.gz", labels.astype(np.int16), affine)
+    evaluate.main(config(two_cases, label_value=1, prediction_value=1))
+    image = np.arange(1, 1021, dtype=np.int16).reshape(shape)
+    save(two_cases / f"{folder}/b.nii.gz", image, affine)
+    with pytest.raises(VolumeError, match=rf"{folder}/b.nii.gz: expected a label, found 1020 diff"):
+        evaluate.main(config(two_cases))

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from spleen_tf import jobs
+from spleen_tf import jobs, mesh
 from spleen_tf.files import InputError
 
 
@@ -53,6 +53,17 @@ def test_for_a_folder_the_other_options_are_folders_too(here):
     assert [str(job.others["preview"]) for job in (a, b)] == ["looks/a.png", "looks/b.png"]
     assert str(b.others["probabilities"]) == "p/b.nii.gz"
     assert "report" not in a.others
+
+
+def test_a_surface_may_be_of_three_kinds_and_in_a_folder_is_stl(here):
+    assert jobs.SUFFIXES["mesh"] == mesh.SUFFIXES
+    for name in ("a.stl", "a.obj", "a.ply"):
+        (job,) = jobs.plan("scan.nii.gz", "out.nii.gz", {"mesh": name})
+        assert str(job.others["mesh"]) == name
+    a, b = jobs.plan("cases", "masks", {"mesh": "surfaces"})
+    assert [str(job.others["mesh"]) for job in (a, b)] == ["surfaces/a.stl", "surfaces/b.stl"]
+    with pytest.raises(InputError, match=r"a.vtk: expected an output name that ends in .stl or"):
+        jobs.plan("scan.nii.gz", "out.nii.gz", {"mesh": "a.vtk"})
 
 
 @pytest.mark.parametrize(

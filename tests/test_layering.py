@@ -18,6 +18,7 @@ ORDER = (
         "nifti",
         "dicom",
         "windows",
+        "layouts",
         "cases",
         "slices",
         "fingerprint",

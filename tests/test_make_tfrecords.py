@@ -268,6 +268,15 @@ def test_splits_file_rules_and_leaves_out_what_it_does_not_name(dataset, tmp_pat
     assert cases_of(validation) == ["c"] * 6
 
 
+def test_a_fold_of_nnunets_splits_rules_however_many_folds_are_dealt(dataset, tmp_path, convert):
+    path = tmp_path / "splits_final.json"
+    folds = [{"train": [c for c in "abcde" if c != v], "val": [v]} for v in "abcde"]
+    path.write_text(json.dumps(folds))
+    out = convert(dataset, tmp_path / "out", splits=str(path), fold=3, num_folds=2, num_shards=1)
+    expected = cases.Splits(("a", "b", "c", "e"), ("d",), fold=3, num_folds=5)
+    assert cases.read_splits(out / "splits.json") == expected
+
+
 def test_splits_that_a_conversion_wrote_give_its_bytes_again(dataset, tmp_path, convert):
     first = convert(dataset, tmp_path / "1", fold=1, seed=3)
     again = convert(dataset, tmp_path / "2", splits=str(first / "splits.json"))

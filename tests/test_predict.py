@@ -16,7 +16,7 @@ import nibabel
 import numpy as np
 import pytest
 
-from spleen_tf import calibration, ensemble, predict
+from spleen_tf import calibration, ensemble, nifti, predict, render
 from spleen_tf.files import InputError
 from spleen_tf.predict import PredictConfig
 
@@ -57,7 +57,7 @@ def run(exported, tmp_path):
 
     def main(source, output="out.nii.gz", model=None, **options):
         models = (str(exported["MR"]),) if model is None else tuple(map(str, model))
-        for name in ("preview", "probabilities"):
+        for name in ("preview", "probabilities", "mesh"):
             if options.get(name):
                 options[name] = str(tmp_path / options[name])
         options = {"precision": "float32", **options}
@@ -265,6 +265,75 @@ def test_an_empty_result_says_so(run, write_scan, tmp_path, capsys):
     assert (tmp_path / "out.png").is_file()
 
 
+def stl_corners_ras_mm(path):
+    """(F, 3, 3) float32: of each face of a binary STL, its corners."""
+    faces = np.frombuffer(
+        path.read_bytes()[84:], [("normal", "<f4", 3), ("xyz", "<f4", (3, 3)), ("spare", "<u2")]
+    )
+    return faces["xyz"]
+
+
+def enclosed_mm3(corners_mm):
+    a, b, c = np.moveaxis(corners_mm.astype(float), 1, 0)
+    return (a * np.cross(b, c)).sum() / 6
+
+
+@pytest.mark.parametrize("codes", ["RAS", "LPI"])
+def test_the_mesh_is_the_masks_surface_in_ras_mm(run, write_scan, tmp_path, codes):
+    source = write_scan(codes=codes)
+    assert run(source, mesh="out.stl") == 0
+    corners_mm = stl_corners_ras_mm(tmp_path / "out.stl")
+    # Voxel edges of LEFT_BLOCK, 4…12, 6…16 and 3…13, lie half a voxel before their centres.
+    affine = nibabel.load(source).affine
+    ends_mm = nibabel.affines.apply_affine(affine, [[3.5, 5.5, 2.5], [11.5, 15.5, 12.5]])
+    assert corners_mm.min(axis=(0, 1)) == pytest.approx(ends_mm.min(axis=0), abs=1e-3)
+    assert corners_mm.max(axis=(0, 1)) == pytest.approx(ends_mm.max(axis=0), abs=1e-3)
+    # 7·9·9 cells, (7·9 + 7·9 + 9·9) of faces, (7 + 9 + 9) / 2 of edges, 1/6 of corners; 8 mm³ each.
+    assert enclosed_mm3(corners_mm) == pytest.approx(8 * (567 + 207 + 12.5 + 1 / 6), rel=1e-3)
+
+
+def test_a_smooth_mesh_has_the_same_faces_elsewhere(run, write_scan, tmp_path):
+    source = write_scan()
+    run(source, mesh="stepped.stl")
+    run(source, mesh="smooth.stl", smooth_mesh=True)
+    stepped, smooth = (stl_corners_ras_mm(tmp_path / f"{n}.stl") for n in ("stepped", "smooth"))
+    moved_mm = np.linalg.norm(smooth - stepped, axis=2)
+    assert smooth.shape == stepped.shape
+    assert 0.3 < moved_mm.max() < 2.0
+
+
+def test_without_a_spleen_there_is_no_mesh_not_even_an_earlier_one(
+    run, write_scan, tmp_path, capsys
+):
+    run(write_scan(), mesh="out.obj")
+    assert (tmp_path / "out.obj").is_file()
+    assert "not written" not in capsys.readouterr().out
+    assert run(write_scan(values=np.full(SHAPE, 7, np.int16)), mesh="out.obj") == 0
+    assert not (tmp_path / "out.obj").exists()
+    assert "out.obj: not written: there is no surface\n" in capsys.readouterr().out
+
+
+def test_the_preview_goes_through_the_voxel_that_is_asked_for(run, write_scan, tmp_path):
+    source = write_scan()
+    run(source, preview="out.png")
+    run(source, preview="asked.png", preview_voxel=(7.0, 10.0, 7.0))
+    image, found = nifti.read(source), mask_of(tmp_path / "out.nii.gz")
+    render.preview(tmp_path / "same.png", image, found, modality="MR", center_ijk=(7, 10, 7))
+    asked = (tmp_path / "asked.png").read_bytes()
+    assert asked == (tmp_path / "same.png").read_bytes()
+    assert asked != (tmp_path / "out.png").read_bytes()
+
+
+def test_in_a_folder_a_volume_without_the_voxel_is_a_bad_case(run, write_scan, tmp_path, capsys):
+    write_scan("cases/a.nii.gz")
+    small = np.zeros((12, 12, 12), np.int16)
+    small[2:6, 2:6, 2:6] = 1000
+    write_scan("cases/b.nii.gz", values=small)
+    assert run(tmp_path / "cases", "masks", preview="looks", preview_voxel=(3.0, 15.0, 3.0)) == 1
+    assert [p.name for p in (tmp_path / "looks").iterdir()] == ["a.png"]
+    assert "b.nii.gz: expected a voxel with j from 0 to 11, found 3,15,3" in capsys.readouterr().err
+
+
 def test_a_clipped_spleen_is_for_review(run, write_scan, tmp_path, capsys):
     """20 · 20 · 16 voxels of 8 mm³ are 51 mL."""
     run(write_scan(block=np.s_[0:20, 0:20, 0:16]))
@@ -328,9 +397,9 @@ def test_nothing_of_the_patient_is_in_the_outputs(run, write_scan, tmp_path):
     content[14:22] = b"DOE^JANE"  # db_name
     content[228:236] = b"JANE.lut"  # aux_file
     source.write_bytes(content)
-    run(source, preview="out.png", probabilities="p.nii.gz")
+    run(source, preview="out.png", probabilities="p.nii.gz", mesh="out.ply")
     outputs = {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
-    assert sorted(outputs) == ["out.json", "out.nii.gz", "out.png", "p.nii.gz"]
+    assert sorted(outputs) == ["out.json", "out.nii.gz", "out.ply", "out.png", "p.nii.gz"]
     for name, bytes_ in outputs.items():
         plain = gzip.decompress(bytes_) if name.endswith(".gz") else bytes_
         for secret in secrets:
@@ -455,7 +524,7 @@ def test_bad_command_lines_and_inputs_cost_one_line_before_tensorflow_is_importe
     write_bytes(patched(sound, dim=(3, 32767, 32767, 32767, 1, 1, 1, 1)), "huge.nii.gz")
     good = f"--input={tmp_path}/good.nii"
     out = f"--output={tmp_path}/new/out.nii.gz"
-    with_model = f"--model={model}"
+    with_model, png = f"--model={model}", f"--preview={tmp_path}/a.png"
     cases = [
         ([good, out], "--model: expected a SavedModel folder"),
         ([with_model, out], "--input: expected a NIfTI file"),
@@ -483,6 +552,14 @@ def test_bad_command_lines_and_inputs_cost_one_line_before_tensorflow_is_importe
             "to be a folder, found a file",
         ),
         ([with_model, good, out, f"--preview={tmp_path}/a.jpg"], "ends in .png"),
+        ([with_model, good, out, f"--mesh={tmp_path}/a.vtk"], "ends in .stl or .obj or .ply"),
+        ([with_model, good, out, "--smooth_mesh"], "--smooth_mesh: expected together with --mesh"),
+        ([with_model, good, out, "--preview_voxel=1,2,3"], "expected together with --preview,"),
+        ([with_model, good, out, png, "--preview_voxel=8,0,0"], "with i from 0 to 7, found 8,0,0"),
+        ([with_model, good, out, png, "--preview_voxel=1,2"], "three whole numbers i,j,k, found 1"),
+        ([with_model, good, out, png, "--preview_voxel=1,2,2.5"], "i,j,k, found 1,2,2.5"),
+        ([with_model, good, out, png, "--preview_voxel=1,2,inf"], "i,j,k, found 1,2,inf"),
+        ([with_model, good, out, png, "--preview_voxel=1,2,-1"], "expected at least 0, found -1"),
     ]
     before = sorted(tmp_path.rglob("*"))
     script = tmp_path / "run.py"

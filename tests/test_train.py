@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from spleen_tf import callbacks, export, train, unet
+from spleen_tf import callbacks, dataset, export, train, unet
 from spleen_tf.commands import CommandFailed
 from spleen_tf.files import InputError
 
@@ -241,6 +241,19 @@ def test_epochs_end_a_training_too(quick_training, tmp_path):
     # 10 training slices in batches of 4: 3 steps show each once.
     train.main(quick_training(model_dir=str(tmp_path), epochs=1, steps_per_epoch=0))
     assert column(tmp_path, "steps") == [3]
+
+
+def test_a_fold_of_nnunets_splits_trains_and_validates(quick_training, tmp_path):
+    splits = tmp_path / "splits_final.json"
+    splits.write_text('[{"train": ["a"], "val": ["v"]}, {"train": ["b", "v"], "val": ["a"]}]')
+    config = quick_training(model_dir="m", steps=2, splits=str(splits), fold=1)
+    data = dataset.source(config)
+    assert (data.train, data.validation) == (("b", "v"), ("a",))
+
+
+def test_a_fold_that_the_records_were_not_made_for_is_refused(quick_training):
+    with pytest.raises(InputError, match=r"splits\.json: expected a list of folds"):
+        dataset.source(quick_training(model_dir="m", steps=2, fold=3))
 
 
 def test_without_validation_the_last_weights_are_kept(quick_training, tmp_path):

@@ -51,7 +51,11 @@ class ConvertConfig:
         8, "Files a split; a split of fewer cases gets one a case.", minimum=1, maximum=99999
     )
     workers: int = flag(os.cpu_count() or 1, "Processes that read volumes.", minimum=1)
-    splits: str = flag("", "A splits.json that says which cases train and which validate.")
+    splits: str = flag(
+        "",
+        "A splits.json that says which cases train and which validate; nnU-Net's "
+        "splits_final.json will do, with --fold.",
+    )
     fold: int = flag(0, "The fold that validates.", minimum=0)
     num_folds: int = flag(5, "Folds that the cases are dealt into.", minimum=2)
     seed: int = flag(0, "Seed of the split.", minimum=0)
@@ -65,7 +69,7 @@ class ConvertConfig:
 
 
 def main(config: ConvertConfig) -> None:
-    if config.fold >= config.num_folds:
+    if config.fold >= config.num_folds and not config.splits:
         raise InputError(
             f"--fold: expected 0 to {config.num_folds - 1} of {config.num_folds} folds, "
             f"found {config.fold}."
@@ -120,7 +124,7 @@ def _usable(found: list[Case], config: ConvertConfig) -> tuple[list[Case], list[
 def _splits(found: list[Case], bad: list[str], config: ConvertConfig) -> Splits:
     if not config.splits:
         return cases.make_splits(found, config.seed, config.fold, config.num_folds)
-    splits = cases.read_splits(config.splits)
+    splits = cases.read_splits(config.splits, config.fold)
     names = {case.name for case in found}
     absent = [n for n in (*splits.train, *splits.validation) if n not in names and n not in bad]
     if absent:
