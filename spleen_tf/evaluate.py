@@ -22,22 +22,19 @@ import pathlib
 import warnings
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
 from spleen_tf import commands, files, metrics, nifti, plots, render, results, volume
-from spleen_tf.cases import check_is_label
 from spleen_tf.commands import ConfigError, flag
 from spleen_tf.decision import SPLENOMEGALY_ML, assess
 from spleen_tf.files import InputError, InputWarning
-from spleen_tf.volume import Volume, VolumeError
+from spleen_tf.pairing import Pair, as_cases, find_pairs, read_mask, volumes_at
 
-_MAX_NAMED = 5
 _MAX_PICTURES = 12
 _PICTURE_PX = 1000
-_NNUNET_CHANNEL = "_0000"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,14 +86,6 @@ class EvaluateConfig:
     )
 
 
-class Pair(NamedTuple):
-    """One case to evaluate."""
-
-    case: str
-    prediction: pathlib.Path
-    label: pathlib.Path
-
-
 def main(config: EvaluateConfig) -> None:
     """Pairs, measures, summarizes and writes."""
     _check(config)
@@ -146,48 +135,6 @@ def _check(config: EvaluateConfig) -> None:
         )
 
 
-def find_pairs(predictions: str | os.PathLike, labels: str | os.PathLike) -> list[Pair]:
-    """Pairs predictions with labels: two files as they are, else by the name without suffix.
-
-    CASE_0000.nii.gz, as nnU-Net names inputs, and as predictions from them are named then, pairs
-    with the label CASE.nii.gz where no other prediction does. Warns of labels that have no
-    prediction.
-
-    Returns:
-        At least one Pair, sorted by case. A pair of files goes by the name of the label.
-
-    Raises:
-        InputError: if a path does not exist or holds no NIfTI file, or if a prediction has no
-            label.
-    """
-    predictions, labels = pathlib.Path(predictions), pathlib.Path(labels)
-    if (labels / "labelsTr").is_dir():
-        labels = labels / "labelsTr"
-    if predictions.is_file() and labels.is_file():
-        return [Pair(nifti.stem(labels), predictions, labels)]
-    prediction_of, label_of = _masks_at(predictions), _masks_at(labels)
-    for name in [name for name in prediction_of if name not in label_of]:
-        case = name.removesuffix(_NNUNET_CHANNEL)
-        if case in label_of and case not in prediction_of:
-            prediction_of[case] = prediction_of.pop(name)
-    for case, path in prediction_of.items():
-        if case not in label_of:
-            raise InputError(
-                f"{path}: expected a label of the same name in {labels}, found none among "
-                f"{len(label_of)}; give the two files themselves, or rename one."
-            )
-    left_out = sorted(label_of.keys() - prediction_of.keys())
-    if left_out:
-        named = ", ".join(left_out[:_MAX_NAMED]) + ", …" * (len(left_out) > _MAX_NAMED)
-        warnings.warn(
-            f"{labels}: {len(left_out)} of {len(label_of)} labels have no prediction in "
-            f"{predictions} and are left out: {named}",
-            InputWarning,
-            stacklevel=2,
-        )
-    return [Pair(case, prediction_of[case], label_of[case]) for case in sorted(prediction_of)]
-
-
 def measure(pairs: Sequence[Pair], config: EvaluateConfig) -> list[dict[str, float]]:
     """What `metrics.case` says of each pair, in order, with a progress bar.
 
@@ -222,34 +169,34 @@ def _report(
     """The page, with pictures of the worst cases."""
     from spleen_tf import report  # Its plotting library takes half a second to import.
 
-    image_of = _images(config.images, config.labels)
+    image_of = _images(config.images, config.labels, [pair.case for pair in pairs])
     summary = metrics.summary(rows, config.seed)
     defined = [n for n, row in enumerate(rows) if not np.isnan(row["dice"])]
     worst = sorted(defined, key=lambda n: rows[n]["dice"])[:_MAX_PICTURES]
-    pictures = {pairs[n].case: _picture(pairs[n], image_of, config) for n in worst}
+    pictures = {
+        pairs[n].case: _picture(pairs[n], image_of.get(pairs[n].case), config) for n in worst
+    }
     cases = [pair.case for pair in pairs]
     return report.evaluation(cases, rows, summary, pictures, judged)
 
 
-def _images(images: str, labels: str) -> dict[str, pathlib.Path] | pathlib.Path:
-    """Case to image, or the only image; without any, an empty dict."""
+def _images(images: str, labels: str, cases: Sequence[str]) -> dict[str, pathlib.Path]:
+    """Case to image, of those that there are."""
     if not images:
         folder = pathlib.Path(labels)
         folder = folder if (folder / "labelsTr").is_dir() else folder.parent
         images = str(folder / "imagesTr")
         if not os.path.isdir(images):
             return {}
-    path = pathlib.Path(images)
-    return path if path.is_file() else _masks_at(path)
+    if os.path.isfile(images):
+        return dict.fromkeys(cases, pathlib.Path(images))
+    return as_cases(volumes_at(pathlib.Path(images)), cases)
 
 
-def _picture(
-    pair: Pair, image_of: dict[str, pathlib.Path] | pathlib.Path, config: EvaluateConfig
-) -> bytes:
+def _picture(pair: Pair, path: pathlib.Path | None, config: EvaluateConfig) -> bytes:
     """A JPEG of both outlines, on the case's image where there is one."""
     truth = read_mask(pair.label, config.label_value)
     pred = read_mask(pair.prediction, config.prediction_value)
-    path = image_of.get(pair.case) if isinstance(image_of, dict) else image_of
     image = nifti.read(path) if path else dataclasses.replace(truth, array_ijk=truth.array_ijk * 0)
     volume.check_same_grid(truth, image)
     figure = render.draw(
@@ -259,47 +206,6 @@ def _picture(
         modality=render.guessed_modality(image) if path else "outlines only",
     )
     return plots.jpeg(figure, _PICTURE_PX)
-
-
-def read_mask(path: pathlib.Path, value: int) -> Volume:
-    """Reads a label map as a bool mask of one value, or of all above 0 where value is 0.
-
-    Raises:
-        VolumeError: if the file cannot be read, holds fractions, as probabilities do, or more
-            values than labels have, as an image does.
-    """
-    labels = nifti.read(path)
-    array = labels.array_ijk
-    if array.dtype.kind == "f" and (fractions := array[array != np.rint(array)]).size:
-        raise VolumeError(
-            f"{path}: expected whole numbers as labels, found {fractions[0]:g}; a map of "
-            "probabilities must be cut at a threshold before."
-        )
-    check_is_label(labels)
-    return dataclasses.replace(labels, array_ijk=array == value if value else array > 0)
-
-
-def _masks_at(path: pathlib.Path) -> dict[str, pathlib.Path]:
-    """Case to file: of a folder, or of a single file."""
-    if path.is_file():
-        return {nifti.stem(path): path}
-    if not path.is_dir():
-        raise InputError(f"{path}: expected a mask or a folder of masks, found no such path.")
-    try:
-        listing = sorted(path.iterdir())
-    except OSError as error:
-        raise InputError(f"{path}: expected a readable folder, found: {error.strerror}.") from None
-    masks: dict[str, pathlib.Path] = {}
-    for file in listing:
-        # Archives made on a Mac bring a ._CASE.nii.gz beside each file.
-        if not nifti.is_nifti(file) or file.name.startswith(".") or not file.is_file():
-            continue
-        twin = masks.setdefault(nifti.stem(file), file)
-        if twin != file:
-            raise InputError(f"{file}: expected one file a case, found {twin.name} beside it.")
-    if not masks:
-        raise InputError(f"{path}: expected masks (CASE.nii.gz or CASE.nii), found none.")
-    return masks
 
 
 if __name__ == "__main__":

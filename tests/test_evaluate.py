@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from spleen_tf import evaluate, files, metrics, nifti
-from spleen_tf.files import InputError, InputWarning
+from spleen_tf import evaluate, files, metrics, nifti, pairing
+from spleen_tf.files import InputWarning
 from spleen_tf.volume import Volume, VolumeError
 
 SHAPE = (6, 5, 4)
@@ -319,96 +319,6 @@ def test_tensorflow_is_not_imported():
     assert subprocess.run([sys.executable, "-c", script]).returncode == 0
 
 
-def test_labels_without_prediction_are_left_out_and_told(two_cases):
-    save(two_cases / "data_set/labelsTr/c.nii.gz", SPLEEN)
-    with pytest.warns(InputWarning, match=r"labelsTr: 1 of 3 labels have no .* left out: c$"):
-        pairs = evaluate.find_pairs(two_cases / "predictions", two_cases / "data_set")
-    assert [pair.case for pair in pairs] == ["a", "b"]
-
-
-def test_many_labels_without_prediction_are_counted_and_not_all_named(two_cases):
-    for n in range(7):
-        save(two_cases / f"data_set/labelsTr/c{n}.nii.gz", SPLEEN)
-    with pytest.warns(InputWarning, match=r"7 of 9 labels .*: c0, c1, c2, c3, c4, …$"):
-        evaluate.find_pairs(two_cases / "predictions", two_cases / "data_set")
-
-
-def test_two_files_are_a_pair_whatever_their_names(tmp_path):
-    pred, label = save(tmp_path / "out.nii.gz", HALF), save(tmp_path / "spleen_2.nii", SPLEEN)
-    assert evaluate.find_pairs(pred, label) == [("spleen_2", pred, label)]
-
-
-def test_one_prediction_finds_its_label_in_a_folder(two_cases):
-    pred = two_cases / "predictions/b.nii.gz"
-    with pytest.warns(InputWarning, match="1 of 2 labels"):
-        (pair,) = evaluate.find_pairs(pred, two_cases / "data_set")
-    assert pair.label == two_cases / "data_set/labelsTr/b.nii.gz"
-
-
-def test_folders_pair_by_name_without_suffix_and_past_other_files(tmp_path):
-    save(tmp_path / "predictions/a.nii", HALF)
-    (tmp_path / "predictions/._a.nii.gz").write_bytes(b"resource fork")
-    (tmp_path / "predictions/a.json").write_text("{}")
-    save(tmp_path / "labels/a.nii.gz", SPLEEN)
-    (pair,) = evaluate.find_pairs(tmp_path / "predictions", tmp_path / "labels")
-    assert pair == ("a", tmp_path / "predictions/a.nii", tmp_path / "labels/a.nii.gz")
-
-
-def test_predictions_named_like_inputs_of_nnunet_find_their_labels(two_cases):
-    for suffix in (".nii.gz", ".json"):
-        (two_cases / f"predictions/b{suffix}").rename(two_cases / f"predictions/b_0000{suffix}")
-    pairs = evaluate.find_pairs(two_cases / "predictions", two_cases / "data_set")
-    assert [pair.case for pair in pairs] == ["a", "b"]
-    assert pairs[1].prediction.name == "b_0000.nii.gz"
-    assert pairs[1].label.name == "b.nii.gz"
-
-
-def test_a_prediction_of_the_labels_own_name_comes_before_one_with_a_channel(two_cases):
-    save(two_cases / "predictions/b_0000.nii.gz", HALF)
-    with pytest.raises(InputError, match=r"b_0000\.nii\.gz: expected a label of the same name"):
-        evaluate.find_pairs(two_cases / "predictions", two_cases / "data_set")
-
-
-def test_a_label_with_a_channel_in_its_name_pairs_with_its_namesake(two_cases):
-    save(two_cases / "predictions/b_0000.nii.gz", HALF)
-    save(two_cases / "data_set/labelsTr/b_0000.nii.gz", SPLEEN)
-    pairs = evaluate.find_pairs(two_cases / "predictions", two_cases / "data_set")
-    assert [(pair.case, pair.label.name) for pair in pairs] == [
-        *(("a", "a.nii.gz"), ("b", "b.nii.gz"), ("b_0000", "b_0000.nii.gz"))
-    ]
-
-
-def test_two_files_of_one_case_are_refused(two_cases):
-    save(two_cases / "predictions/a.nii", SPLEEN)
-    with pytest.raises(InputError, match=r"a.nii.gz: expected one file a case, found a.nii "):
-        evaluate.find_pairs(two_cases / "predictions", two_cases / "data_set")
-
-
-@pytest.mark.parametrize(
-    ("path", "sentence"),
-    [("nowhere", "found no such path"), ("empty", "expected masks .* found none")],
-)
-def test_a_path_without_masks_is_named(two_cases, path, sentence):
-    (two_cases / "empty").mkdir()
-    with pytest.raises(InputError, match=rf"{path}: .*{sentence}"):
-        evaluate.find_pairs(two_cases / path, two_cases / "data_set")
-    with pytest.raises(InputError, match=rf"{path}: .*{sentence}"):
-        evaluate.find_pairs(two_cases / "predictions", two_cases / path)
-
-
-def test_a_value_picks_one_organ_of_the_labels_and_of_the_predictions(two_cases):
-    liver = block((3, 6), (0, 5), (0, 4), value=6)
-    save(two_cases / "data_set/labelsTr/b.nii.gz", SPLEEN + liver)
-    pairs = evaluate.find_pairs(two_cases / "predictions", two_cases / "data_set")
-    every_organ = evaluate.measure(pairs, config(two_cases))
-    assert every_organ[1]["truth_mm3"] == pytest.approx((8 + 60) * 10)
-    spleen_only = evaluate.measure(pairs, config(two_cases, label_value=1))
-    assert spleen_only[1]["dice"] == pytest.approx(2 / 3)
-    save(two_cases / "predictions/b.nii.gz", 3 * HALF + 2 * liver)
-    both = evaluate.measure(pairs[1:], config(two_cases, label_value=1, prediction_value=3))
-    assert both[0]["dice"] == pytest.approx(2 / 3)
-
-
 def test_a_label_without_the_organ_is_told_and_left_out_of_the_mean(two_cases):
     save(two_cases / "data_set/labelsTr/b.nii.gz", NOTHING)
     save(two_cases / "predictions/b.nii.gz", NOTHING)
@@ -438,3 +348,16 @@ def test_an_image_is_not_taken_for_a_mask(two_cases, folder):
     save(two_cases / f"{folder}/b.nii.gz", image, affine)
     with pytest.raises(VolumeError, match=rf"{folder}/b.nii.gz: expected a label, found 1020 diff"):
         evaluate.main(config(two_cases))
+
+
+def test_a_value_picks_one_organ_of_the_labels_and_of_the_predictions(two_cases):
+    liver = block((3, 6), (0, 5), (0, 4), value=6)
+    save(two_cases / "data_set/labelsTr/b.nii.gz", SPLEEN + liver)
+    pairs = pairing.find_pairs(two_cases / "predictions", two_cases / "data_set")
+    every_organ = evaluate.measure(pairs, config(two_cases))
+    assert every_organ[1]["truth_mm3"] == pytest.approx((8 + 60) * 10)
+    spleen_only = evaluate.measure(pairs, config(two_cases, label_value=1))
+    assert spleen_only[1]["dice"] == pytest.approx(2 / 3)
+    save(two_cases / "predictions/b.nii.gz", 3 * HALF + 2 * liver)
+    both = evaluate.measure(pairs[1:], config(two_cases, label_value=1, prediction_value=3))
+    assert both[0]["dice"] == pytest.approx(2 / 3)

@@ -25,7 +25,17 @@ ORDER = (
         "records",
     ),
     *("preprocess", "augment", "config", "dataset", "unet", "losses", "optimizers"),
-    *("surfaces", "metrics", "postprocess", "mesh", "jobs", "models", "ensemble", "crossval"),
+    *(
+        "pairing",
+        "surfaces",
+        "metrics",
+        "postprocess",
+        "mesh",
+        "jobs",
+        "models",
+        "ensemble",
+        "crossval",
+    ),
     *("phantom_shapes", "phantom_patient", "phantom_scene", "phantom_trunk", "phantom_organs"),
     "phantom",
     *(
