@@ -228,7 +228,10 @@ def restore(manager: tf.train.CheckpointManager, model_dir: pathlib.Path) -> boo
     if latest is None:
         return False
     try:
-        manager.checkpoint.restore(latest).assert_existing_objects_matched()
+        status = manager.checkpoint.restore(latest)
+        status.assert_existing_objects_matched()
+        # A training that is over never asks for the optimizer's slots, of which TensorFlow warns.
+        status.expect_partial()
     except (tf.errors.OpError, AssertionError, ValueError, IndexError):
         raise InputError(
             f"{latest}: expected a checkpoint of this model, found a damaged or another one; use "

@@ -15,6 +15,9 @@ _KEYS = (
     *("learning_rate", "in_channels"),
 )
 
+# FAMILY/PLANE/saved_model: no member of a family lies deeper.
+_FAMILY_DEPTH = 2
+
 
 def find(paths: Iterable[str | os.PathLike]) -> dict[pathlib.Path, dict[str, Any]]:
     """The models that --model names: the content of model.json by SavedModel folder.
@@ -37,7 +40,7 @@ def folders(path: str | os.PathLike) -> list[pathlib.Path]:
     """The SavedModel folders at a path or below it, sorted; hidden ones are left out.
 
     Raises:
-        InputError: if there is none.
+        InputError: if there is none, or one lies so deep that the path holds several families.
     """
     path = pathlib.Path(path)
     if (path / "saved_model.pb").is_file():
@@ -53,6 +56,13 @@ def folders(path: str | os.PathLike) -> list[pathlib.Path]:
         raise InputError(
             f"{path}: expected a SavedModel folder (with saved_model.pb), found {state}; "
             "spleen_tf.export writes one."
+        )
+    depths = [len(folder.relative_to(path).parts) for folder in found]
+    if max(depths) > _FAMILY_DEPTH:
+        names = sorted({folder.relative_to(path).parts[0] for folder in found})
+        raise InputError(
+            f"{path}: expected a model or a family of them, found {len(names)} folders of models "
+            f"({', '.join(names)}); name one, or repeat --model to fuse several."
         )
     return found
 

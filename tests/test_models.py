@@ -113,3 +113,11 @@ def test_models_of_ct_and_mr_are_not_fused_but_those_of_any_go_with_either(make_
     assert len(models.find([either, mr])) == 2
     with pytest.raises(InputError, match="expected models of one modality, found CT and MR"):
         models.find([ct, either, mr])
+
+
+def test_a_folder_of_several_families_is_refused(make_model, tmp_path):
+    for place in ("any/saved_model", "mr/axial/saved_model", "mr/coronal/saved_model"):
+        make_model(tmp_path / place)
+    with pytest.raises(InputError, match=r"found 2 folders of models \(any, mr\); name one"):
+        models.folders(tmp_path)
+    assert len(models.folders(tmp_path / "mr")) == 2
