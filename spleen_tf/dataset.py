@@ -9,7 +9,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from spleen_tf import augment, cases, preprocess, records, windows
+from spleen_tf import augment, cases, preprocess, records, shards, windows
 from spleen_tf.config import TrainConfig
 from spleen_tf.files import InputWarning
 from spleen_tf.records import PERCENTILES, RecordError
@@ -57,7 +57,7 @@ def source(config: TrainConfig) -> Source:
     Raises:
         RecordError: if the records are incomplete or do not fit the configuration.
     """
-    known = records.read_cases(config.records)
+    known = shards.read_cases(config.records)
     splits = cases.read_splits(config.splits or f"{config.records}/splits.json", config.fold)
     absent = [name for name in (*splits.train, *splits.validation) if name not in known]
     if absent:
@@ -102,8 +102,8 @@ def source(config: TrainConfig) -> Source:
 
 def _shards(folder: str) -> tuple[str, ...]:
     paths: list[str] = []
-    for split, lengths in records.read_shard_lengths(folder).items():
-        found = records.shard_paths(folder, split)
+    for split, lengths in shards.read_shard_lengths(folder).items():
+        found = shards.shard_paths(folder, split)
         if len(found) != len(lengths):
             raise RecordError(
                 f"{folder}: expected {len(lengths)} shards of {split}, found {len(found)}; run "

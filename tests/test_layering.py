@@ -23,6 +23,7 @@ ORDER = (
         "slices",
         "fingerprint",
         "records",
+        "shards",
     ),
     *("preprocess", "augment", "config", "dataset", "unet", "losses", "optimizers"),
     *(
@@ -68,7 +69,17 @@ TOOLS = (
 # Importing TensorFlow takes seconds, so that all others do it where they need it, if at all.
 TENSORFLOW = {"tensorflow", "keras", "tensorflow_addons"}
 MAY_IMPORT_TENSORFLOW = {
-    *("records", "preprocess", "augment", "dataset", "unet", "losses", "optimizers", "callbacks"),
+    *(
+        "records",
+        "shards",
+        "preprocess",
+        "augment",
+        "dataset",
+        "unet",
+        "losses",
+        "optimizers",
+        "callbacks",
+    ),
     "ensemble",  # It runs SavedModels.
 }
 MAY_IMPORT_ADDONS = {"augment", "optimizers"}

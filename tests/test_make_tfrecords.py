@@ -13,7 +13,7 @@ import pytest
 import tensorflow as tf
 import tensorflow_datasets
 
-from spleen_tf import cases, nifti, records
+from spleen_tf import cases, nifti, records, shards
 from spleen_tf.files import InputError, InputWarning
 from spleen_tf.volume import Volume
 
@@ -95,14 +95,14 @@ def test_records_hold_each_case_whole_in_one_shard_of_its_split(dataset, tmp_pat
     out = convert(dataset, tmp_path / "out", num_shards=2)
     splits = json.loads((out / "splits.json").read_text())
     for split in cases.SPLITS:
-        first, second = (cases_of(path) for path in records.shard_paths(out, split))
+        first, second = (cases_of(path) for path in shards.shard_paths(out, split))
         names = splits[split]
         # Dealt in turn: the first shard has the first and third case, the second the second.
         assert first == [name for name in names[::2] for _ in range(6)]
         assert second == [name for name in names[1::2] for _ in range(6)]
     assert sorted(splits["train"] + splits["validation"]) == list("abcde")
     assert (splits["seed"], splits["fold"], splits["num_folds"]) == (0, 0, 2)
-    known = records.read_cases(out)
+    known = shards.read_cases(out)
     assert {name: about["split"] for name, about in known.items()} == {
         name: split for split in cases.SPLITS for name in splits[split]
     }
@@ -113,7 +113,7 @@ def test_what_is_known_of_a_case_stands_in_cases_json(dataset, tmp_path, convert
     i, j, k = np.indices((8, 6, 5))
     voxels = (1000 + 100 * i + 10 * j + k).astype("<i2")
     box = ((i >= 2) & (i <= 4) & (j >= 1) & (j <= 3) & (k >= 1) & (k <= 2)).astype(np.uint8)
-    assert records.read_cases(out)["b"] == {
+    assert shards.read_cases(out)["b"] == {
         "split": "train" if "b" in cases.read_splits(out / "splits.json").train else "validation",
         "modality": "CT",
         "plane": "coronal",
@@ -146,9 +146,9 @@ def test_warnings_of_worker_processes_reach_the_user(own, tmp_path, convert):
 
 def test_more_shards_than_cases_gives_one_a_case(dataset, tmp_path, convert):
     out = convert(dataset, tmp_path / "out", num_shards=64, num_folds=5)
-    assert len(records.shard_paths(out, "train")) == 4
-    assert len(records.shard_paths(out, "validation")) == 1
-    assert records.read_shard_lengths(out) == {"train": [6, 6, 6, 6], "validation": [6]}
+    assert len(shards.shard_paths(out, "train")) == 4
+    assert len(shards.shard_paths(out, "validation")) == 1
+    assert shards.read_shard_lengths(out) == {"train": [6, 6, 6, 6], "validation": [6]}
 
 
 def test_earlier_shards_of_another_number_vanish(dataset, tmp_path, convert):
@@ -167,7 +167,7 @@ def test_earlier_shards_of_another_number_vanish(dataset, tmp_path, convert):
 )
 def test_plane_is_anatomical(dataset, tmp_path, convert, plane, count, height_width):
     out = convert(dataset, tmp_path / "out", plane=plane)
-    (path, *_) = records.shard_paths(out, "train")
+    (path, *_) = shards.shard_paths(out, "train")
     examples = list(records.read_examples(path))
     assert len(examples) == examples[0]["num_slices"] == count
     assert {(e["plane"], e["height"], e["width"]) for e in examples} == {(plane, *height_width)}
@@ -190,7 +190,7 @@ def test_array_axis_cuts_the_stored_array(
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             out = convert(folder, tmp_path / f"out_{axis}", array_axis=axis)
-        about = records.read_cases(out)["a"]
+        about = shards.read_cases(out)["a"]
         assert (about["plane"], about["num_slices"]) == (plane, count)
 
 
@@ -208,7 +208,7 @@ def test_label_value_and_modality_are_the_users(own, tmp_path, convert):
     for name in "abcde":
         replace(own / f"labelsTr/{name}.nii.gz", two_organs)
     out = convert(own, tmp_path / "out", plane="sagittal", label_value=6, modality="MR")
-    about = records.read_cases(out)["a"]
+    about = shards.read_cases(out)["a"]
     assert (about["spleen_slices"], about["modality"]) == (1, "MR")
 
 
@@ -263,7 +263,7 @@ def test_splits_file_rules_and_leaves_out_what_it_does_not_name(dataset, tmp_pat
     cases.write_splits(path, cases.Splits(("e", "a"), ("c",)))
     out = convert(dataset, tmp_path / "out", splits=str(path), num_shards=1)
     assert cases.read_splits(out / "splits.json") == cases.read_splits(path)
-    (train,), (validation,) = (records.shard_paths(out, split) for split in cases.SPLITS)
+    (train,), (validation,) = (shards.shard_paths(out, split) for split in cases.SPLITS)
     assert cases_of(train) == ["e"] * 6 + ["a"] * 6
     assert cases_of(validation) == ["c"] * 6
 
@@ -306,7 +306,7 @@ def test_single_case_is_converted_for_training(make_dataset, tmp_path, convert):
     folder = make_dataset(tmp_path / "set", "a")
     with pytest.warns(InputWarning, match="one case only"):
         out = convert(folder, tmp_path / "out")
-    assert records.read_shard_lengths(out) == {"train": [6]}
+    assert shards.read_shard_lengths(out) == {"train": [6]}
     assert tensorflow_datasets.builder_from_directory(str(out)).info.splits["train"].num_shards == 1
 
 
@@ -327,7 +327,7 @@ def test_skip_bad_leaves_bad_cases_out_and_lists_them(own, tmp_path, convert, ca
     damage(own)
     with pytest.warns(InputWarning, match="one case only"):
         out = convert(own, tmp_path / "out", skip_bad=True)
-    assert list(records.read_cases(out)) == ["a"]
+    assert list(shards.read_cases(out)) == ["a"]
     assert cases.read_splits(out / "splits.json").train == ("a",)
     told = capsys.readouterr()
     assert told.out.splitlines()[-1] == "left out: b, c, d, e"
@@ -426,7 +426,7 @@ def test_folder_of_a_first_conversion_that_was_killed_is_refused_by_readers(
     out = tmp_path / "out"
     shutil.copytree(whole, out / ".partial")
     with pytest.raises(records.RecordError, match=r"out: expected a folder of records .* half of"):
-        records.read_cases(out)
+        shards.read_cases(out)
     assert content(convert(dataset, out)) == content(whole)
 
 
@@ -449,7 +449,7 @@ def test_kill_while_files_move_to_their_place_leaves_what_readers_refuse(
         with pytest.raises(KeyboardInterrupt):
             tool._publish(staging, out)
     with pytest.raises(records.RecordError, match="found none or half of one; run make_tfrecords"):
-        records.read_cases(out)
+        shards.read_cases(out)
     assert content(convert(dataset, out, num_shards=1)) == content(whole)
 
 

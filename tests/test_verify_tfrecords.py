@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from spleen_tf import records
+from spleen_tf import records, shards
 from spleen_tf.volume import PLANES
 
 TRAIN_0 = "spleen-train.tfrecord-00000-of-00002"
@@ -414,7 +414,7 @@ def test_volumes_are_rebuilt_bit_for_bit_with_their_affine(
     assert (code, told) == (0, [])
     assert out.endswith(" of 10 cases, intact\n")
     fractions = {"float32", "big_endian_floats", "scaled_to_halves", "uint16"}
-    for name in records.read_cases(folder):
+    for name in shards.read_cases(folder):
         source = nibabel.load(sources / f"{name}.nii")
         rebuilt = nibabel.load(tmp_path / f"rebuilt/{name}.nii.gz")
         dtype = np.float32 if name in fractions else np.int16  # uint16 is beyond int16.

@@ -141,7 +141,7 @@ def _splits(found: list[Case], bad: list[str], config: ConvertConfig) -> Splits:
 
 def _convert(split_cases: dict[str, list[Case]], folder: pathlib.Path, config) -> str:
     """Writes all shards and their metadata to a folder; a sentence on what was written."""
-    from spleen_tf import records  # TensorFlow: seconds that a wrong flag should not cost.
+    from spleen_tf import shards  # TensorFlow: seconds that a wrong flag should not cost.
 
     about: dict[str, dict] = {}
     shard_sizes: dict[str, list] = {}
@@ -160,7 +160,7 @@ def _convert(split_cases: dict[str, list[Case]], folder: pathlib.Path, config) -
             InputWarning,
             stacklevel=2,
         )
-    records.write_metadata(folder, about, shard_sizes)
+    shards.write_metadata(folder, about, shard_sizes)
     parts = [f"{len(members)} cases for {split}" for split, members in split_cases.items()]
     total = sum(n for sizes in shard_sizes.values() for n, _ in sizes)
     return f"{total} {'/'.join(planes)} slices, {', '.join(parts)}"
@@ -168,10 +168,10 @@ def _convert(split_cases: dict[str, list[Case]], folder: pathlib.Path, config) -
 
 def _write_shards(split: str, members: list[Case], folder, about, config) -> list[tuple[int, int]]:
     """Writes the shards of a split and fills `about`; (slices, bytes) of each shard."""
-    from spleen_tf import records
+    from spleen_tf import records, shards
 
     num_shards = min(config.num_shards, len(members))
-    paths = [folder / records.shard_name(split, i, num_shards) for i in range(num_shards)]
+    paths = [folder / shards.shard_name(split, i, num_shards) for i in range(num_shards)]
     counts = [0] * num_shards
     with contextlib.ExitStack() as stack:
         writers = [stack.enter_context(records.writer(path)) for path in paths]

@@ -41,9 +41,9 @@ class VerifyConfig:
 
 
 def main(config: VerifyConfig) -> int:
-    from spleen_tf import records  # TensorFlow: seconds that a wrong flag should not cost.
+    from spleen_tf import shards  # TensorFlow: seconds that a wrong flag should not cost.
 
-    records.check_folder(config.records)
+    shards.check_folder(config.records)
     if config.rebuild_dir:
         files.make_folder(config.rebuild_dir)
     seen: dict[str, int] = {}
@@ -60,12 +60,12 @@ def main(config: VerifyConfig) -> int:
 
 def _faults(config: VerifyConfig, seen: dict[str, int]) -> Iterator[str]:
     """A line for each fault. `seen` is filled with the slices of each case."""
-    from spleen_tf import records
+    from spleen_tf import shards
 
     folder = pathlib.Path(config.records)
     try:
-        expected = records.read_cases(folder)
-        lengths = records.read_shard_lengths(folder)
+        expected = shards.read_cases(folder)
+        lengths = shards.read_shard_lengths(folder)
     except InputError as error:  # Nothing tells what the shards should hold.
         yield str(error)
         return
@@ -76,20 +76,20 @@ def _faults(config: VerifyConfig, seen: dict[str, int]) -> Iterator[str]:
     named = set()
     for split, lengths_of_split in lengths.items():
         for index, length in enumerate(lengths_of_split):
-            path = folder / records.shard_name(split, index, len(lengths_of_split))
+            path = folder / shards.shard_name(split, index, len(lengths_of_split))
             named.add(path)
             yield from _shard_faults(path, split, length, expected, seen, config.rebuild_dir)
-    for path in sorted(set(folder.glob(f"{records.NAME}-*.tfrecord-*")) - named):
+    for path in sorted(set(folder.glob(f"{shards.NAME}-*.tfrecord-*")) - named):
         yield f"{path}: expected no file that dataset_info.json does not name, found this one."
     for name in sorted(set(expected) - set(seen)):
         yield f"{folder}: expected the case {name!r} as cases.json says, found no intact slice."
 
 
 def _metadata_faults(folder: pathlib.Path, expected: dict[str, Any]) -> Iterator[str]:
-    from spleen_tf import records
+    from spleen_tf import shards
 
     try:
-        records.check_features(folder)
+        shards.check_features(folder)
     except InputError as error:
         yield str(error)
     try:
