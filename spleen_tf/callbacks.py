@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import pathlib
+import shutil
 import time
 
 import keras
@@ -20,6 +21,9 @@ from spleen_tf.files import InputError
 BEST_WEIGHTS = "best.weights.h5"
 
 _PICTURED_CASES = 4
+# Weights, their average, two moments of the optimizer, all once more while old files still lie
+# there, and the best weights.
+_COPIES_SAVED = 9
 
 
 class State(tf.Module):
@@ -188,7 +192,12 @@ class Checkpoints(keras.callbacks.Callback):
         self._model_dir, self._manager, self._state = model_dir, manager, state
 
     def on_epoch_end(self, epoch, logs=None):
-        """Saves."""
+        """Saves.
+
+        Raises:
+            InputError: if the disk has no room for it; the libraries that save do not say so.
+        """
+        _check_room(self._model_dir, self.model)
         dice = (logs or {}).get("val_dice", math.inf)
         if dice >= float(self._state.best_dice):
             self._state.best_dice.assign(dice if math.isfinite(dice) else -1.0)
@@ -197,6 +206,17 @@ class Checkpoints(keras.callbacks.Callback):
                 self.model.save_weights(partial)
             partial.replace(self._model_dir / BEST_WEIGHTS)
         self._manager.save()
+
+
+def _check_room(model_dir: pathlib.Path, model: keras.Model) -> None:
+    parameters = sum(int(np.prod(variable.shape)) for variable in model.variables)
+    needed_mb = _COPIES_SAVED * 4 * parameters / 1e6
+    free_mb = shutil.disk_usage(model_dir).free / 1e6
+    if free_mb < needed_mb:
+        raise InputError(
+            f"{model_dir}: expected {needed_mb:.0f} MB of room on the disk for a checkpoint, found "
+            f"{free_mb:.0f} MB; make room, and run the same command again to resume."
+        )
 
 
 def _picture(batch, n, pred_hw, truth_hw) -> np.ndarray:

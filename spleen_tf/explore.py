@@ -45,7 +45,7 @@ from spleen_tf.volume import Volume
 OUTLIER_SCORE = 3.5
 # The median absolute deviation of a normal distribution, in standard deviations.
 _MAD_OF_NORMAL = 0.6745
-_SAMPLED_VOXELS = 50_000
+_SAMPLED_VOXELS = 20_000
 _PICTURE_PX = 1000
 
 
@@ -229,7 +229,7 @@ def _report(findings: Sequence[Finding], proposed: dict[str, Any]) -> str:
         if finding.facts is None:
             continue
         low, high = (0.0, 1.0) if in_hu else finding.window
-        everywhere.append((finding.sample - low) / (high - low))
+        everywhere.append((finding.sample.astype(np.float32) - low) / (high - low))
         inside.append((finding.facts.spleen_values - low) / (high - low))
     return report.exploration(
         [_row(finding) for finding in findings],

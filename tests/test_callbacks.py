@@ -1,6 +1,7 @@
 """Around the steps of a training: budgets, validation on whole volumes, and what is kept."""
 
 import pathlib
+import shutil
 
 import keras
 import numpy as np
@@ -234,6 +235,18 @@ def test_the_last_weights_are_kept_where_nothing_validates(kept, tmp_path):
         checkpoints.on_epoch_end(epoch, {"loss": 1.0})
     assert best_number(tmp_path) == 2
     assert callbacks.best_dice(tmp_path) is None
+
+
+def test_a_disk_without_room_ends_the_training_in_words_and_keeps_what_was_saved(
+    kept, tmp_path, monkeypatch
+):
+    _, _, checkpoints = kept
+    checkpoints.on_epoch_end(0, {"val_dice": 0.3})
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=0))
+    with pytest.raises(InputError, match=r"room on the disk for a checkpoint, found 0 MB; make"):
+        checkpoints.on_epoch_end(1, {"val_dice": 0.7})
+    assert callbacks.best_dice(tmp_path) == pytest.approx(0.3)
 
 
 def test_the_best_weights_are_the_averaged_ones(tmp_path):
