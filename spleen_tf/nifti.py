@@ -86,8 +86,9 @@ def storage(header: nib.Nifti1Header) -> dict[str, str | int]:
 def write_mask(path: str | os.PathLike, mask_ijk: np.ndarray, like: Volume) -> None:
     """Writes a mask in its source's geometry.
 
-    The file is uint8 with slope 1 and intercept 0, has the source's sform, qform, their codes
-    and its length unit, and nothing else of the source's header: free text may name a patient.
+    The file is uint8 with slope 1 and intercept 0. It has the sform, qform, their codes and the
+    length unit of a source that is NIfTI, else the affine as sform and qform, and nothing else of
+    the source's header: free text may name a patient.
 
     Args:
         path: .nii or .nii.gz; replaced only when the new file is whole.
@@ -97,7 +98,7 @@ def write_mask(path: str | os.PathLike, mask_ijk: np.ndarray, like: Volume) -> N
     if mask_ijk.shape != like.shape:
         raise VolumeError(f"{path}: expected a mask of shape {like.shape}, found {mask_ijk.shape}.")
     image = np.asfortranarray(mask_ijk != 0).view(np.uint8)
-    if like.header is None:
+    if not isinstance(like.header, nib.Nifti1Header):
         write(path, Volume(image, like.affine, like.source))
         return
     header = type(like.header)()

@@ -36,12 +36,14 @@ class Volume:
         source: the path that it was read from, for messages.
         header: what a writer needs to give the source's geometry back to the letter; None if
             there is nothing beyond the affine.
+        modality: 'CT' or 'MR' where the file itself says so, else ''.
     """
 
     array_ijk: np.ndarray
     affine: np.ndarray
     source: str
     header: Any = None
+    modality: str = ""
 
     @property
     def shape(self) -> tuple[int, ...]:
