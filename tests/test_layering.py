@@ -21,6 +21,7 @@ ORDER = (
         "dicom_pixels",
         "dicom_stack",
         "dicom",
+        "dicom_seg",
         "windows",
         "layouts",
         "cases",
