@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from spleen_tf import files, layouts, nifti, volume
+from spleen_tf import files, layouts, nifti, sources, volume
 from spleen_tf.files import InputWarning
 from spleen_tf.layouts import SPLITS, Case, DatasetError
 from spleen_tf.volume import Volume, VolumeError
@@ -39,9 +39,9 @@ def load(dataset: str | os.PathLike, modality: str = "", missing_ok: bool = Fals
 
     Args:
         dataset: a folder in the layout of the Medical Segmentation Decathlon or of nnU-Net v2,
-            or a CSV file with the columns case,image,label[,split], whose relative paths start
-            at the CSV's folder.
-        modality: 'CT' or 'MR'; overrides what the data set says.
+            or a CSV file with the columns case,image,label[,split][,modality][,series_uid], whose
+            relative paths start at the CSV's folder.
+        modality: 'CT' or 'MR'; overrides what the data set and DICOM headers say.
         missing_ok: cases whose files are not there are returned, too.
 
     Raises:
@@ -58,7 +58,13 @@ def load(dataset: str | os.PathLike, modality: str = "", missing_ok: bool = Fals
         raise DatasetError(f"{dataset}: expected a data set's folder or a .csv, found {found}.")
     if not cases:
         raise DatasetError(f"{source}: expected at least one labelled case, found none.")
-    cases = [dataclasses.replace(case, modality=modality or case.modality) for case in cases]
+    cases = [
+        dataclasses.replace(
+            case,
+            modality=modality or case.modality or sources.modality(case.image, case.series_uid),
+        )
+        for case in cases
+    ]
     _check(cases, source, missing_ok)
     return sorted(cases, key=lambda case: case.name)
 
@@ -77,9 +83,8 @@ def read(case: Case, label_value: int = 0) -> tuple[Volume, Volume]:
         VolumeError: if either is damaged or unfit, they are on different grids, or the label has
             more values than labels have.
     """
-    image = nifti.read(case.image)
-    label = nifti.read(case.label)
-    volume.check_same_grid(image, label)
+    image = sources.read(case.image, case.series_uid)
+    label = _on_grid_of(image, nifti.read(case.label))
     values = check_is_label(label)
     if len(values) > 1 and not label_value:
         _warn_of_several_organs(label, values)
@@ -121,7 +126,20 @@ def _warn_of_several_organs(label: Volume, values: np.ndarray) -> None:
 
 def check_geometry(case: Case) -> None:
     """Raises VolumeError where the headers of a case's image and label already show a fault."""
-    volume.check_same_grid(nifti.read_geometry(case.image), nifti.read_geometry(case.label))
+    image = sources.read_geometry(case.image, case.series_uid)
+    _on_grid_of(image, nifti.read_geometry(case.label))
+
+
+def _on_grid_of(image: Volume, label: Volume) -> Volume:
+    """The label, if it is on the image's grid.
+
+    Converters turn the axes of a DICOM series over, each in its own way; to a label that was drawn
+    on what they made, the same is done backwards.
+    """
+    if sources.from_dicom(image):
+        label = volume.in_order_of(label, image)
+    volume.check_same_grid(image, label)
+    return label
 
 
 def make_splits(cases: list[Case], seed: int, fold: int, num_folds: int) -> Splits:
@@ -218,8 +236,11 @@ def _check(cases: list[Case], source: pathlib.Path, missing_ok: bool) -> None:
             raise DatasetError(
                 f"{source}: expected case names that can name files, found {case.name!r}."
             )
-        for path in (case.image, case.label):
-            if not missing_ok and not os.path.isfile(path):
+        for path, is_there in (
+            (case.image, os.path.exists(case.image)),
+            (case.label, os.path.isfile(case.label)),
+        ):
+            if not missing_ok and not is_there:
                 raise DatasetError(f"{path}: expected a file, as {source} says, found none.")
         if case.modality not in MODALITIES:
             found = repr(case.modality) if case.modality else "nothing that says it"

@@ -157,7 +157,7 @@ class Member:
         """'CT' or 'MR': the model's own, or the volume's for a model of any modality."""
         if self.info["modality"] != "any":
             return self.info["modality"]
-        return "CT" if is_hounsfield(image) else "MR"
+        return image.modality or ("CT" if is_hounsfield(image) else "MR")
 
     def window(self, image: Volume) -> tuple[float, float]:
         """The intensities that become 0 and 1 for a volume."""
@@ -229,9 +229,17 @@ def is_hounsfield(image: Volume) -> bool:
     return windows.is_hounsfield(lowest)
 
 
-def is_foreign(members: list[Member], image: Volume) -> bool:
-    """Whether a volume looks like CT and a member is for MR."""
-    return any(m.info["modality"] == "MR" for m in members) and is_hounsfield(image)
+def foreign(members: list[Member], image: Volume) -> str:
+    """In words, that members are for another modality than a volume's; '' if they are not.
+
+    Where nothing says the volume's, it is seen only that one in Hounsfield units is no MR.
+    """
+    wanted = {member.info["modality"] for member in members} - {"any"}
+    if image.modality and wanted - {image.modality}:
+        return f"the model is for {wanted.pop()}, and the header says {image.modality}"
+    if not image.modality and "MR" in wanted and is_hounsfield(image):
+        return "the model is for MR, and the volume looks like CT in Hounsfield units"
+    return ""
 
 
 def threshold(members: list[Member]) -> float:

@@ -28,11 +28,11 @@ from spleen_tf import (
     commands,
     files,
     fingerprint,
-    nifti,
     plots,
     quality,
     render,
     slices,
+    sources,
     volume,
 )
 from spleen_tf.cases import Case
@@ -56,7 +56,7 @@ class ExploreConfig:
     dataset: str = flag(
         "",
         "A data set's folder (Medical Segmentation Decathlon or nnU-Net v2 layout) or a CSV with "
-        "the columns case,image,label[,split].",
+        "the columns case,image,label[,split], where an image may be a folder with a DICOM series.",
         required=True,
     )
     output_dir: str = flag(
@@ -149,7 +149,7 @@ def look_at(case: Case, plane: str, label_value: int = 0) -> Finding:
         "shape": "x".join(map(str, image.shape)),
         "zooms_mm": "x".join(f"{mm:.4g}" for mm in image.zooms_mm),
         "orientation": image.orientation,
-        **nifti.storage(image.header),
+        **sources.storage(image),
         "lowest": float(image.array_ijk.min()),
         "highest": float(image.array_ijk.max()),
         "spleen_mm3": round(spleen["volume_mm3"], 1),

@@ -7,7 +7,7 @@ import os
 import pathlib
 from collections.abc import Iterable, Mapping
 
-from spleen_tf import nifti
+from spleen_tf import nifti, sources
 from spleen_tf.files import InputError
 
 # What may become of a volume besides its mask, and how the names of such files end; in a folder,
@@ -17,6 +17,7 @@ SUFFIXES: dict[str, tuple[str, ...]] = {
     "probabilities": (".nii.gz", ".nii"),
     "report": (".html",),
     "mesh": (".stl", ".obj", ".ply"),  # As mesh.SUFFIXES, whose module takes longer to import.
+    "dicom_seg": (".dcm",),
 }
 
 
@@ -25,14 +26,16 @@ class Job:
     """One volume and the files that become of it.
 
     Attributes:
-        source: the volume's file.
+        source: the volume's file, or its DICOM folder.
         mask: the mask's file.
         others: by kind, one of SUFFIXES, the other files that were asked for.
+        series_uid: the SeriesInstanceUID that was asked for, or ''.
     """
 
     source: pathlib.Path
     mask: pathlib.Path
     others: Mapping[str, pathlib.Path] = dataclasses.field(default_factory=dict)
+    series_uid: str = ""
 
     @property
     def json(self) -> pathlib.Path:
@@ -45,14 +48,18 @@ class Job:
         return [self.mask, self.json, *self.others.values()]
 
 
-def plan(source: str, output: str, others: Mapping[str, str] | None = None) -> list[Job]:
+def plan(
+    source: str, output: str, others: Mapping[str, str] | None = None, series_uid: str = ""
+) -> list[Job]:
     """The volumes to segment and where their outputs go.
 
     Args:
-        source: a NIfTI file, or a folder of them.
+        source: a NIfTI file, a folder of them, or a DICOM series: a folder or a file.
         output: the mask's file, or an existing folder for it; for a folder of volumes, a folder,
-            which gets masks of the same names.
+            which gets masks of the same names. A DICOM series' own name may be its patient's, so
+            that its mask in a folder is spleen.nii.gz.
         others: by kind, one of SUFFIXES, a file; for a folder of volumes, a folder. Empty: none.
+        series_uid: which series, where a DICOM folder has several.
 
     Raises:
         InputError: if there is no volume, an output has a wrong name or no place to go to, or
@@ -61,29 +68,46 @@ def plan(source: str, output: str, others: Mapping[str, str] | None = None) -> l
     source_path, output_path = pathlib.Path(source), pathlib.Path(output)
     asked = {kind: path for kind, path in (others or {}).items() if path}
     if not source_path.exists():
-        raise InputError(f"{source}: expected a NIfTI file or a folder of them, found nothing.")
+        raise InputError(
+            f"{source}: expected a NIfTI file, a folder of them, or a DICOM series, found nothing."
+        )
     if not output:
         raise InputError("--output: expected a file's name, or a folder's, found nothing.")
-    if source_path.is_dir():
-        _check_folders([(output, nifti.SUFFIXES), *((p, SUFFIXES[k]) for k, p in asked.items())])
-        jobs = [
-            Job(
-                path,
-                output_path / path.name,
-                {
-                    kind: pathlib.Path(folder, nifti.stem(path) + SUFFIXES[kind][0])
-                    for kind, folder in asked.items()
-                },
-            )
-            for path in _volumes(source_path)
-        ]
+    is_dicom = sources.is_dicom(source)
+    if not is_dicom and (series_uid or "dicom_seg" in asked):
+        flag = "--series_uid" if series_uid else "--dicom_seg"
+        raise InputError(f"{source}: expected DICOM for {flag}, found other files.")
+    if source_path.is_dir() and not is_dicom:
+        jobs = _plan_folder(source_path, output, asked)
     else:
-        mask = output_path / source_path.name if output_path.is_dir() else output_path
-        jobs = [Job(source_path, mask, {kind: pathlib.Path(p) for kind, p in asked.items()})]
+        name = "spleen.nii.gz" if is_dicom else source_path.name
+        mask = output_path / name if output_path.is_dir() else output_path
+        places = {kind: pathlib.Path(path) for kind, path in asked.items()}
+        jobs = [Job(source_path, mask, places, series_uid)]
     for job in jobs:
         _check_names(job)
     _check_places(jobs)
     return jobs
+
+
+def is_batch(source: str | os.PathLike) -> bool:
+    """Whether a path names a folder of volumes, and not one volume."""
+    return os.path.isdir(source) and not sources.is_dicom(source)
+
+
+def _plan_folder(source: pathlib.Path, output: str, asked: Mapping[str, str]) -> list[Job]:
+    _check_folders([(output, nifti.SUFFIXES), *((p, SUFFIXES[k]) for k, p in asked.items())])
+    return [
+        Job(
+            path,
+            pathlib.Path(output, path.name),
+            {
+                kind: pathlib.Path(folder, nifti.stem(path) + SUFFIXES[kind][0])
+                for kind, folder in asked.items()
+            },
+        )
+        for path in _volumes(source)
+    ]
 
 
 def _check_folders(suffixes_of: Iterable[tuple[str, tuple[str, ...]]]) -> None:
@@ -98,7 +122,9 @@ def _volumes(folder: pathlib.Path) -> list[pathlib.Path]:
     found = [p for p in sorted(folder.iterdir()) if p.is_file() and nifti.is_nifti(p)]
     found = [path for path in found if not path.name.startswith(".")]
     if not found:
-        raise InputError(f"{folder}: expected .nii or .nii.gz files in it, found none.")
+        raise InputError(
+            f"{folder}: expected .nii or .nii.gz files, or a DICOM series, in it, found none."
+        )
     return found
 
 
@@ -123,6 +149,11 @@ def _check_places(jobs: Iterable[Job]) -> None:
                 raise InputError(
                     f"{path}: expected a place of its own for each output, found that of "
                     f"{owners[place]}."
+                )
+            if job.source.is_dir() and place.is_relative_to(job.source.resolve()):
+                raise InputError(
+                    f"{path}: expected a place outside of the DICOM folder {job.source}, found one "
+                    "inside."
                 )
             owners[place] = f"an output for {job.source}"
             if path.is_dir():

@@ -25,9 +25,11 @@ class Case:
 
     Attributes:
         name: unique in the data set; outputs are named after it.
-        image, label: paths.
+        image: a NIfTI file, or a folder with a DICOM series.
+        label: a NIfTI file.
         modality: 'CT' or 'MR'.
         split: 'train' or 'validation' where the data set itself says so, else ''.
+        series_uid: which series of the folder, where it has several; else ''.
     """
 
     name: str
@@ -35,6 +37,7 @@ class Case:
     label: str
     modality: str
     split: str = ""
+    series_uid: str = ""
 
 
 def from_folder(folder: pathlib.Path) -> list[Case]:
@@ -58,7 +61,9 @@ def from_folder(folder: pathlib.Path) -> list[Case]:
 
 
 def from_csv(path: pathlib.Path) -> list[Case]:
-    """The cases of a table with the columns case,image,label[,split]; paths start at its folder.
+    """The cases of a table with the columns case,image,label[,split][,modality][,series_uid].
+
+    Its paths start at its folder.
 
     Raises:
         DatasetError: if it cannot be read, or lacks a column or a cell.
@@ -87,7 +92,8 @@ def from_csv(path: pathlib.Path) -> list[Case]:
             )
         image, label = (str(path.parent / row[name]) for name in ("image", "label"))
         modality = row.get("modality", "")
-        cases.append(Case(row["case"], image, label, _modality(modality) or modality, split))
+        known = _modality(modality) or modality
+        cases.append(Case(row["case"], image, label, known, split, row.get("series_uid", "")))
     return cases
 
 

@@ -1,10 +1,13 @@
 """Finds the spleen in a volume, or in every volume of a folder.
 
-Writes the mask as NIfTI in the source's geometry and, beside it, a JSON with its volume.
+Writes the mask as NIfTI in the source's geometry and, beside it, a JSON with its volume. A source
+is a NIfTI file or a DICOM series.
 
 Examples:
     python -m spleen_tf.predict --model=models/spleen_mr_t2 --input=scan.nii.gz \\
         --output=data/out.nii.gz --preview=data/out.png --mesh=data/out.stl
+    python -m spleen_tf.predict --model=models/spleen_any --input=DICOM_FOLDER \\
+        --output=data/out.nii.gz --dicom_seg=data/out.dcm
     python -m spleen_tf.predict --model=models/spleen_mr_t2 --input=imagesTs --output=data/masks
 """
 
@@ -21,7 +24,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import spleen_tf
-from spleen_tf import calibration, commands, files, jobs, models, nifti, render, segmentation
+from spleen_tf import (
+    calibration,
+    commands,
+    files,
+    jobs,
+    models,
+    nifti,
+    render,
+    segmentation,
+    sources,
+)
 from spleen_tf.calibration import Calibration
 from spleen_tf.commands import flag
 from spleen_tf.files import InputError
@@ -42,9 +55,16 @@ class PredictConfig:
         "A SavedModel folder, or a folder with several below it, which are fused.",
         required=True,
     )
-    input: str = flag("", "A NIfTI file, or a folder of them.", required=True)
+    input: str = flag(
+        "",
+        "A NIfTI file, a folder of them, or a DICOM series: a folder, or a multi-frame file.",
+        required=True,
+    )
+    series_uid: str = flag("", "The SeriesInstanceUID, where a DICOM folder has several series.")
     output: str = flag(
-        "data/out.nii.gz", "The mask's file; for a folder of volumes, a folder of masks."
+        "data/out.nii.gz",
+        "The mask's file, or a folder for it, where that of DICOM becomes spleen.nii.gz; for a "
+        "folder of volumes, a folder of masks.",
     )
     preview: str = flag(
         "", "A PNG with three planes and the outline; for a folder of volumes, a folder of PNGs."
@@ -66,6 +86,9 @@ class PredictConfig:
         ".stl. Where no spleen is found none is written.",
     )
     smooth_mesh: bool = flag(False, "Takes the steps of voxels off the surface.")
+    dicom_seg: str = flag(
+        "", "A DICOM Segmentation (.dcm) that refers to the images; for DICOM only."
+    )
     probabilities: str = flag(
         "", "A NIfTI with the probability of each voxel; for a folder of volumes, a folder."
     )
@@ -91,11 +114,11 @@ class PredictConfig:
 def main(config: PredictConfig) -> int:
     """Segments every volume; a bad one of a folder is named, and the others are still done."""
     others = {kind: getattr(config, kind) for kind in jobs.SUFFIXES}
-    planned = jobs.plan(config.input, config.output, others)
+    planned = jobs.plan(config.input, config.output, others, config.series_uid)
     _check(config)
-    is_batch = pathlib.Path(config.input).is_dir()
+    is_batch = jobs.is_batch(config.input)
     if not is_batch:
-        _check_voxel(config, nifti.read_geometry(planned[0].source))
+        _check_headers(planned[0], config)
 
     known = _calibration(config)
     # TensorFlow takes seconds to import, which a wrong flag should not cost.
@@ -145,6 +168,16 @@ def _voxel_ijk(config: PredictConfig) -> tuple[int, ...] | None:
     return tuple(map(int, config.preview_voxel)) or None
 
 
+def _check_headers(job: Job, config: PredictConfig) -> None:
+    """Raises InputError for what the headers of a volume show without its voxels."""
+    image = sources.read_geometry(job.source, job.series_uid)
+    _check_voxel(config, image)
+    if "dicom_seg" in job.others:
+        from spleen_tf import dicom_seg  # Its library takes a second to import.
+
+        dicom_seg.check(image)
+
+
 def _calibration(config: PredictConfig) -> Calibration | None:
     """What is known of predictions that are made in this way by these members, and no others.
 
@@ -179,7 +212,7 @@ def segment(
         The content of the JSON.
     """
     clock = _Clock()
-    image = nifti.read(job.source)
+    image = sources.read(job.source, job.series_uid)
     _check_voxel(config, image)  # In a folder, each volume has a shape of its own.
     clock.lap("read")
 
@@ -244,6 +277,10 @@ def _write_others(
         else:
             # An earlier surface would be taken for the one of this mask.
             path.unlink(missing_ok=True)
+    if path := job.others.get("dicom_seg"):
+        from spleen_tf import dicom_seg
+
+        dicom_seg.write(path, mask_ijk, image, result["model"], result["version"])
 
 
 class _Clock:

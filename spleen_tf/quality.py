@@ -150,7 +150,7 @@ def reasons_for_review(
     predicted_dice: float | None = None,
     review_below: float = 0.0,
     doubts: Sequence[str] = (),
-    is_foreign: bool = False,
+    foreign: str = "",
 ) -> list[str]:
     """In words, why a person should look at a result before it is used; empty if nothing is odd.
 
@@ -160,15 +160,15 @@ def reasons_for_review(
         predicted_dice: what a calibration expects; None: there is none.
         review_below: the calibration's bound.
         doubts: what `orientation_doubts` returned.
-        is_foreign: the volume looks like CT, and the model is for MR.
+        foreign: that the model is for another modality, in words; '': it is not.
     """
     reasons = [
         f"orientation: more spleen is found with {direction} and its opposite exchanged; is the "
         "header right?"
         for direction in doubts
     ]
-    if is_foreign:
-        reasons.append("the model is for MR, and the volume looks like CT in Hounsfield units")
+    if foreign:
+        reasons.append(foreign)
     if not measured["voxels"]:
         return ["no spleen was found: absent, outside the field of view, or missed", *reasons]
     if predicted_dice is not None and predicted_dice < review_below:

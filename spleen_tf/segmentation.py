@@ -109,7 +109,7 @@ def segment(
         dice,
         known.review_below if known else 0.0,
         quality.orientation_doubts(mirrored_ml),
-        is_foreign=ensemble.is_foreign(members, image),
+        foreign=ensemble.foreign(members, image),
     )
     lap("postprocess")
     return Segmentation(mask, measured, components, mirrored_ml, signs, dice, interval, reasons)

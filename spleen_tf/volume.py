@@ -125,6 +125,19 @@ def plane_of_axis(affine: np.ndarray, array_axis: int) -> str:
     return {0: "sagittal", 1: "coronal", 2: "axial"}[world_axis]
 
 
+def in_order_of(image: Volume, other: Volume) -> Volume:
+    """The same voxels at the same places, with axes permuted and flipped to run as another's do."""
+    transform = orientations.ornt_transform(
+        orientations.io_orientation(image.affine), orientations.io_orientation(other.affine)
+    )
+    return dataclasses.replace(
+        image,
+        array_ijk=orientations.apply_orientation(image.array_ijk, transform),
+        affine=image.affine @ orientations.inv_ornt_aff(transform, image.shape),
+        header=None,  # It tells of the order before.
+    )
+
+
 def check_same_grid(a: Volume, b: Volume, tolerance_voxels: float = 0.1) -> None:
     """Raises VolumeError unless two volumes share shape and affine.
 

@@ -2,6 +2,7 @@
 
 import re
 
+import dicom_files
 import pytest
 
 from spleen_tf import jobs, mesh
@@ -69,7 +70,10 @@ def test_a_surface_may_be_of_three_kinds_and_in_a_folder_is_stl(here):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("none.nii", "out.nii"), "none.nii: expected a NIfTI file or a folder of them"),
+        (
+            ("none.nii", "out.nii"),
+            "none.nii: expected a NIfTI file, a folder of",
+        ),
         (("cases/nested/..", "out.nii.gz"), "out.nii.gz: expected a folder, as --input is one"),
         (("cases", "masks", {"preview": "a.png"}), "a.png: expected a folder, as --input is one"),
         (("scan.nii.gz", "out.png"), "out.png: expected an output name that ends in .nii or"),
@@ -89,9 +93,46 @@ def test_wrong_names_are_told(here, arguments, message):
         jobs.plan(*arguments)
 
 
+def test_a_dicom_folder_is_one_volume_whose_mask_does_not_get_its_name(here):
+    dicom_files.write_series(here / "DOE_JANE" / "series", dicom_files.ramp())
+    (here / "masks").mkdir()
+    (job,) = jobs.plan("DOE_JANE", "masks", {"dicom_seg": "a.dcm", "preview": "a.png"}, "1.2")
+    assert names(job) == ["DOE_JANE", "masks/spleen.nii.gz", "masks/spleen.json"]
+    assert {k: str(p) for k, p in job.others.items()} == {"dicom_seg": "a.dcm", "preview": "a.png"}
+    assert job.series_uid == "1.2"
+    assert not jobs.is_batch("DOE_JANE")
+
+
+def test_a_folder_with_nifti_files_is_a_folder_of_volumes_whatever_else_is_in_it(here):
+    dicom_files.write_series(here / "cases" / "nested", dicom_files.ramp())
+    assert len(jobs.plan("cases", "masks")) == 2
+    assert jobs.is_batch("cases")
+
+
+@pytest.mark.parametrize(
+    ("place", "kind"), [("scan/out.nii.gz", "mask"), ("scan/new/seg.dcm", "dicom_seg")]
+)
+def test_an_output_inside_of_a_dicom_folder_is_refused(here, place, kind):
+    """With a mask in it, it would be a folder of volumes to the next prediction."""
+    dicom_files.write_series(here / "scan", dicom_files.ramp())
+    output, others = (place, {}) if kind == "mask" else ("out.nii.gz", {kind: place})
+    with pytest.raises(InputError, match=r"expected a place outside of the DICOM folder scan"):
+        jobs.plan("scan", output, others)
+
+
+@pytest.mark.parametrize("source", ["scan.nii.gz", "cases"])
+@pytest.mark.parametrize(
+    ("options", "flag"),
+    [(({"dicom_seg": "a.dcm"},), "--dicom_seg"), (({}, "1.2.3"), "--series_uid")],
+)
+def test_options_of_dicom_are_refused_for_nifti(here, source, options, flag):
+    with pytest.raises(InputError, match=f"^{source}: expected DICOM for {flag}, found other"):
+        jobs.plan(source, "out.nii.gz", *options)
+
+
 def test_a_folder_without_volumes_is_refused(here):
     (here / "empty").mkdir()
-    with pytest.raises(InputError, match=r"^empty: expected \.nii or \.nii\.gz files in it"):
+    with pytest.raises(InputError, match=r"^empty: expected \.nii or \.nii\.gz files, or a DICOM"):
         jobs.plan("empty", "masks")
 
 

@@ -22,6 +22,7 @@ ORDER = (
         "dicom_stack",
         "dicom",
         "dicom_seg",
+        "sources",
         "windows",
         "layouts",
         "cases",

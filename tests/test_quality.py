@@ -228,8 +228,8 @@ def test_orientation_is_doubted_where_the_mirror_shows_a_third_more(as_is, mirro
 
 def test_ct_given_to_a_model_of_mr_asks_for_a_review(image):
     measured = quality.measure(image, block((30, 40), (10, 30), (5, 15)))
-    (reason,) = quality.reasons_for_review(image, measured, is_foreign=True)
-    assert reason == "the model is for MR, and the volume looks like CT in Hounsfield units"
+    why = "the model is for MR, and the header says CT"
+    assert quality.reasons_for_review(image, measured, foreign=why) == [why]
 
 
 def test_a_low_predicted_dice_and_doubts_ask_for_a_review(image):

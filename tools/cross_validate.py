@@ -33,7 +33,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
 import tqdm
 
-from spleen_tf import cases, commands, files, fingerprint, nifti, results, volume
+from spleen_tf import cases, commands, files, fingerprint, nifti, results, sources, volume
 from spleen_tf.cases import Case, Splits
 from spleen_tf.commands import CommandFailed, flag
 from spleen_tf.config import TrainConfig
@@ -88,6 +88,12 @@ def main(config: CrossValidateConfig) -> None:
     planes = _planes(config.planes)
     recipes = {plane: _recipe(config, plane) for plane in planes}
     listed = cases.load(config.dataset, config.modality)
+    for case in listed:
+        if sources.is_dicom(case.image):
+            raise InputError(
+                f"{case.image}: expected NIfTI to cross-validate with, found DICOM; convert it, "
+                "with dcm2niix for one."
+            )
     others = [case for path in config.always_train for case in cases.load(path)]
     folds = _folds(config, listed, others)
     output = files.make_folder(config.output_dir)

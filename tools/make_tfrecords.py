@@ -24,7 +24,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
 import tqdm
 
-from spleen_tf import cases, commands, files, slices, volume
+from spleen_tf import cases, commands, files, slices, sources, volume
 from spleen_tf.cases import Case, Splits
 from spleen_tf.commands import flag
 from spleen_tf.files import InputError, InputWarning
@@ -36,7 +36,7 @@ class ConvertConfig:
     dataset: str = flag(
         "",
         "A data set's folder (Medical Segmentation Decathlon or nnU-Net v2 layout) or a CSV with "
-        "the columns case,image,label[,split].",
+        "the columns case,image,label[,split], where an image may be a folder with a DICOM series.",
         required=True,
     )
     output_dir: str = flag("", "A folder for the records.", required=True)
@@ -250,7 +250,7 @@ def _load_quietly(case: Case, label_value: int) -> tuple:
 def _load(case: Case, label_value: int) -> tuple[Case, Volume, Volume, dict[str, str]]:
     image, label = cases.read(case, label_value)
     hashes = {
-        "source_sha256": files.sha256(case.image),
+        "source_sha256": sources.sha256(image),
         "label_sha256": files.sha256(case.label),
     }
     return case, image, label, hashes
