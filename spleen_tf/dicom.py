@@ -114,8 +114,8 @@ def choose(path: str | os.PathLike, series_uid: str = "") -> Series:
             f"{path}: expected the series that --series_uid names, found others: {listed}."
         )
     raise VolumeError(
-        f"{path}: expected one series, found {len(found)}: {listed}; pass --series_uid to choose "
-        "one."
+        f"{path}: expected one series, found {len(found)}: {listed}; choose one by --series_uid "
+        "(in a table of cases, by the column series_uid)."
     )
 
 

@@ -33,7 +33,7 @@ def read(path: str | os.PathLike, series_uid: str = "") -> Volume:
     Raises:
         VolumeError: see `nifti.read` and `dicom.read`.
     """
-    if is_dicom(path):
+    if is_dicom(path) or os.path.isdir(path):
         return dicom.read(path, series_uid)
     _check_no_series(path, series_uid)
     return nifti.read(path)
@@ -41,7 +41,7 @@ def read(path: str | os.PathLike, series_uid: str = "") -> Volume:
 
 def read_geometry(path: str | os.PathLike, series_uid: str = "") -> Volume:
     """Like read, but without voxels; see `nifti.read_geometry`."""
-    if is_dicom(path):
+    if is_dicom(path) or os.path.isdir(path):
         return dicom.read_geometry(path, series_uid)
     _check_no_series(path, series_uid)
     return nifti.read_geometry(path)

@@ -3,6 +3,7 @@
 import csv
 import json
 
+import dicom_files
 import pytest
 
 from spleen_tf.files import InputError
@@ -166,12 +167,18 @@ def test_another_recipe_needs_another_folder(crossed, cross_validate):
         ({"override": "depth=7"}, "--image_size: expected a multiple of 128"),
         ({"flagfile": "nowhere.flags"}, "nowhere.flags: expected a file of flags"),
         ({"dataset": "nowhere"}, "nowhere: expected a data set's folder"),
+        ({"dataset": "dicom.csv"}, "scan: expected NIfTI to cross-validate with, found DICOM"),
     ],
 )
 def test_a_wrong_command_line_is_told_in_one_line(
     crossed, cross_validate, tmp_path, changes, message
 ):
     _, run = cross_validate
+    if changes.get("dataset") == "dicom.csv":
+        dicom_files.write_series(tmp_path / "scan", dicom_files.ramp())
+        (tmp_path / "label.nii").touch()
+        changes = {"dataset": tmp_path / "dicom.csv"}
+        changes["dataset"].write_text("case,image,label\na,scan,label.nii\n")
     code, _, stderr = run(*command(crossed, **{"output_dir": tmp_path / "new", **changes}))
     assert code == 2
     assert stderr.startswith("error: ")

@@ -216,7 +216,8 @@ def test_several_series_are_listed_with_what_to_choose_by(tmp_path):
     )
     listed = f"{dicom_files.SERIES_UID} (T2 SPIR, 5 images); {second} (no description, 3 images)"
     assert refused(tmp_path) == (
-        f"{tmp_path}: expected one series, found 2: {listed}; pass --series_uid to choose one."
+        f"{tmp_path}: expected one series, found 2: {listed}; choose one by --series_uid "
+        "(in a table of cases, by the column series_uid)."
     )
     assert refused(tmp_path, series_uid="1.2.3") == (
         f"{tmp_path}: expected the series that --series_uid names, found others: {listed}."

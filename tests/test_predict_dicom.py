@@ -106,7 +106,7 @@ def test_one_of_several_series_is_chosen(run, tmp_path):
     dicom_files.write_series(
         tmp_path / "scan" / "b", bright_block(), AFFINE, "MR", SeriesInstanceUID=second
     )
-    with pytest.raises(InputError, match=r"found 2: .* pass --series_uid to choose one"):
+    with pytest.raises(InputError, match=r"found 2: .*; choose one by --series_uid"):
         run(tmp_path / "scan")
     assert run(tmp_path / "scan", series_uid=second) == 0
     assert content_of(tmp_path / "out.json")["voxels"] == 800

@@ -5,6 +5,7 @@ import itertools
 
 import numpy as np
 import pytest
+from nibabel import orientations
 
 from spleen_tf import volume
 from spleen_tf.volume import Volume, VolumeError
@@ -145,3 +146,20 @@ def test_corner_distance_is_the_worst_corner_in_units_of_the_smallest_voxel_edge
     rotated[0, 1], rotated[1, 0] = 0.3, 0.4  # Corner (2, 5, ·): 1.5 mm along x, 0.8 mm along y.
     distance = volume.corner_distance_voxels(affine, rotated, (3, 6, 9))
     assert distance == pytest.approx(1.7)  # The hypotenuse, over 1 mm.
+
+
+@pytest.mark.parametrize("codes", ["RAS", "LPS", "LAS", "SAR", "PIR"])
+def test_a_volume_is_brought_into_the_axis_order_of_another_voxel_by_voxel(make_volume, codes):
+    image = make_volume()
+    transform = orientations.ornt_transform(
+        orientations.axcodes2ornt("RAS"), orientations.axcodes2ornt(codes)
+    )
+    turned = dataclasses.replace(
+        image,
+        array_ijk=orientations.apply_orientation(image.array_ijk, transform),
+        affine=image.affine @ orientations.inv_ornt_aff(transform, image.shape),
+    )
+    assert turned.orientation == codes
+    back = volume.in_order_of(turned, image)
+    np.testing.assert_array_equal(back.array_ijk, image.array_ijk)
+    np.testing.assert_allclose(back.affine, image.affine)

@@ -87,13 +87,7 @@ class Fold:
 def main(config: CrossValidateConfig) -> None:
     planes = _planes(config.planes)
     recipes = {plane: _recipe(config, plane) for plane in planes}
-    listed = cases.load(config.dataset, config.modality)
-    for case in listed:
-        if sources.is_dicom(case.image):
-            raise InputError(
-                f"{case.image}: expected NIfTI to cross-validate with, found DICOM; convert it, "
-                "with dcm2niix for one."
-            )
+    listed = _listed(config)
     others = [case for path in config.always_train for case in cases.load(path)]
     folds = _folds(config, listed, others)
     output = files.make_folder(config.output_dir)
@@ -233,6 +227,18 @@ def _settled(recipe: list[str]) -> dict[str, Any]:
     return {k: list(v) if isinstance(v, tuple) else v for k, v in content.items()}
 
 
+def _listed(config: CrossValidateConfig) -> list[Case]:
+    """The cases that are held out in turn: NIfTI, of which a folder can be linked together."""
+    listed = cases.load(config.dataset, config.modality)
+    for case in listed:
+        if sources.is_dicom(case.image):
+            raise InputError(
+                f"{case.image}: expected NIfTI to cross-validate with, found DICOM; convert it, "
+                "with dcm2niix for one."
+            )
+    return listed
+
+
 def _link(folder: pathlib.Path, fold: Fold, by_name: dict[str, Case], kind: str) -> None:
     """Links the held-out cases' files by case name, which is how predict and evaluate pair them."""
     files.make_folder(folder)
@@ -247,7 +253,8 @@ def _link(folder: pathlib.Path, fold: Fold, by_name: dict[str, Case], kind: str)
 def _row(case: Case) -> dict[str, str]:
     """A case in the table of all cases that make_tfrecords gets."""
     image, label = (str(pathlib.Path(path).resolve()) for path in (case.image, case.label))
-    return {"case": case.name, "image": image, "label": label, "modality": case.modality}
+    about = {"case": case.name, "image": image, "label": label, "modality": case.modality}
+    return about | {"series_uid": case.series_uid}
 
 
 def _convert(output: pathlib.Path, config: CrossValidateConfig, plane: str) -> None:
