@@ -150,10 +150,10 @@ def _check_even(along_mm: np.ndarray, source: str) -> None:
     gap_mm, before_mm = gaps_mm[odd[0]], along_mm[odd[0]]
     missing = round(gap_mm / usual_mm) - 1
     if missing > 0 and abs(gap_mm / usual_mm - missing - 1) < _UNEVEN * (missing + 1):
+        more = f", and {len(odd) - 1} more gaps" if len(odd) > 1 else ""
         raise VolumeError(
             f"{source}: expected a slice every {usual_mm:.3g} mm, found {missing} missing at "
-            f"{before_mm + usual_mm:.2f} mm along the normal ({len(odd)} gaps in all); copy the "
-            "series again, whole."
+            f"{before_mm + usual_mm:.2f} mm along the normal{more}; copy the series again, whole."
         )
     raise VolumeError(
         f"{source}: expected slices at even distances, found {gap_mm:.3f} mm behind the one at "

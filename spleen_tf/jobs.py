@@ -96,6 +96,7 @@ def is_batch(source: str | os.PathLike) -> bool:
 
 
 def _plan_folder(source: pathlib.Path, output: str, asked: Mapping[str, str]) -> list[Job]:
+    volumes = _volumes(source)
     _check_folders([(output, nifti.SUFFIXES), *((p, SUFFIXES[k]) for k, p in asked.items())])
     return [
         Job(
@@ -106,7 +107,7 @@ def _plan_folder(source: pathlib.Path, output: str, asked: Mapping[str, str]) ->
                 for kind, folder in asked.items()
             },
         )
-        for path in _volumes(source)
+        for path in volumes
     ]
 
 

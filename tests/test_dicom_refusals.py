@@ -167,12 +167,13 @@ def test_a_series_that_is_no_regular_grid_is_refused(tmp_path, odd):
 @pytest.mark.parametrize(
     ("missing", "message"),
     [
-        ([2], r"found 1 missing at 710\.00 mm along the normal \(1 gaps in all\)"),
-        ([1, 2], r"found 2 missing at 705\.00 mm"),
+        ([2], r"found 1 missing at 710\.00 mm along the normal; copy"),
+        ([1, 2], r"found 2 missing at 705\.00 mm along the normal; copy"),
+        ([1, 4], r"found 1 missing at 705\.00 mm along the normal, and 1 more gaps"),
     ],
 )
 def test_a_missing_slice_is_told_with_its_position(tmp_path, missing, message):
-    paths = dicom_files.write_series(tmp_path, dicom_files.ramp(), **SECRETS)
+    paths = dicom_files.write_series(tmp_path, dicom_files.ramp((8, 6, 7)), **SECRETS)
     for k in missing:
         paths[k].unlink()
     with pytest.raises(InputError, match=r"expected a slice every 5 mm, " + message):
