@@ -10,11 +10,17 @@ import dataclasses
 import math
 import os
 
+import pydicom
 from pydicom import uid
 from pydicom.dataset import Dataset
 
 from spleen_tf.dicom_headers import Header, damage_in_words
 from spleen_tf.volume import VolumeError
+
+# Before the first fragment stand tag, value representation and length of the whole (PS3.5 A.4).
+_PIXEL_HEADER_BYTES = 12
+_ITEM = b"\xfe\xff\x00\xe0"
+_END_OF_ITEMS = b"\xfe\xff\xdd\xe0"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,7 +48,7 @@ class Frame:
     bits: tuple[int, int, int]
     slope: float
     intercept: float
-    transfer_syntax: str
+    transfer_syntax: uid.UID
 
 
 def frames_of(header: Header) -> list[Frame]:
@@ -153,12 +159,32 @@ def _transfer_syntax(dataset: Dataset) -> uid.UID:
 
 
 def _check_room(dataset, num_pixels, syntax, path) -> None:
+    if syntax.is_deflated:
+        return  # How many bytes it takes shows itself when it is read.
     if syntax.is_compressed:
-        return  # How many bytes it takes shows itself when it is decoded.
+        _check_fragments(path)
+        return
     num_bytes = num_pixels * _integer(dataset, "BitsAllocated", path) // 8
     size = os.path.getsize(path)
     if num_bytes > size:
         raise VolumeError(
             f"{path}: expected {num_bytes:,} bytes of pixels as its header says, found a file of "
             f"{size:,}: without pixels, or cut short; copy it again."
+        )
+
+
+def _check_fragments(path) -> None:
+    """Follows the fragments of compressed pixels to their end (PS3.5 A.4).
+
+    Not every decoder notices that the last one is cut short.
+    """
+    with open(path, "rb") as stream:
+        pydicom.dcmread(stream, stop_before_pixels=True, force=True, specific_tags=[])
+        stream.seek(_PIXEL_HEADER_BYTES, os.SEEK_CUR)
+        while (item := stream.read(8))[:4] == _ITEM and len(item) == 8:
+            stream.seek(int.from_bytes(item[4:], "little"), os.SEEK_CUR)
+    if item[:4] != _END_OF_ITEMS:
+        raise VolumeError(
+            f"{path}: expected compressed pixels with a mark at their end, found none: without "
+            "pixels, or cut short; copy it again."
         )

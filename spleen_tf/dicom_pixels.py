@@ -6,10 +6,11 @@ import itertools
 from collections.abc import Iterable, Iterator
 
 import numpy as np
+import pydicom
 from pydicom import pixels, uid
 
 from spleen_tf.dicom_frames import Frame
-from spleen_tf.dicom_headers import quiet
+from spleen_tf.dicom_headers import damage_in_words, quiet
 from spleen_tf.volume import VolumeError
 
 
@@ -28,19 +29,24 @@ def values(frames: Iterable[Frame]) -> Iterator[np.ndarray]:
     """
     for path, of_file in itertools.groupby(frames, key=lambda frame: frame.path):
         wanted = list(of_file)
-        decoded = _decoded(path, wanted)
+        with damage_in_words(path):
+            decoded = _decoded(path, wanted)
         for frame in wanted:
             yield _physical(_next(decoded, frame), frame)
 
 
 def _decoded(path: str, wanted: list[Frame]) -> Iterator[np.ndarray]:
-    """Stored values of frames of one file, which is never in memory as a whole."""
+    """Stored values of frames of one file, which is not in memory as a whole."""
+    syntax = wanted[0].transfer_syntax
     return pixels.iter_pixels(
-        path,
+        # What was deflated as a whole, with its header, cannot be read in parts.
+        pydicom.dcmread(path) if syntax.is_deflated else path,
         indices=[frame.index for frame in wanted],
         raw=True,  # No conversion of colours.
         correct_unused_bits=False,  # It takes the upper ones for unused; see _physical.
-        transfer_syntax_uid=wanted[0].transfer_syntax,
+        transfer_syntax_uid=syntax,
+        # pylibjpeg's decoder of RLE would be taken: on damage it panics, in many lines on stderr.
+        decoding_plugin="pydicom" if syntax == uid.RLELossless else "",
     )
 
 
@@ -54,7 +60,7 @@ def _next(decoded: Iterator[np.ndarray], frame: Frame) -> np.ndarray:
     if not fits:
         raise VolumeError(
             f"{frame.path}: expected pixels that can be decoded "
-            f"({uid.UID(frame.transfer_syntax).name}), found none, damage, or too few; copy it "
+            f"({frame.transfer_syntax.name}), found none, damage, or too few; copy it "
             "again."
         )
     return stored

@@ -8,6 +8,7 @@ import pathlib
 
 import numpy as np
 import pydicom
+import SimpleITK
 from pydicom import uid
 from pydicom.dataset import Dataset, FileMetaDataset
 
@@ -104,6 +105,30 @@ def write_enhanced(path, stored_ijk, affine=None, modality="MR", change=None, **
     dataset.DimensionIndexSequence = [pointer]
     dataset.PixelData = b"".join(stored_ijk[..., k].T.tobytes() for k in order)
     return _save(path, dataset, None, change, elements)
+
+
+def _jpeg_lossless(dataset):
+    """Encoded by GDCM: pydicom has no encoder for it."""
+    frame = dataset.pixel_array
+    path = f"{dataset.SOPInstanceUID}.dcm"
+    writer = SimpleITK.ImageFileWriter()
+    writer.SetFileName(path)
+    writer.UseCompressionOn()
+    writer.SetCompressor("JPEG")
+    writer.Execute(SimpleITK.GetImageFromArray(frame[None]))
+    encoded = pydicom.dcmread(path)
+    dataset.PixelData = encoded.PixelData
+    dataset["PixelData"].is_undefined_length = True
+    dataset.file_meta.TransferSyntaxUID = encoded.file_meta.TransferSyntaxUID
+
+
+# Compressing a dataset in place. JPEG 2000's encoder takes no fewer than 32 rows.
+ENCODINGS = {
+    "RLE": lambda dataset: dataset.compress(uid.RLELossless, generate_instance_uid=False),
+    "JPEG-LS": lambda dataset: dataset.compress(uid.JPEGLSLossless, generate_instance_uid=False),
+    "JPEG 2000": lambda d: d.compress(uid.JPEG2000Lossless, generate_instance_uid=False),
+    "JPEG lossless": _jpeg_lossless,
+}
 
 
 def _groups(affine, k):

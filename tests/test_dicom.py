@@ -2,6 +2,7 @@
 
 import hashlib
 import pathlib
+import pickle
 import shutil
 import subprocess
 import sys
@@ -99,6 +100,14 @@ def test_geometry_alone_is_read_without_pixels(tmp_path):
     assert geometry.shape == image.shape
     np.testing.assert_array_equal(geometry.affine, image.affine)
     assert geometry.array_ijk.strides == (0, 0, 0)
+
+
+def test_a_volume_can_be_handed_to_another_process(tmp_path):
+    dicom_files.write_series(tmp_path, dicom_files.ramp())
+    image = dicom.read(tmp_path)
+    copy = pickle.loads(pickle.dumps(image))
+    np.testing.assert_array_equal(copy.array_ijk, image.array_ijk)
+    assert copy.header.frames == image.header.frames
 
 
 def test_an_affine_is_what_nifti1_can_hold(tmp_path):
@@ -212,37 +221,18 @@ def test_every_frame_is_scaled_by_its_own_slope(tmp_path):
     np.testing.assert_array_equal(image.array_ijk, dicom_files.ramp() * (np.arange(5) + 0.5))
 
 
-def jpeg_lossless(dataset):
-    """Encoded by GDCM: pydicom has no encoder for it."""
-    frame = dataset.pixel_array
-    path = f"{dataset.SOPInstanceUID}.dcm"
-    writer = SimpleITK.ImageFileWriter()
-    writer.SetFileName(path)
-    writer.UseCompressionOn()
-    writer.SetCompressor("JPEG")
-    writer.Execute(SimpleITK.GetImageFromArray(frame[None]))
-    encoded = pydicom.dcmread(path)
-    dataset.PixelData = encoded.PixelData
-    dataset["PixelData"].is_undefined_length = True
-    dataset.file_meta.TransferSyntaxUID = encoded.file_meta.TransferSyntaxUID
-
-
 LARGER = (40, 36, 3)  # The encoder of JPEG 2000 takes no fewer than 32 rows.
-ENCODINGS = {
-    "RLE": lambda dataset: dataset.compress(uid.RLELossless, generate_instance_uid=False),
-    "JPEG-LS": lambda dataset: dataset.compress(uid.JPEGLSLossless, generate_instance_uid=False),
-    "JPEG 2000": lambda d: d.compress(uid.JPEG2000Lossless, generate_instance_uid=False),
-    "JPEG lossless": jpeg_lossless,
-}
 
 
 @pytest.mark.parametrize("signed", [False, True])
-@pytest.mark.parametrize("encoding", ENCODINGS)
+@pytest.mark.parametrize("encoding", dicom_files.ENCODINGS)
 def test_compressed_slices_are_decoded(tmp_path, monkeypatch, encoding, signed):
     monkeypatch.chdir(tmp_path)  # Where GDCM's files go.
     stored = dicom_files.ramp(LARGER) - 300 if signed else dicom_files.ramp(LARGER, np.uint16)
     dicom_files.write_series(
-        tmp_path / "scan", stored, change=lambda k, dataset: ENCODINGS[encoding](dataset)
+        tmp_path / "scan",
+        stored,
+        change=lambda k, dataset: dicom_files.ENCODINGS[encoding](dataset),
     )
     syntax = pydicom.dcmread(next((tmp_path / "scan").iterdir())).file_meta.TransferSyntaxUID
     assert syntax.is_compressed
@@ -252,15 +242,21 @@ def test_compressed_slices_are_decoded(tmp_path, monkeypatch, encoding, signed):
 @pytest.mark.parametrize("encoding", ["RLE", "JPEG-LS", "JPEG 2000"])
 def test_compressed_frames_are_decoded(tmp_path, encoding):
     path = tmp_path / "a.dcm"
-    dicom_files.write_enhanced(path, dicom_files.ramp(LARGER), change=ENCODINGS[encoding])
+    dicom_files.write_enhanced(
+        path, dicom_files.ramp(LARGER), change=dicom_files.ENCODINGS[encoding]
+    )
     np.testing.assert_array_equal(dicom.read(path).array_ijk, dicom_files.ramp(LARGER))
 
 
 @pytest.mark.parametrize(
     ("syntax", "implicit", "little"),
-    [(uid.ImplicitVRLittleEndian, True, True), (uid.ExplicitVRBigEndian, False, False)],
+    [
+        (uid.ImplicitVRLittleEndian, True, True),
+        (uid.ExplicitVRBigEndian, False, False),
+        (uid.DeflatedExplicitVRLittleEndian, False, True),
+    ],
 )
-def test_other_byte_orders_are_read(tmp_path, syntax, implicit, little):
+def test_other_uncompressed_encodings_are_read(tmp_path, syntax, implicit, little):
     for path in dicom_files.write_series(tmp_path, dicom_files.ramp()):
         dataset = pydicom.dcmread(path)
         if not little:

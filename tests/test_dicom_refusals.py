@@ -256,6 +256,21 @@ def test_a_file_that_is_cut_short_is_named(tmp_path, keep):
     assert message.startswith(f"{cut}: expected ")
 
 
+@pytest.mark.parametrize("keep", [-8, -30, -400])
+@pytest.mark.parametrize("encoding", dicom_files.ENCODINGS)
+def test_compressed_pixels_that_are_cut_short_are_named(tmp_path, monkeypatch, encoding, keep):
+    """Decoders of JPEG lossless and JPEG-LS fill up what is missing, and say nothing."""
+    monkeypatch.chdir(tmp_path)
+    paths = dicom_files.write_series(
+        tmp_path / "scan",
+        np.random.default_rng(0).integers(0, 700, (40, 36, 3)).astype(np.int16),
+        change=lambda k, dataset: dicom_files.ENCODINGS[encoding](dataset),
+    )
+    paths[1].write_bytes(paths[1].read_bytes()[:keep])
+    with pytest.raises(InputError, match="expected compressed pixels with a mark at their end"):
+        dicom.read_geometry(tmp_path / "scan")
+
+
 @pytest.mark.parametrize("keep", [-40, -2000])
 def test_a_multi_frame_file_that_is_cut_short_is_named(tmp_path, keep):
     path = tmp_path / "a.dcm"
