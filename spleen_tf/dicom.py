@@ -183,7 +183,7 @@ def sha256(image: Volume) -> str:
 
 
 def _paths(path: str | os.PathLike) -> Iterator[pathlib.Path]:
-    """Files in a steady order; hidden ones are not for us."""
+    """Files in a steady order, without hidden ones and the list of files on a disc, DICOMDIR."""
     path = pathlib.Path(path)
     if not path.is_dir():
         yield path
@@ -191,7 +191,8 @@ def _paths(path: str | os.PathLike) -> Iterator[pathlib.Path]:
     for folder, subfolders, names in os.walk(path):
         subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
         for name in sorted(names):
-            if not name.startswith(".") and (file := pathlib.Path(folder, name)).is_file():
+            hidden = name.startswith(".") or name.upper() == "DICOMDIR"
+            if not hidden and (file := pathlib.Path(folder, name)).is_file():
                 yield file
 
 

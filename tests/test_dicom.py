@@ -291,6 +291,7 @@ def test_a_dicomdir_and_objects_that_are_no_images_are_passed_over(tmp_path):
     paths = dicom_files.write_series(tmp_path / "scan", dicom_files.ramp())
     for name, kind in (
         ("DICOMDIR", uid.MediaStorageDirectoryStorage),
+        ("list", uid.MediaStorageDirectoryStorage),
         ("report", uid.BasicTextSRStorage),
         ("mask", uid.SegmentationStorage),
         ("display", uid.GrayscaleSoftcopyPresentationStateStorage),
@@ -360,6 +361,7 @@ def test_a_series_digest_is_that_of_its_files_in_the_order_of_slices(tmp_path):
 def test_a_folder_holds_dicom_only_if_a_file_of_it_is(tmp_path):
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "notes.dcm.txt").write_text("x" * 200)
+    (tmp_path / "DICOMDIR").write_bytes(bytes(128) + b"DICM" + bytes(100))
     assert not dicom.holds_dicom(tmp_path)
     dicom_files.write_series(tmp_path / "a" / "b", dicom_files.ramp())
     assert dicom.holds_dicom(tmp_path)
