@@ -12,6 +12,7 @@ import resource
 import shutil
 import textwrap
 
+import dicom_files
 import nibabel
 import numpy as np
 import pytest
@@ -522,6 +523,12 @@ def test_bad_command_lines_and_inputs_cost_one_line_before_tensorflow_is_importe
     write_bytes(patched(sound, pixdim=(1, 0.8, 0, 5, 0, 0, 0, 0)), "zero.nii.gz")
     write_bytes(patched(sound, srow=(1, 1, 0, 0, 1, 1, 0, 0, 0, 0, 1, 0)), "singular.nii.gz")
     write_bytes(patched(sound, dim=(3, 32767, 32767, 32767, 1, 1, 1, 1)), "huge.nii.gz")
+    for name in "ab":
+        dicom_files.write_series(
+            tmp_path / "study" / name,
+            dicom_files.ramp(),
+            SeriesInstanceUID=f"{dicom_files.SERIES_UID}.{ord(name)}",
+        )
     good = f"--input={tmp_path}/good.nii"
     out = f"--output={tmp_path}/new/out.nii.gz"
     with_model, png = f"--model={model}", f"--preview={tmp_path}/a.png"
@@ -552,6 +559,14 @@ def test_bad_command_lines_and_inputs_cost_one_line_before_tensorflow_is_importe
             "to be a folder, found a file",
         ),
         ([with_model, good, out, f"--preview={tmp_path}/a.jpg"], "ends in .png"),
+        ([with_model, good, out, f"--dicom_seg={tmp_path}/a.dcm"], "DICOM for --dicom_seg, found"),
+        ([with_model, good, out, "--series_uid=1.2"], "expected DICOM for --series_uid, found"),
+        ([with_model, f"--input={tmp_path}/study", out], "expected one series, found 2: "),
+        ([with_model, f"--input={tmp_path}/study/a/IM0000", out], "name their folder"),
+        (
+            [with_model, f"--input={tmp_path}/study/a", out, f"--dicom_seg={tmp_path}/a.nii"],
+            "ends in .dcm",
+        ),
         ([with_model, good, out, f"--mesh={tmp_path}/a.vtk"], "ends in .stl or .obj or .ply"),
         ([with_model, good, out, "--smooth_mesh"], "--smooth_mesh: expected together with --mesh"),
         ([with_model, good, out, "--preview_voxel=1,2,3"], "expected together with --preview,"),
