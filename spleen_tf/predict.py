@@ -19,6 +19,7 @@ import re
 import resource
 import sys
 import time
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -170,7 +171,9 @@ def _voxel_ijk(config: PredictConfig) -> tuple[int, ...] | None:
 
 def _check_headers(job: Job, config: PredictConfig) -> None:
     """Raises InputError for what the headers of a volume show without its voxels."""
-    image = sources.read_geometry(job.source, job.series_uid)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Said again when the volume is read.
+        image = sources.read_geometry(job.source, job.series_uid)
     _check_voxel(config, image)
     if "dicom_seg" in job.others:
         from spleen_tf import dicom_seg  # Its library takes a second to import.

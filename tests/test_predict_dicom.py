@@ -152,6 +152,20 @@ def test_a_model_of_any_modality_sees_a_ct_in_hounsfield_units(run, model_copy, 
         assert content_of(tmp_path / "out.json")["voxels"] == voxels
 
 
+def test_localizers_are_told_of_once(run_main, exported, tmp_path):
+    dicom_files.write_series(tmp_path / "scan" / "a", bright_block(), AFFINE, "MR")
+    scout = {"ImageType": ["ORIGINAL", "PRIMARY", "LOCALIZER"], "SeriesInstanceUID": "1.2.3"}
+    dicom_files.write_series(tmp_path / "scan" / "b", dicom_files.ramp(), modality="MR", **scout)
+    arguments = [f"--model={exported['MR']}", f"--input={tmp_path}/scan", "--precision=float32"]
+    code, _, stderr = run_main(
+        predict.main, PredictConfig, *arguments, f"--output={tmp_path}/out.nii.gz"
+    )
+    assert code == 0
+    expected = f"{tmp_path}/scan: 5 localizers (images for planning) are left out"
+    assert stderr.splitlines() == [f"warning: {expected}"]
+    assert content_of(tmp_path / "out.json")["voxels"] == 800
+
+
 # None of this may be found in what is written or printed.
 SENTINELS = {
     "PatientName": "SENTINEL^JANE",
