@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import pathlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from spleen_tf import files, volume
@@ -89,3 +89,19 @@ def describe(folder: pathlib.Path) -> dict[str, Any]:
             f"{info['plane']!r}."
         )
     return info
+
+
+def in_common(infos: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What a prediction's JSON says of its members: model, image_size, learning_rate, version.
+
+    Args:
+        infos: the content of each member's model.json. Where they differ, all are joined by ' + '.
+    """
+    keys = {"model": "name"} | {k: k for k in ("image_size", "learning_rate", "version")}
+    return {told: _joined([info[key] for info in infos]) for told, key in keys.items()}
+
+
+def _joined(values: list[Any]) -> Any:
+    if all(value == values[0] for value in values):
+        return values[0]
+    return " + ".join(str(value) for value in values)

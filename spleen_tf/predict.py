@@ -32,6 +32,7 @@ from spleen_tf import (
     jobs,
     models,
     nifti,
+    outputs,
     render,
     segmentation,
     sources,
@@ -236,54 +237,19 @@ def segment(
         "signs": found.signs,
         "review": bool(found.reasons),
         "reasons": found.reasons,
-        **_described([member.info for member in members]),
+        **models.in_common([member.info for member in members]),
+        "software": f"spleen_tf {spleen_tf.__version__}",
     }
     clock.lap("write")
-    _write_others(job, image, found.mask_ijk, result, members[0], config)
     if job.others:
+        modality = members[0].modality(image)
+        window = members[0].window(image) if modality == "CT" else None
+        how = outputs.How(modality, window, _voxel_ijk(config), config.smooth_mesh)
+        outputs.write(job.others, image, found.mask_ijk, result, how)
         clock.lap("others")
     result |= {"seconds": clock.seconds(), "peak_rss_mb": _peak_rss_mb()}
     files.write_json(job.json, result)
     return result
-
-
-def _write_others(
-    job: Job,
-    image: Volume,
-    mask_ijk: np.ndarray,
-    result: dict[str, Any],
-    member: Member,
-    config: PredictConfig,
-) -> None:
-    """Writes what was asked for beside the mask."""
-    modality = member.modality(image)
-    window = member.window(image) if modality == "CT" else None
-    if path := job.others.get("preview"):
-        render.preview(
-            path,
-            image,
-            mask_ijk,
-            window=window,
-            modality=modality,
-            center_ijk=_voxel_ijk(config),
-        )
-    if path := job.others.get("report"):
-        from spleen_tf import report  # Its plotting library takes half a second to import.
-
-        page = report.prediction(image, mask_ijk, result, window=window, modality=modality)
-        files.write_text(path, page)
-    if path := job.others.get("mesh"):
-        if result["voxels"]:
-            from spleen_tf import mesh  # Marching cubes' library takes its time to import, too.
-
-            mesh.write(path, mesh.surface(mask_ijk, image.affine, config.smooth_mesh))
-        else:
-            # An earlier surface would be taken for the one of this mask.
-            path.unlink(missing_ok=True)
-    if path := job.others.get("dicom_seg"):
-        from spleen_tf import dicom_seg
-
-        dicom_seg.write(path, mask_ijk, image, result["model"], result["version"])
 
 
 class _Clock:
@@ -300,23 +266,6 @@ class _Clock:
 
     def seconds(self) -> dict[str, float]:
         return {**self._laps, "total": round(self._mark - self._start, 3)}
-
-
-def _described(infos: list[dict[str, Any]]) -> dict[str, Any]:
-    """What the JSON says of the members and the software."""
-    return {
-        "model": _shared(infos, "name"),
-        **{key: _shared(infos, key) for key in ("image_size", "learning_rate", "version")},
-        "software": f"spleen_tf {spleen_tf.__version__}",
-    }
-
-
-def _shared(infos: list[dict[str, Any]], key: str) -> Any:
-    """A value that all members have in common, or all of theirs, joined."""
-    values = [info[key] for info in infos]
-    if all(value == values[0] for value in values):
-        return values[0]
-    return " + ".join(str(value) for value in values)
 
 
 def _peak_rss_mb() -> float:

@@ -60,6 +60,7 @@ ORDER = (
         "decision",
         "results",
         "report",
+        "outputs",
     ),
 )
 # The mains stand side by side below all others: none imports another.

@@ -121,3 +121,15 @@ def test_a_folder_of_several_families_is_refused(make_model, tmp_path):
     with pytest.raises(InputError, match=r"found 2 folders of models \(any, mr\); name one"):
         models.folders(tmp_path)
     assert len(models.folders(tmp_path / "mr")) == 2
+
+
+def test_what_members_have_in_common_is_told_once_and_the_rest_joined():
+    axial = {**INFO, "name": "axial", "image_size": 112}
+    coronal = {**INFO, "name": "coronal", "image_size": [64, 112]}
+    assert models.in_common([axial, coronal]) == {
+        "model": "axial + coronal",
+        "image_size": "112 + [64, 112]",
+        "learning_rate": 0.001,
+        "version": "1.0.0",
+    }
+    assert models.in_common([axial])["image_size"] == 112
