@@ -87,8 +87,7 @@ def augment(
     image = _blur(image, seeds[6], blur_pixels)
     image = _noise(image, seeds[7], noise)
     shown = _field_of_view(image.shape[:2], seeds[11], cut)
-    middle = image.shape[-1] // 2
-    label = label[..., middle : middle + 1]
+    label = tf.expand_dims(label[..., image.shape[-1] // 2], -1)
     return tf.clip_by_value(image, 0.0, 1.0) * shown, label * shown
 
 

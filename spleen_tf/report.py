@@ -249,15 +249,8 @@ def _shortfalls(cases: Sequence[str], rows: Sequence[Mapping[str, float]]) -> st
 
 
 def _means(summary: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    measures = {
-        "dice": ("Dice", 3),
-        "jaccard": ("Jaccard", 3),
-        "nsd_2mm": ("NSD at 2 mm", 3),
-        "hd95_mm": ("HD95 (mm)", 1),
-        "abs_volume_error_percent": ("Volume error (%)", 1),
-    }
     found = []
-    for column, (name, digits) in measures.items():
+    for column, (name, digits) in results.HEADLINES.items():
         told = summary[column]
         if told["mean"] is None or math.isnan(told["mean"]):
             found.append((name, "–", "defined in no case"))

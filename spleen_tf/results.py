@@ -11,6 +11,14 @@ from typing import Any, NamedTuple
 from spleen_tf import files, metrics, nifti
 
 _ABSENT = "–"
+# What is told of an evaluation at a glance: titles and digits.
+HEADLINES = {
+    "dice": ("Dice", 3),
+    "jaccard": ("Jaccard", 3),
+    "hd95_mm": ("HD95 (mm)", 1),
+    "nsd_2mm": ("NSD at 2 mm", 3),
+    "abs_volume_error_percent": ("volume error (%)", 1),
+}
 # Of a decision: their titles and digits.
 _ESTIMATES = {
     "sensitivity": ("sensitivity", 3),
@@ -106,18 +114,11 @@ def planes_table(summaries: Mapping[str, Mapping[str, Any]]) -> str:
     Args:
         summaries: by plane, the content of a summary.json.
     """
-    measures = {
-        "dice": ("Dice", 3),
-        "jaccard": ("Jaccard", 3),
-        "hd95_mm": ("HD95 (mm)", 1),
-        "nsd_2mm": ("NSD at 2 mm", 3),
-        "abs_volume_error_percent": ("volume error (%)", 1),
-    }
-    header = ["plane", *(title for title, _ in measures.values()), "worst Dice"]
+    header = ["plane", *(title for title, _ in HEADLINES.values()), "worst Dice"]
     lines = []
     for plane, summary in summaries.items():
         cells = []
-        for column, (_, digits) in measures.items():
+        for column, (_, digits) in HEADLINES.items():
             mean = summary[column]["mean"]
             if mean is None:  # Defined in no case: a distance, where every mask is empty.
                 cells.append(_ABSENT)
