@@ -91,9 +91,9 @@ def main(config: EvaluateConfig) -> None:
     _check(config)
     pairs = find_pairs(config.predictions, config.labels)
     for pair in pairs:  # Headers are quick to read: what is unfit is told before the long work.
-        volume.check_same_grid(
-            nifti.read_geometry(pair.label), nifti.read_geometry(pair.prediction)
-        )
+        label = nifti.read_geometry(pair.label)
+        pred = nifti.read_geometry(pair.prediction)
+        volume.check_same_grid(label, volume.in_order_of(pred, label))
     models = [results.model_of(pair.prediction) for pair in pairs]
     folder = files.make_folder(config.output_dir)
 
@@ -152,7 +152,8 @@ def measure(pairs: Sequence[Pair], config: EvaluateConfig) -> list[dict[str, flo
                 InputWarning,
                 stacklevel=2,
             )
-        return metrics.case(truth, read_mask(pair.prediction, config.prediction_value))
+        pred = read_mask(pair.prediction, config.prediction_value)
+        return metrics.case(truth, volume.in_order_of(pred, truth))
 
     # Threads do: unpacking, counting and the search for neighbours all leave the lock.
     with ThreadPoolExecutor(config.workers) as pool:
@@ -196,8 +197,9 @@ def _images(images: str, labels: str, cases: Sequence[str]) -> dict[str, pathlib
 def _picture(pair: Pair, path: pathlib.Path | None, config: EvaluateConfig) -> bytes:
     """A JPEG of both outlines, on the case's image where there is one."""
     truth = read_mask(pair.label, config.label_value)
-    pred = read_mask(pair.prediction, config.prediction_value)
+    pred = volume.in_order_of(read_mask(pair.prediction, config.prediction_value), truth)
     image = nifti.read(path) if path else dataclasses.replace(truth, array_ijk=truth.array_ijk * 0)
+    image = volume.in_order_of(image, truth)
     volume.check_same_grid(truth, image)
     figure = render.draw(
         image,

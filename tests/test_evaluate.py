@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 
+import nibabel as nib
 import numpy as np
 import pytest
 from PIL import Image
@@ -280,6 +281,20 @@ def test_a_label_on_another_grid_is_an_error(two_cases):
         "labelsTr/b.nii.gz",
         "resample",
     )
+
+
+def test_the_same_grid_with_its_axes_in_another_order_is_no_other_grid(two_cases):
+    """As a converter of DICOM leaves them: the voxels lie where they were."""
+    turned = nib.as_closest_canonical(nib.Nifti1Image(HALF, AFFINE @ np.diag([-1, -1, 1, 1])))
+    assert turned.affine[0, 0] > 0  # i and j run the other way in memory, not in the patient.
+    expected = nib.Nifti1Image(HALF, AFFINE @ np.diag([-1, -1, 1, 1]))
+    nib.save(turned, two_cases / "predictions/b.nii.gz")
+    truth = nib.Nifti1Image(SPLEEN, expected.affine)
+    nib.save(truth, two_cases / "data_set/labelsTr/b.nii.gz")
+    done = run(two_cases, f"--report={two_cases}/r.html")
+    assert (done.returncode, done.stderr) == (0, "")
+    rows = list(csv.DictReader((two_cases / "out/cases.csv").open()))
+    assert float(rows[1]["dice"]) == pytest.approx(2 * 4 / (4 + 8))
 
 
 def test_a_prediction_without_label_is_an_error(two_cases):
