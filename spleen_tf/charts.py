@@ -39,7 +39,7 @@ def surface(mesh: Mesh) -> go.Figure:
         margin={"l": 0, "r": 0, "t": 0, "b": 0},
         scene={
             "aspectmode": "data",
-            "camera": {"eye": {"x": -0.6, "y": 1.9, "z": 0.5}},
+            "camera": {"eye": {"x": -0.7, "y": 2.2, "z": 0.5}},
             **{axis: {"title": {"text": f"{name} (mm)"}} for axis, name in names.items()},
         },
     )
@@ -142,7 +142,12 @@ def volumes(
     )
     if len(volumes_ml):
         median = float(np.median(volumes_ml))
-        figure.add_hline(median, line={"color": _GREY, "dash": "dash"}, annotation_text="median")
+        figure.add_hline(
+            median,
+            line={"color": _GREY, "dash": "dash"},
+            annotation_text="median",
+            annotation_position="top left",
+        )
     figure.update_xaxes(type="category")
     return _laid_out(figure, "", "spleen (mL)")
 

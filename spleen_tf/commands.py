@@ -164,7 +164,7 @@ def check(config: Any) -> None:
                 f"--{field.name}: expected {_uncapitalized(rule['help'])} Found nothing."
             )
         if rule["choices"] and value not in rule["choices"]:
-            expected = ", ".join(rule["choices"])
+            expected = ", ".join(filter(None, rule["choices"]))
             raise ConfigError(f"--{field.name}: expected one of {expected}, found {value!r}.")
         if (kind in _NUMBERS and value is not None) or kind == tuple[float, ...]:
             _check_bounds(field.name, value if isinstance(value, tuple) else (value,), rule)
@@ -262,7 +262,7 @@ def _program(path: str) -> str:
 
 def _value_name(kind: Any, choices: tuple[str, ...]) -> str:
     if choices:
-        return "|".join(choices)
+        return "|".join(filter(None, choices))
     if kind in _NUMBERS:
         return _NUMBERS[kind][2]
     return "NUMBER[,NUMBER]" if kind == tuple[float, ...] else "TEXT"

@@ -33,7 +33,8 @@ from spleen_tf.decision import SPLENOMEGALY_ML, assess
 from spleen_tf.files import InputError, InputWarning
 from spleen_tf.pairing import Pair, as_cases, find_pairs, read_mask, volumes_at
 
-_MAX_PICTURES = 12
+# A third of the cases, within these.
+_MIN_PICTURES, _MAX_PICTURES = 4, 12
 _PICTURE_PX = 1000
 
 
@@ -94,6 +95,7 @@ def main(config: EvaluateConfig) -> None:
         label = nifti.read_geometry(pair.label)
         pred = nifti.read_geometry(pair.prediction)
         volume.check_same_grid(label, volume.in_order_of(pred, label))
+    image_of = _images(config, [pair.case for pair in pairs])
     models = [results.model_of(pair.prediction) for pair in pairs]
     folder = files.make_folder(config.output_dir)
 
@@ -111,7 +113,7 @@ def main(config: EvaluateConfig) -> None:
     if judged:
         print(f"\n{results.decision_section(judged)}")
     if config.report:
-        files.write_text(config.report, _report(pairs, rows, judged, config))
+        files.write_text(config.report, _report(pairs, rows, judged, image_of, config))
 
 
 def _check(config: EvaluateConfig) -> None:
@@ -165,15 +167,16 @@ def _report(
     pairs: Sequence[Pair],
     rows: Sequence[dict[str, float]],
     judged: Mapping[str, Any] | None,
+    image_of: Mapping[str, pathlib.Path],
     config: EvaluateConfig,
 ) -> str:
     """The page, with pictures of the worst cases."""
     from spleen_tf import report  # Its plotting library takes half a second to import.
 
-    image_of = _images(config.images, config.labels, [pair.case for pair in pairs])
     summary = metrics.summary(rows, config.seed)
     defined = [n for n, row in enumerate(rows) if not np.isnan(row["dice"])]
-    worst = sorted(defined, key=lambda n: rows[n]["dice"])[:_MAX_PICTURES]
+    count = min(_MAX_PICTURES, max(_MIN_PICTURES, math.ceil(len(defined) / 3)))
+    worst = sorted(defined, key=lambda n: rows[n]["dice"])[:count]
     pictures = {
         pairs[n].case: _picture(pairs[n], image_of.get(pairs[n].case), config) for n in worst
     }
@@ -181,17 +184,23 @@ def _report(
     return report.evaluation(cases, rows, summary, pictures, judged)
 
 
-def _images(images: str, labels: str, cases: Sequence[str]) -> dict[str, pathlib.Path]:
-    """Case to image, of those that there are."""
+def _images(config: EvaluateConfig, cases: Sequence[str]) -> dict[str, pathlib.Path]:
+    """Case to image for the report's pictures, of those that there are."""
+    images = config.images
+    if not config.report:
+        return {}
     if not images:
-        folder = pathlib.Path(labels)
+        folder = pathlib.Path(config.labels)
         folder = folder if (folder / "labelsTr").is_dir() else folder.parent
         images = str(folder / "imagesTr")
         if not os.path.isdir(images):
             return {}
     if os.path.isfile(images):
         return dict.fromkeys(cases, pathlib.Path(images))
-    return as_cases(volumes_at(pathlib.Path(images)), cases)
+    found = as_cases(volumes_at(pathlib.Path(images)), cases)
+    if not any(case in found for case in cases):
+        raise InputError(f"{images}: expected images named like the labels, found none of them.")
+    return found
 
 
 def _picture(pair: Pair, path: pathlib.Path | None, config: EvaluateConfig) -> bytes:

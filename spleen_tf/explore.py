@@ -45,6 +45,9 @@ from spleen_tf.volume import Volume
 OUTLIER_SCORE = 3.5
 # The median absolute deviation of a normal distribution, in standard deviations.
 _MAD_OF_NORMAL = 0.6745
+# Organs are not waisted like that; labels with slices left out are.
+_GAP_SHARE = 0.1
+_MAX_NAMED = 5
 _SAMPLED_VOXELS = 20_000
 _PICTURE_PX = 1000
 
@@ -113,6 +116,11 @@ def main(config: ExploreConfig) -> int:
             f"{config.dataset}: expected a case that can be read, found none; "
             f"{output / 'dataset.csv'} says why."
         )
+    if config.label_value and not any(facts.spleen_mm3 for facts in known):
+        raise InputError(
+            f"--label_value: expected a value of the labels of {config.dataset}, found "
+            f"{config.label_value} in none of them."
+        )
     proposed = fingerprint.propose(known, config.plane)
     files.write_json(output / fingerprint.FILE_NAME, proposed)
     files.write_text(output / "report.html", _report(findings, proposed))
@@ -157,13 +165,14 @@ def look_at(case: Case, plane: str, label_value: int = 0) -> Finding:
         "touches_edge": spleen["complete"] is False,
     }
     facts = fingerprint.Facts.of(image, inside, case.modality)
+    gaps = _gaps(np.moveaxis(inside, int(np.argmax(image.zooms_mm)), 0))
     window = render.default_window(image, case.modality)
     figure = render.draw(image, inside, window=window, modality=case.modality)
     return Finding(
         case.name,
         measured,
         facts,
-        tuple(_oddities(image, spleen)),
+        (*_oddities(image, spleen), *gaps),
         image.array_ijk.ravel("K")[:: max(1, image.array_ijk.size // _SAMPLED_VOXELS)].copy(),
         window,
         plots.jpeg(figure, _PICTURE_PX),
@@ -179,6 +188,17 @@ def _oddities(image: Volume, spleen: dict[str, Any]) -> list[str]:
     if quality.is_on_the_right(image, spleen["centroid_ras_mm"]):
         found.append("the spleen lies in the right half of the volume; is the header right?")
     return found
+
+
+def _gaps(slices_nhw: np.ndarray) -> list[str]:
+    """Slices as an annotator sees them, in which a label all but vanishes between larger ones."""
+    areas = np.count_nonzero(slices_nhw, axis=(1, 2))
+    before, after = np.maximum.accumulate(areas), np.maximum.accumulate(areas[::-1])[::-1]
+    found = np.flatnonzero(areas < _GAP_SHARE * np.minimum(before, after))
+    if not found.size:
+        return []
+    named = ", ".join(map(str, found[:_MAX_NAMED])) + ", …" * (found.size > _MAX_NAMED)
+    return [f"its label all but vanishes in slice {named}, between slices with much more of it"]
 
 
 def mark_outliers(findings: Sequence[Finding], max_volume_mm3: float = 0.0) -> list[Finding]:
@@ -224,13 +244,20 @@ def _report(findings: Sequence[Finding], proposed: dict[str, Any]) -> str:
     from spleen_tf import report  # Its plotting library takes half a second to import.
 
     in_hu = proposed["modality"] == "CT"
+
+    def scaled(values: np.ndarray, window: tuple[float, float]) -> np.ndarray:
+        if in_hu:
+            return values
+        low, high = window
+        # Beyond the grey scale, metal and air would stretch the axis.
+        return np.clip((values.astype(np.float32) - low) / (high - low), -0.25, 1.25)
+
     everywhere, inside = [], []
     for finding in findings:
         if finding.facts is None:
             continue
-        low, high = (0.0, 1.0) if in_hu else finding.window
-        everywhere.append((finding.sample.astype(np.float32) - low) / (high - low))
-        inside.append((finding.facts.spleen_values - low) / (high - low))
+        everywhere.append(scaled(finding.sample, finding.window))
+        inside.append(scaled(finding.facts.spleen_values, finding.window))
     return report.exploration(
         [_row(finding) for finding in findings],
         proposed,

@@ -76,7 +76,7 @@ def plan(
     is_dicom = sources.is_dicom(source)
     if not is_dicom and (series_uid or "dicom_seg" in asked):
         flag = "--series_uid" if series_uid else "--dicom_seg"
-        raise InputError(f"{source}: expected DICOM for {flag}, found other files.")
+        raise InputError(f"{source}: expected DICOM for {flag}, found none.")
     if source_path.is_dir() and not is_dicom:
         jobs = _plan_folder(source_path, output, asked)
     else:

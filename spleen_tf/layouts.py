@@ -47,6 +47,11 @@ def from_folder(folder: pathlib.Path) -> list[Case]:
         DatasetError: if the description cannot be read or says neither.
     """
     path = folder / "dataset.json"
+    if not path.exists():
+        raise DatasetError(
+            f"{folder}: expected dataset.json in it (Medical Segmentation Decathlon, nnU-Net v2), "
+            "or a .csv with the columns case,image,label in its place, found neither."
+        )
     description = files.read_json(path)
     if not isinstance(description, dict):
         raise DatasetError(f"{path}: expected a JSON object, found {type(description).__name__}.")

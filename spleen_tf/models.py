@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import pathlib
 from collections.abc import Iterable, Mapping, Sequence
@@ -99,6 +100,13 @@ def in_common(infos: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """
     keys = {"model": "name"} | {k: k for k in ("image_size", "learning_rate", "version")}
     return {told: _joined([info[key] for info in infos]) for told, key in keys.items()}
+
+
+def family_name(infos: Sequence[Mapping[str, Any]]) -> str:
+    """A name for all members: what theirs begin with, else all of them joined."""
+    names = [str(info["name"]) for info in infos]
+    shared = itertools.takewhile(lambda letters: len(set(letters)) == 1, zip(*names, strict=False))
+    return "".join(letters[0] for letters in shared).rstrip("_- ") or str(_joined(names))
 
 
 def _joined(values: list[Any]) -> Any:

@@ -22,12 +22,14 @@ class How:
         window: the grey scale's ends; None: as `render.draw` has them.
         center_ijk: the voxel that the preview's planes go through; None: the mask's middle.
         smooth: whether the surface is smoothed.
+        made_by: the name of the models, for the DICOM Segmentation.
     """
 
     modality: str
     window: tuple[float, float] | None = None
     center_ijk: tuple[int, ...] | None = None
     smooth: bool = False
+    made_by: str = ""
 
 
 def write(
@@ -68,4 +70,4 @@ def write(
     if path := places.get("dicom_seg"):
         from spleen_tf import dicom_seg
 
-        dicom_seg.write(path, mask_ijk, image, result["model"], result["version"])
+        dicom_seg.write(path, mask_ijk, image, how.made_by, result["version"])

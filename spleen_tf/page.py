@@ -64,10 +64,13 @@ def section(heading: str, *parts: str) -> str:
     return f"<section>\n<h2>{html.escape(heading)}</h2>\n" + "\n".join(parts) + "\n</section>"
 
 
-def notice(heading: str, lines: Sequence[str], alert: bool) -> str:
-    """What a reader has to see first: a heading and lines of text, in colours of alarm or not."""
+def notice(heading: str, lines: Sequence[str], alert: bool, calm: bool = False) -> str:
+    """What a reader has to see first: a heading and lines of text.
+
+    Its colours are those of alarm, or of calm, or, where neither is due, of neither.
+    """
     listed = "".join(f"<li>{html.escape(line)}</li>" for line in lines)
-    kind = "notice alert" if alert else "notice"
+    kind = "notice alert" if alert else "notice calm" if calm else "notice"
     return (
         f'<section class="{kind}" role="{"alert" if alert else "note"}"><h2>'
         f"{html.escape(heading)}</h2>{f'<ul>{listed}</ul>' if listed else ''}</section>"
@@ -93,7 +96,11 @@ def table(
     header: Sequence[str], rows: Sequence[Sequence[Any]], marked: Sequence[bool] | None = None
 ) -> str:
     """A table of text and numbers; rows that are marked stand out."""
-    head = "".join(f"<th>{html.escape(cell)}</th>" for cell in header)
+    of_words = [all(isinstance(row[n], str) for row in rows) for n in range(len(header))]
+    head = "".join(
+        f'<th class="{"words" if words else "number"}">{html.escape(cell)}</th>'
+        for cell, words in zip(header, of_words, strict=True)
+    )
     marks = marked or [False] * len(rows)
     body = "".join(_row(row, mark) for row, mark in zip(rows, marks, strict=True))
     return f'<div class="scroll"><table><tr>{head}</tr>{body}</table></div>'
@@ -103,7 +110,7 @@ def pictures(items: Iterable[tuple[bytes, str]], wide: bool = False) -> str:
     """JPEG files with a caption each, side by side or, if wide, one below the other."""
     shown = "".join(
         f"<figure><figcaption>{html.escape(caption)}</figcaption>"
-        f'<img class="picture" alt="{html.escape(caption)}" loading="lazy" '
+        f'<img class="picture" alt="{html.escape(caption)}" '
         f'src="data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}"></figure>'
         for jpeg, caption in items
     )
@@ -119,11 +126,12 @@ def chart(figure: Figure, name: str) -> str:
     """
     return plotly.io.to_html(
         figure,
-        config={"responsive": True, "displaylogo": False},
+        # Its bar of buttons has one that sends the data to a service of Plotly's.
+        config={"responsive": True, "displayModeBar": False, "plotlyServerURL": ""},
         include_plotlyjs=False,
         full_html=False,
         div_id=name,
-        default_height="440px",
+        default_height="500px",
     )
 
 

@@ -240,16 +240,23 @@ def segment(
         **models.in_common([member.info for member in members]),
         "software": f"spleen_tf {spleen_tf.__version__}",
     }
+    files.write_json(job.json, result)  # Whatever becomes of the others, the mask has its word.
     clock.lap("write")
     if job.others:
-        modality = members[0].modality(image)
-        window = members[0].window(image) if modality == "CT" else None
-        how = outputs.How(modality, window, _voxel_ijk(config), config.smooth_mesh)
+        modality = _shown_modality(members[0].modality(image), image)
+        window = members[0].window(image) if members[0].modality(image) == "CT" else None
+        made_by = models.family_name([member.info for member in members])
+        how = outputs.How(modality, window, _voxel_ijk(config), config.smooth_mesh, made_by)
         outputs.write(job.others, image, found.mask_ijk, result, how)
         clock.lap("others")
     result |= {"seconds": clock.seconds(), "peak_rss_mb": _peak_rss_mb()}
     files.write_json(job.json, result)
     return result
+
+
+def _shown_modality(of_model: str, image: Volume) -> str:
+    """The volume's own, which a model for MR may be given a CT of."""
+    return "CT" if of_model == "CT" else image.modality or render.guessed_modality(image)
 
 
 class _Clock:

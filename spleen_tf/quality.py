@@ -18,6 +18,9 @@ PLAUSIBLE_ML = (30.0, 3000.0)
 # and feet up to 1.3 times, and from 0.8 times on (tools/study_quality.py).
 _MIRROR_RATIO = 1.3
 
+# Without a calibration, a mask that holds less of all that was found deserves a look.
+_LEAST_MAIN_SHARE = 0.7
+
 
 def measure(image: Volume, mask_ijk: np.ndarray) -> dict[str, Any]:
     """Volume, place and mean intensity of a mask.
@@ -151,6 +154,7 @@ def reasons_for_review(
     review_below: float = 0.0,
     doubts: Sequence[str] = (),
     foreign: str = "",
+    main_share: float = 1.0,
 ) -> list[str]:
     """In words, why a person should look at a result before it is used; empty if nothing is odd.
 
@@ -160,6 +164,8 @@ def reasons_for_review(
         predicted_dice: what a calibration expects; None: there is none.
         review_below: the calibration's bound.
         doubts: what `orientation_doubts` returned.
+        main_share: the mask's share of all that was found; only looked at without a calibration,
+            which knows better.
         foreign: that the model is for another modality, in words; '': it is not.
     """
     reasons = [
@@ -175,6 +181,10 @@ def reasons_for_review(
         reasons.append(
             f"a Dice of {predicted_dice:.2f} is expected, and below {review_below:.2f} lie the "
             "failures"
+        )
+    if predicted_dice is None and main_share < _LEAST_MAIN_SHARE:
+        reasons.append(
+            f"only {main_share:.0%} of what was found lies in one piece, and the rest was dropped"
         )
     if not measured["complete"]:
         reasons.append("the spleen touches the volume's edge: its volume is a lower bound")

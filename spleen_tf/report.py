@@ -17,6 +17,8 @@ from spleen_tf.volume import Volume
 # al., Eur Radiol 1997; 7: 246-248).
 ADULTS_ML = (107.2, SPLENOMEGALY_ML)
 _SOURCE_OF_ADULTS = "Prassopoulos et al., Eur Radiol 1997; 7: 246–248"
+# Of dataset.csv, what the page's table begins with.
+_FIRST_COLUMNS = ("case", "spleen_mm3", "spleen_slices", "touches_edge", "outlier", "why")
 # The surface of a finer mask is shown at a half, a third, … of its resolution.
 _MOST_SURFACE_VOXELS = 150_000
 
@@ -137,7 +139,8 @@ def exploration(
         [row["spleen_mm3"] / 1000 for row in measured],
         [bool(row["outlier"]) for row in measured],
     )
-    header = max((list(row) for row in rows), key=len)
+    columns = max((list(row) for row in rows), key=len)
+    header = sorted(columns, key=lambda column: column not in _FIRST_COLUMNS)
     shown = [(jpeg, case) for case, jpeg in pictures.items()]
     sections = [
         page.notice(heading, odd, alert=bool(odd)),
@@ -155,7 +158,10 @@ def exploration(
         page.section(
             "Intensities",
             page.chart(charts.histogram(intensities, intensity_title), "histogram"),
-            page.text("What fills the background leaves the frame."),
+            page.text(
+                "Shares of all voxels, sampled, and of those inside. The peaks of air and padding "
+                "are cut off at the frame."
+            ),
         ),
         page.section(
             "Table",
@@ -174,6 +180,7 @@ def _decision(decision: Mapping[str, Any]) -> str:
     return page.section(
         "Decision",
         page.text(results.decision_rule(decision)),
+        page.table(["", "truly positive", "truly negative"], results.decision_counts(decision)),
         page.table(["measure", "value", "95% interval"], results.decision_rows(decision)),
         *map(page.text, decision["notes"]),
     )
@@ -182,7 +189,13 @@ def _decision(decision: Mapping[str, Any]) -> str:
 def _verdict(result: Mapping[str, Any]) -> str:
     if result["review"]:
         return page.notice("Look at this result before it is used", result["reasons"], alert=True)
-    return page.notice("Nothing odd was found in this result", [], alert=False)
+    if result["predicted_dice"] is None:
+        return page.notice(
+            "Nothing odd was found, but quality is not estimated",
+            ["No calibration belongs to this use of the models: how far to trust it is unknown."],
+            alert=False,
+        )
+    return page.notice("Nothing odd was found in this result", [], alert=False, calm=True)
 
 
 def _figures(result: Mapping[str, Any]) -> list[tuple[str, str, str]]:
@@ -190,7 +203,9 @@ def _figures(result: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     volume_ml = result["volume_ml"]
     bound = "" if result["complete"] is not False else "a lower bound: the volume cuts the organ; "
     place = "within" if low <= volume_ml <= high else "below" if volume_ml < low else "above"
-    expected, interval = "not known", "no calibration applies to this use of the models"
+    expected, interval = "not known", "no calibration belongs to this use of the models"
+    if not result["voxels"]:
+        interval = "nothing was found"
     if result["predicted_dice"] is not None:
         expected = f"{result['predicted_dice']:.2f}"
         interval = "90% interval {:.2f} to {:.2f}".format(*result["predicted_dice_interval"])
@@ -199,11 +214,15 @@ def _figures(result: Mapping[str, Any]) -> list[tuple[str, str, str]]:
         (
             "Volume",
             f"{volume_ml:.1f} mL",
-            f"{bound}{place} {low:g} to {high:g} mL, the range of adults without disease of the "
-            f"spleen ({_SOURCE_OF_ADULTS})",
+            f"{bound}{place} the {low:g} to {high:g} mL of adults without disease of the spleen "
+            f"({_SOURCE_OF_ADULTS})",
         ),
         ("Expected Dice", expected, interval),
-        ("Components found", str(result["components"]), "before the largest one was kept"),
+        (
+            "Components found",
+            str(result["components"]),
+            "in the whole volume, before any was dropped",
+        ),
         ("Mean intensity", "–" if intensity is None else f"{intensity:.1f}", ""),
     ]
 
@@ -225,7 +244,8 @@ def _spelt(value: Any) -> str:
     if isinstance(value, Mapping):
         return ", ".join(f"{key} {_spelt(part)}" for key, part in value.items())
     if isinstance(value, list | tuple):
-        return ", ".join(map(_spelt, value))
+        parts = (f"[{_spelt(v)}]" if isinstance(v, list | tuple) else _spelt(v) for v in value)
+        return ", ".join(parts)
     if value is None:
         return "–"
     return f"{value:.6g}" if isinstance(value, float) else str(value)
@@ -266,6 +286,7 @@ def _fingerprint(proposed: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     volumes = proposed["spleen_volume_ml"]
     span = f"{volumes['minimum']:.0f} to {volumes['maximum']:.0f} mL" if volumes else ""
     median = f"{volumes['median']:.0f} mL" if volumes else "–"
+    window_unit = "HU" if proposed["modality"] == "CT" else "percentiles of each volume"
     return [
         ("Cases", str(proposed["cases"]), str(proposed["modality"])),
         ("Median shape", "×".join(map(str, proposed["median_shape"])), "right, anterior, superior"),
@@ -273,8 +294,9 @@ def _fingerprint(proposed: Mapping[str, Any]) -> list[tuple[str, str, str]]:
         ("Median spleen", median, span),
         ("Proposed pixels", " × ".join(f"{mm:g}" for mm in proposed["pixel_mm"]), "mm"),
         ("Proposed image size", " × ".join(map(str, proposed["image_size"])), proposed["plane"]),
-        ("Proposed window", " to ".join(f"{end:g}" for end in proposed["window"]), ""),
-        ("Proposed depth, batch", f"{proposed['depth']}, {proposed['batch_size']}", ""),
+        ("Proposed window", " to ".join(f"{end:g}" for end in proposed["window"]), window_unit),
+        ("Proposed depth", str(proposed["depth"]), "halvings of the resolution"),
+        ("Proposed batch", str(proposed["batch_size"]), "slices a step"),
     ]
 
 

@@ -24,8 +24,8 @@ _ESTIMATES = {
     "sensitivity": ("sensitivity", 3),
     "specificity": ("specificity", 3),
     "accuracy": ("accuracy", 3),
-    "ppv": ("positive predictive value", 3),
-    "npv": ("negative predictive value", 3),
+    "ppv": ("positive predictive value, at the prevalence of these cases", 3),
+    "npv": ("negative predictive value, at the prevalence of these cases", 3),
     "lr_positive": ("likelihood ratio of a positive result, LR+", 2),
     "lr_negative": ("likelihood ratio of a negative result, LR−", 3),
 }
@@ -163,10 +163,7 @@ def page(cases: Sequence[str], models: Sequence[Model], rows: Sequence[Mapping[s
 
 def decision_section(decision: Mapping[str, Any]) -> str:
     """What `decision.assess` returned, in Markdown: the rule, the counts, the estimates, notes."""
-    counts = [
-        ["called positive", decision["true_positive"], decision["false_positive"]],
-        ["called negative", decision["false_negative"], decision["true_negative"]],
-    ]
+    counts = decision_counts(decision)
     return "\n\n".join(
         [
             decision_rule(decision),
@@ -184,6 +181,14 @@ def decision_rule(decision: Mapping[str, Any]) -> str:
         f"{decision['decision']}: a volume above {decision['threshold_ml']:g} mL. "
         f"{decision['cases']} case{'s' * (decision['cases'] != 1)}. {prior}"
     )
+
+
+def decision_counts(decision: Mapping[str, Any]) -> list[list[Any]]:
+    """The counts of cases: a row a call, a column a truth."""
+    return [
+        ["called positive", decision["true_positive"], decision["false_positive"]],
+        ["called negative", decision["false_negative"], decision["true_negative"]],
+    ]
 
 
 def decision_rows(decision: Mapping[str, Any]) -> list[list[str]]:

@@ -103,6 +103,8 @@ def segment(
         del probability
     measured = quality.measure(image, mask)
     dice, interval = known.predict(signs) if known and signs else (None, None)
+    # Where signs are taken, this is one of them.
+    main_share = 1.0 if votes is not None else measured["voxels"] / max(1, voxels_above)
     reasons = quality.reasons_for_review(
         image,
         measured,
@@ -110,6 +112,7 @@ def segment(
         known.review_below if known else 0.0,
         quality.orientation_doubts(mirrored_ml),
         foreign=ensemble.foreign(members, image),
+        main_share=main_share,
     )
     lap("postprocess")
     return Segmentation(mask, measured, components, mirrored_ml, signs, dice, interval, reasons)

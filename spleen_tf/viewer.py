@@ -63,6 +63,7 @@ def viewer(
         "images": [_png(codes_hw) for codes_hw in stack.codes_nhw],
         "masks": [_png(255 * m.astype(np.uint8)) if m.any() else None for m in stack.mask_nhw],
         "center": _place(image, center_ijk, stack),
+        "stored": _stored(image, stack),
         "letters": {plane: panels.border_letters(image.affine, plane) for plane in panels.PLANES},
     }
     count, height, width = stack.codes_nhw.shape
@@ -75,6 +76,7 @@ def viewer(
     element = (
         f'<div id="viewer"><div class="planes">{panes}</div>'
         f"{_controls(window, ends, modality)}"
+        '<p><output data-shows="place"></output></p>'
         f'<p class="soft"><small>Click into a plane to move the others there. {shrunk}</small></p>'
         "</div>"
     )
@@ -137,6 +139,18 @@ def _place(image: Volume, center_ijk: tuple[int, ...], stack: _Stack) -> list[in
         index = center_ijk[axis]
         place.append((image.shape[axis] - 1 - index if flip else index) // factor)
     return place
+
+
+def _stored(image: Volume, stack: _Stack) -> dict[str, list]:
+    """What leads from a place in the stack to the voxel in the file, and on to the patient."""
+    view = volume.view_of(image.affine, "axial")
+    return {
+        "axes": list(view.axes),
+        "flips": list(view.flips),
+        "factors": list(stack.factors),
+        "shape": list(image.shape),
+        "affine": image.affine[:3].round(6).tolist(),
+    }
 
 
 def _png(grey_hw: np.ndarray) -> str:

@@ -237,7 +237,7 @@ def test_what_is_no_data_set_is_refused(folder):
     touch(folder, "scan.nii")
     with pytest.raises(DatasetError, match=r"scan\.nii: .* found a file of another kind"):
         cases.load(path)
-    with pytest.raises(InputError, match=r"dataset\.json: expected a JSON file, found: No such"):
+    with pytest.raises(InputError, match=r"set: expected dataset.json in it .* or a .csv"):
         cases.load(folder)
 
 

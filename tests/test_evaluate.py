@@ -247,6 +247,12 @@ def test_flags_of_a_report_that_do_not_fit_are_refused(two_cases, flags, sentenc
     assert_refused(run(two_cases, *flags), two_cases, sentence)
 
 
+def test_images_of_other_cases_are_refused_before_the_work(two_cases):
+    save(two_cases / "elsewhere/x.nii.gz", SPLEEN)
+    done = run(two_cases, "--report=r.html", f"--images={two_cases}/elsewhere")
+    assert_refused(done, two_cases, "elsewhere: expected images named like the labels, found none")
+
+
 def test_cases_csv_holds_the_columns_of_the_contract_in_order(two_cases):
     evaluate.main(config(two_cases))
     with open(two_cases / "out/cases.csv", newline="") as stream:

@@ -112,6 +112,25 @@ def test_what_is_odd_is_said(data_set, run_python, tmp_path):
     assert "720 mm3 is above 500" in why["big"]
 
 
+def test_a_label_with_a_slice_left_out_is_odd(data_set, run_python, tmp_path):
+    folder = data_set(whole=np.s_[2:4, 2:4, 1:4], gap=np.s_[2:4, 2:4, 1:4])
+    label = np.zeros((8, 6, 5), np.uint8)
+    label[2:4, 2:4, 1:4:2] = 1
+    save(folder / "labelsTr" / "gap.nii.gz", label)
+    assert explored(run_python, f"--dataset={folder}", f"--output_dir={tmp_path}").returncode == 0
+    why = {name: row["why"] for name, row in rows(tmp_path).items()}
+    assert why["whole"] == ""
+    assert "all but vanishes in slice 2, between slices with much more" in why["gap"]
+
+
+def test_a_label_value_that_no_label_has_is_refused(data_set, run_python, tmp_path):
+    folder = data_set(a=np.s_[2:4, 2:4, 1:2])
+    flags = (f"--dataset={folder}", f"--output_dir={tmp_path}", "--label_value=7")
+    done = explored(run_python, *flags)
+    assert done.returncode == 2
+    assert "--label_value: expected a value of the labels" in done.stderr
+
+
 def test_a_case_that_cannot_be_read_is_named_and_the_others_go_on(data_set, run_python, tmp_path):
     folder = data_set(good=np.s_[2:4, 2:4, 1:2], off=np.s_[2:4, 2:4, 1:2])
     save_case(folder, "off", np.s_[2:4, 2:4, 1:2], label_zooms_mm=(2.0, 2.0, 4.0))

@@ -126,7 +126,7 @@ def test_an_output_inside_of_a_dicom_folder_is_refused(here, place, kind):
     [(({"dicom_seg": "a.dcm"},), "--dicom_seg"), (({}, "1.2.3"), "--series_uid")],
 )
 def test_options_of_dicom_are_refused_for_nifti(here, source, options, flag):
-    with pytest.raises(InputError, match=f"^{source}: expected DICOM for {flag}, found other"):
+    with pytest.raises(InputError, match=f"^{source}: expected DICOM for {flag}, found none"):
         jobs.plan(source, "out.nii.gz", *options)
 
 

@@ -133,3 +133,15 @@ def test_what_members_have_in_common_is_told_once_and_the_rest_joined():
         "version": "1.0.0",
     }
     assert models.in_common([axial])["image_size"] == 112
+
+
+@pytest.mark.parametrize(
+    ("names", "family"),
+    [
+        (["spleen_axial", "spleen_coronal"], "spleen"),
+        (["spleen_any"], "spleen_any"),
+        (["mine", "yours"], "mine + yours"),
+    ],
+)
+def test_a_family_is_called_by_what_its_members_names_begin_with(names, family):
+    assert models.family_name([{**INFO, "name": name} for name in names]) == family

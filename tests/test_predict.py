@@ -17,7 +17,7 @@ import nibabel
 import numpy as np
 import pytest
 
-from spleen_tf import calibration, ensemble, nifti, predict, render
+from spleen_tf import calibration, ensemble, nifti, predict, render, report
 from spleen_tf.files import InputError
 from spleen_tf.predict import PredictConfig
 
@@ -473,6 +473,18 @@ def test_a_full_disk_is_told_in_words_and_leaves_the_earlier_outputs(
         run(source)
     assert "by_hand_MR" in capsys.readouterr().out
     assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before
+
+
+def test_a_mask_has_its_json_whatever_becomes_of_the_other_outputs(
+    run, write_scan, tmp_path, monkeypatch
+):
+    def fail(*_, **__):
+        raise InputError("r.html: expected a place to write to, found: no such luck.")
+
+    monkeypatch.setattr(report, "prediction", fail)
+    with pytest.raises(InputError, match="no such luck"):
+        run(write_scan(), report=str(tmp_path / "r.html"))
+    assert content_of(tmp_path / "out.json")["voxels"] == mask_of(tmp_path / "out.nii.gz").sum()
 
 
 def test_a_gpu_that_is_not_there_is_refused(run, write_scan):

@@ -131,6 +131,15 @@ def test_what_is_larger_than_3_litres_is_odd(make_affine):
     assert reason.startswith("4096.0 mL is outside")
 
 
+def test_most_of_what_was_found_should_be_one_piece_where_no_calibration_knows_better(make_affine):
+    image = Volume(np.zeros(SHAPE, np.int16), make_affine("LPS", ZOOMS_MM), "a.nii")
+    measured = quality.measure(image, block((40, 50), (10, 30), (5, 15)))
+    (reason,) = quality.reasons_for_review(image, measured, main_share=0.6)
+    assert reason == "only 60% of what was found lies in one piece, and the rest was dropped"
+    assert quality.reasons_for_review(image, measured, main_share=0.7) == []
+    assert quality.reasons_for_review(image, measured, 0.9, 0.8, main_share=0.6) == []
+
+
 @pytest.mark.parametrize(("codes", "odd"), [("LPS", False), ("RPS", True), ("LAI", False)])
 def test_a_spleen_on_the_right_is_odd(make_affine, codes, odd):
     """The block lies at high i: towards the left where i runs left, else towards the right."""

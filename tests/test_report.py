@@ -118,9 +118,34 @@ def test_a_prediction_opens_without_a_complaint(open_page):
     assert console(browser) == []
     words = browser.find_element("tag name", "body").text
     assert "102.4 mL" in words
-    assert "below 107.2 to 314.5 mL" in words
+    assert "below the 107.2 to 314.5 mL of adults" in words
     assert "0.91" in words
     assert "0.85 to 0.97" in words
+
+
+def test_no_button_sends_anything_anywhere(open_page):
+    """Plotly has one that uploads a plot's data to a service of its makers."""
+    browser = open_page(prediction())
+    wait_for(browser, "return document.querySelector('#surface .main-svg') !== null")
+    assert browser.find_elements("css selector", ".modebar-btn") == []
+
+
+def test_the_place_is_told_as_a_voxel_and_in_the_patient(open_page):
+    """The block's middle is voxel 9 or 10, 11 or 12, 9 or 10, at 5, 5 and 8 mm a voxel."""
+    browser = open_page(prediction())
+    place = browser.find_element("css selector", "[data-shows=place]")
+    i, j, k = map(int, re.match(r"voxel i, j, k: (\d+), (\d+), (\d+);", place.text).groups())
+    assert (i in (9, 10), j in (11, 12), k in (9, 10)) == (True, True, True)
+    assert place.text.endswith(f"; R {5 * i}.0, A {5 * j}.0, S {8 * k}.0 mm")
+    set_control(browser, "[data-plane=axial] input", "2")
+    assert f"voxel i, j, k: {i}, {j}, 2;" in place.text
+
+
+def test_green_is_for_results_whose_quality_is_estimated():
+    assert 'class="notice calm"' in prediction()
+    unknown = prediction(predicted_dice=None, predicted_dice_interval=None)
+    assert 'class="notice calm"' not in unknown
+    assert "quality is not estimated" in unknown
 
 
 @pytest.mark.parametrize("plane", ["axial", "coronal", "sagittal"])
@@ -253,7 +278,7 @@ def test_a_clipped_organ_is_told_as_a_lower_bound():
     ("volume_ml", "place"), [(107.2, "within"), (314.5, "within"), (90.0, "below"), (400, "above")]
 )
 def test_the_volume_is_held_against_adults(volume_ml, place):
-    assert f"{place} 107.2 to 314.5 mL" in prediction(volume_ml=volume_ml)
+    assert f"{place} the 107.2 to 314.5 mL of adults" in prediction(volume_ml=volume_ml)
 
 
 def measured(dice):

@@ -86,7 +86,7 @@ function openViewer(root, content) {
     const columnHere = name === "sagittal" ? row : column;
     const x = ((columnHere + 0.5) / plane.columns) * w;
     const y = ((rowHere + 0.5) / plane.rows) * h;
-    context.strokeStyle = "rgb(40 190 255 / 0.35)";
+    context.strokeStyle = "rgb(40 190 255 / 0.6)";
     context.lineWidth = 1;
     context.beginPath();
     context.moveTo(x, 0); context.lineTo(x, h);
@@ -117,8 +117,24 @@ function openViewer(root, content) {
     write(`${barMm} mm`, w - 12, h - 18, "right", "bottom");
   }
 
+  // The voxel as NIfTI viewers count it, from 0, and where it lies in the patient.
+  function placeInWords() {
+    const { axes, flips, factors, shape, affine } = content.stored;
+    const ijk = [0, 0, 0];
+    axes.forEach((axis, n) => {
+      const middle = place[n] * factors[n] + Math.floor(factors[n] / 2);
+      const index = Math.min(middle, shape[axis] - 1);
+      ijk[axis] = flips[n] ? shape[axis] - 1 - index : index;
+    });
+    const ras = affine.map((row) =>
+      row[0] * ijk[0] + row[1] * ijk[1] + row[2] * ijk[2] + row[3]);
+    const towards = ras.map((mm, n) => `${(mm < 0 ? "LPI" : "RAS")[n]} ${Math.abs(mm).toFixed(1)}`);
+    return `voxel i, j, k: ${ijk.join(", ")}; ${towards.join(", ")} mm`;
+  }
+
   function draw() {
     const grey = greyOfCodes();
+    root.querySelector("[data-shows=place]").value = placeInWords();
     root.querySelector("[data-shows=level]").value = level.value;
     root.querySelector("[data-shows=width]").value = breadth.value;
     for (const [name, plane] of Object.entries(planes)) {
