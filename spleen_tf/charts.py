@@ -39,7 +39,7 @@ def surface(mesh: Mesh) -> go.Figure:
         margin={"l": 0, "r": 0, "t": 0, "b": 0},
         scene={
             "aspectmode": "data",
-            "camera": {"eye": {"x": -0.7, "y": 2.2, "z": 0.5}},
+            "camera": {"eye": {"x": -0.7, "y": 2.4, "z": 0.5}, "center": {"z": -0.1}},
             **{axis: {"title": {"text": f"{name} (mm)"}} for axis, name in names.items()},
         },
     )
