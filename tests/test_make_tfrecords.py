@@ -489,7 +489,7 @@ def to_text(path, text):
             ),
             "expected every case once, found 'a' twice",
         ),
-        (lambda own: (own / "dataset.json").unlink(), "own/dataset.json: expected a JSON file, fo"),
+        (lambda own: (own / "dataset.json").unlink(), "own: expected dataset.json in it (Medical"),
         (
             lambda own: replace(own / "labelsTr/b.nii.gz", affine=np.diag([9.0, 9, 9, 1])),
             "own/labelsTr/b.nii.gz: expected the affine of",
