@@ -124,6 +124,14 @@ def _warn_of_several_organs(label: Volume, values: np.ndarray) -> None:
     )
 
 
+def no_such_label_value(dataset: str | os.PathLike, label_value: int) -> DatasetError:
+    """What to raise where a label_value is in none of a data set's labels."""
+    return DatasetError(
+        f"--label_value: expected a value of the labels of {dataset}, found {label_value} in none "
+        "of them."
+    )
+
+
 def check_geometry(case: Case) -> None:
     """Raises VolumeError where the headers of a case's image and label already show a fault."""
     image = sources.read_geometry(case.image, case.series_uid)

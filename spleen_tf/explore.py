@@ -117,10 +117,7 @@ def main(config: ExploreConfig) -> int:
             f"{output / 'dataset.csv'} says why."
         )
     if config.label_value and not any(facts.spleen_mm3 for facts in known):
-        raise InputError(
-            f"--label_value: expected a value of the labels of {config.dataset}, found "
-            f"{config.label_value} in none of them."
-        )
+        raise cases.no_such_label_value(config.dataset, config.label_value)
     proposed = fingerprint.propose(known, config.plane)
     files.write_json(output / fingerprint.FILE_NAME, proposed)
     files.write_text(output / "report.html", _report(findings, proposed))
@@ -165,21 +162,20 @@ def look_at(case: Case, plane: str, label_value: int = 0) -> Finding:
         "touches_edge": spleen["complete"] is False,
     }
     facts = fingerprint.Facts.of(image, inside, case.modality)
-    gaps = _gaps(np.moveaxis(inside, int(np.argmax(image.zooms_mm)), 0))
     window = render.default_window(image, case.modality)
     figure = render.draw(image, inside, window=window, modality=case.modality)
     return Finding(
         case.name,
         measured,
         facts,
-        (*_oddities(image, spleen), *gaps),
+        tuple(_oddities(image, inside, spleen)),
         image.array_ijk.ravel("K")[:: max(1, image.array_ijk.size // _SAMPLED_VOXELS)].copy(),
         window,
         plots.jpeg(figure, _PICTURE_PX),
     )
 
 
-def _oddities(image: Volume, spleen: dict[str, Any]) -> list[str]:
+def _oddities(image: Volume, inside_ijk: np.ndarray, spleen: dict[str, Any]) -> list[str]:
     if not spleen["voxels"]:
         return ["no spleen in its label"]
     found = []
@@ -187,18 +183,20 @@ def _oddities(image: Volume, spleen: dict[str, Any]) -> list[str]:
         found.append("the spleen touches the volume's edge: its volume is a lower bound")
     if quality.is_on_the_right(image, spleen["centroid_ras_mm"]):
         found.append("the spleen lies in the right half of the volume; is the header right?")
+    gaps = _gaps(np.moveaxis(inside_ijk, int(np.argmax(image.zooms_mm)), 0))
+    if gaps.size:
+        named = ", ".join(map(str, gaps[:_MAX_NAMED])) + ", …" * (gaps.size > _MAX_NAMED)
+        found.append(
+            f"its label all but vanishes in slice {named}, between slices with much more of it"
+        )
     return found
 
 
-def _gaps(slices_nhw: np.ndarray) -> list[str]:
-    """Slices as an annotator sees them, in which a label all but vanishes between larger ones."""
+def _gaps(slices_nhw: np.ndarray) -> np.ndarray:
+    """(M,) int: slices in which a label all but vanishes between larger ones."""
     areas = np.count_nonzero(slices_nhw, axis=(1, 2))
     before, after = np.maximum.accumulate(areas), np.maximum.accumulate(areas[::-1])[::-1]
-    found = np.flatnonzero(areas < _GAP_SHARE * np.minimum(before, after))
-    if not found.size:
-        return []
-    named = ", ".join(map(str, found[:_MAX_NAMED])) + ", …" * (found.size > _MAX_NAMED)
-    return [f"its label all but vanishes in slice {named}, between slices with much more of it"]
+    return np.flatnonzero(areas < _GAP_SHARE * np.minimum(before, after))
 
 
 def mark_outliers(findings: Sequence[Finding], max_volume_mm3: float = 0.0) -> list[Finding]:

@@ -243,8 +243,10 @@ def segment(
     files.write_json(job.json, result)  # Whatever becomes of the others, the mask has its word.
     clock.lap("write")
     if job.others:
-        modality = _shown_modality(members[0].modality(image), image)
-        window = members[0].window(image) if members[0].modality(image) == "CT" else None
+        modality = members[0].modality(image)
+        window = members[0].window(image) if modality == "CT" else None
+        if window is None:  # A model for MR may have been given a CT, which is shown as one.
+            modality = image.modality or render.guessed_modality(image)
         made_by = models.family_name([member.info for member in members])
         how = outputs.How(modality, window, _voxel_ijk(config), config.smooth_mesh, made_by)
         outputs.write(job.others, image, found.mask_ijk, result, how)
@@ -252,11 +254,6 @@ def segment(
     result |= {"seconds": clock.seconds(), "peak_rss_mb": _peak_rss_mb()}
     files.write_json(job.json, result)
     return result
-
-
-def _shown_modality(of_model: str, image: Volume) -> str:
-    """The volume's own, which a model for MR may be given a CT of."""
-    return "CT" if of_model == "CT" else image.modality or render.guessed_modality(image)
 
 
 class _Clock:

@@ -148,10 +148,7 @@ def _convert(split_cases: dict[str, list[Case]], folder: pathlib.Path, config) -
     for split, members in split_cases.items():
         shard_sizes[split] = _write_shards(split, members, folder, about, config)
     if config.label_value and not any(entry["spleen_slices"] for entry in about.values()):
-        raise InputError(
-            f"--label_value: expected a value of the labels of {config.dataset}, found "
-            f"{config.label_value} in none of them."
-        )
+        raise cases.no_such_label_value(config.dataset, config.label_value)
     planes = sorted({entry["plane"] for entry in about.values()})
     if len(planes) > 1:
         warnings.warn(
