@@ -135,8 +135,12 @@ def _warp(
 def _recolour_organ(image, label, seed, share) -> tf.Tensor:
     if not share:
         return image
-    chance, factor = tf.unstack(_uniform(seed, [2], 0.0, 1.0))
-    soft_label = tf.nn.avg_pool2d(label[tf.newaxis], 3, 1, "SAME")[0]
+    chance, factor, reach = tf.unstack(_uniform(seed, [3], 0.0, 1.0))
+    # The organ shades into its surroundings beyond its outline, now more, now less: a rim that is
+    # always left as it was would give the outline away.
+    wider_label = tf.nn.max_pool2d(label[tf.newaxis], 3, 1, "SAME")[0]
+    organ = label + reach * (wider_label - label)
+    soft_label = tf.nn.avg_pool2d(organ[tf.newaxis], 3, 1, "SAME")[0]
     darkest, brightest = (math.log(bound) for bound in _ORGAN_FACTORS)
     change = tf.exp(darkest + factor * (brightest - darkest))
     change = tf.where(chance < share, change, 1.0)

@@ -18,6 +18,8 @@ _KEYS = (
 
 # FAMILY/PLANE/saved_model: no member of a family lies deeper.
 _FAMILY_DEPTH = 2
+# FAMILY/second_opinion/PLANE/saved_model: members that are asked where the others do not agree.
+SECOND_OPINION = "second_opinion"
 
 
 def find(paths: Iterable[str | os.PathLike]) -> dict[pathlib.Path, dict[str, Any]]:
@@ -37,8 +39,29 @@ def find(paths: Iterable[str | os.PathLike]) -> dict[pathlib.Path, dict[str, Any
     return found
 
 
+def second_opinion(paths: Sequence[str | os.PathLike]) -> list[pathlib.Path]:
+    """The SavedModel folders of the second opinion that a family brings along; [] without one.
+
+    Args:
+        paths: what --model names. Several are fused as they are: nobody's second opinion is theirs.
+
+    Raises:
+        InputError: as `find` does; also if it is for another modality than the family.
+    """
+    if len(paths) != 1:
+        return []
+    folder = pathlib.Path(paths[0]) / SECOND_OPINION
+    if not folder.is_dir():
+        return []
+    others = folders(folder)
+    find([*folders(paths[0]), *others])
+    return others
+
+
 def folders(path: str | os.PathLike) -> list[pathlib.Path]:
-    """The SavedModel folders at a path or below it, sorted; hidden ones are left out.
+    """The SavedModel folders at a path or below it, sorted.
+
+    Hidden ones and those of a second opinion are left out.
 
     Raises:
         InputError: if there is none, or one lies so deep that the path holds several families.
@@ -50,7 +73,10 @@ def folders(path: str | os.PathLike) -> list[pathlib.Path]:
     found = [
         folder
         for folder in found
-        if not any(part.startswith(".") for part in folder.relative_to(path).parts)
+        if not any(
+            part.startswith(".") or part == SECOND_OPINION
+            for part in folder.relative_to(path).parts
+        )
     ]
     if not found:
         state = "none in it or below" if path.is_dir() else "no such folder"

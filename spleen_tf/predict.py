@@ -14,12 +14,14 @@ Examples:
 from __future__ import annotations
 
 import dataclasses
+import functools
 import pathlib
 import re
 import resource
 import sys
 import time
 import warnings
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -102,6 +104,11 @@ class PredictConfig:
     )
     largest_component: bool = flag(True, "Keeps only the largest connected component.")
     fill_holes: bool = flag(True, "Fills cavities in the mask.")
+    second_opinion: bool = flag(
+        True,
+        "Where a family's models do not agree on a spleen, asks those in its folder "
+        "second_opinion, if there is one.",
+    )
     tta: bool = flag(
         False, "Test-time augmentation: also sees the body a little larger and smaller."
     )
@@ -115,24 +122,26 @@ class PredictConfig:
 
 def main(config: PredictConfig) -> int:
     """Segments every volume; a bad one of a folder is named, and the others are still done."""
-    others = {kind: getattr(config, kind) for kind in jobs.SUFFIXES}
-    planned = jobs.plan(config.input, config.output, others, config.series_uid)
+    asked = {kind: getattr(config, kind) for kind in jobs.SUFFIXES}
+    planned = jobs.plan(config.input, config.output, asked, config.series_uid)
     _check(config)
     is_batch = jobs.is_batch(config.input)
     if not is_batch:
         _check_headers(planned[0], config)
 
     known = _calibration(config)
+    others = models.second_opinion(config.model) if config.second_opinion else []
     # TensorFlow takes seconds to import, which a wrong flag should not cost.
     from spleen_tf import ensemble
 
     note = ensemble.setup(config.device, config.precision)
     members = ensemble.load(config.model)
+    second_opinion = functools.cache(lambda: ensemble.load(others)) if others else None
     print(f"{', '.join(member.info['name'] for member in members)}; {note}", flush=True)
     failures = 0
     for job in planned:
         try:
-            result = segment(job, members, config, known)
+            result = segment(job, members, config, known, second_opinion)
             print(f"{job.mask}: {_sentence(result)}", flush=True)
             if "mesh" in job.others and not result["voxels"]:
                 print(f"{job.others['mesh']}: not written: there is no surface", flush=True)
@@ -202,7 +211,11 @@ def _calibration(config: PredictConfig) -> Calibration | None:
 
 
 def segment(
-    job: Job, members: list[Member], config: PredictConfig, known: Calibration | None = None
+    job: Job,
+    members: list[Member],
+    config: PredictConfig,
+    known: Calibration | None = None,
+    second_opinion: Callable[[], list[Member]] | None = None,
 ) -> dict[str, Any]:
     """One volume from file to files.
 
@@ -211,6 +224,8 @@ def segment(
         members: the models.
         config: how to use them.
         known: what cross-validation has taught of them; None: no Dice is predicted.
+        second_opinion: gives the models that are asked where they do not agree; None: there are
+            none.
 
     Returns:
         The content of the JSON.
@@ -227,7 +242,16 @@ def segment(
             clock.lap("probabilities")
 
     rule = Rule(config.threshold, config.largest_component, config.fill_holes, config.tta)
-    found = segmentation.segment(image, members, rule, known=known, keep=keep, lap=clock.lap)
+    found = segmentation.segment(
+        image,
+        members,
+        rule,
+        known=known,
+        second_opinion=second_opinion,
+        keep=keep,
+        lap=clock.lap,
+    )
+    infos = [member.info for member in found.members]
     nifti.write_mask(job.mask, found.mask_ijk, like=image)
     result = {
         **found.measured,
@@ -237,7 +261,7 @@ def segment(
         "signs": found.signs,
         "review": bool(found.reasons),
         "reasons": found.reasons,
-        **models.in_common([member.info for member in members]),
+        **models.in_common(infos),
         "software": f"spleen_tf {spleen_tf.__version__}",
     }
     files.write_json(job.json, result)  # Whatever becomes of the others, the mask has its word.
@@ -247,7 +271,7 @@ def segment(
         window = members[0].window(image) if modality == "CT" else None
         if window is None:  # A model for MR may have been given a CT, which is shown as one.
             modality = image.modality or render.guessed_modality(image)
-        made_by = models.family_name([member.info for member in members])
+        made_by = models.family_name(infos)
         how = outputs.How(modality, window, _voxel_ijk(config), config.smooth_mesh, made_by)
         outputs.write(job.others, image, found.mask_ijk, result, how)
         clock.lap("others")
@@ -265,7 +289,7 @@ class _Clock:
 
     def lap(self, stage: str) -> None:
         now = time.monotonic()
-        self._laps[stage] = round(now - self._mark, 3)
+        self._laps[stage] = round(self._laps.get(stage, 0.0) + now - self._mark, 3)
         self._mark = now
 
     def seconds(self) -> dict[str, float]:

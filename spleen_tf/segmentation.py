@@ -46,6 +46,7 @@ class Segmentation:
         predicted_dice: what a calibration expects, with its 90% interval; None without one.
         predicted_dice_interval: likewise.
         reasons: why a person should look at it, in words.
+        members: the models that found it, the first or those of the second opinion.
     """
 
     mask_ijk: np.ndarray
@@ -56,6 +57,19 @@ class Segmentation:
     predicted_dice: float | None
     predicted_dice_interval: tuple[float, float] | None
     reasons: list[str]
+    members: list[Member]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Found:
+    """What members find, before it is judged."""
+
+    members: list[Member]
+    mask_ijk: np.ndarray
+    components: int
+    voxels_above: int
+    mirrored_ml: dict[str, tuple[float, float]]
+    signs: dict[str, float] | None
 
 
 def segment(
@@ -64,6 +78,7 @@ def segment(
     rule: Rule = Rule(),  # It is frozen.
     *,
     known: Calibration | None = None,
+    second_opinion: Callable[[], list[Member]] | None = None,
     with_signs: bool = False,
     keep: Callable[[np.ndarray], None] = lambda probability_ijk: None,
     lap: Callable[[str], None] = lambda stage: None,
@@ -75,19 +90,70 @@ def segment(
         members: the models, whose probabilities are averaged.
         rule: how to cut them.
         known: what cross-validation has taught of these members; None: no Dice is predicted.
+        second_opinion: gives other models, which are asked where the first do not agree on a
+            spleen, and believed if they do.
         with_signs: the signs are collected without `known`, too.
-        keep: receives the probability, (I, J, K) float16, before it is dropped.
+        keep: receives the probability, (I, J, K) float16, before it is dropped; that of a second
+            opinion after the first one's.
         lap: is told the name of each stage that ends.
     """
     from spleen_tf import ensemble
 
-    votes: list[Vote] | None = [] if known or with_signs else None
+    foreign = ensemble.foreign(members, image)
+    with_signs = with_signs or known is not None or second_opinion is not None
+    found = _find(image, members, rule, with_signs, keep, lap)
+    is_second = False
+    if second_opinion is not None and not foreign and quality.is_disputed(found.signs):
+        held: list[np.ndarray] = []
+        other = _find(image, second_opinion(), rule, with_signs, held.append, lap)
+        if not quality.is_disputed(other.signs):
+            found, is_second = other, True
+            keep(held.pop())
+    measured = quality.measure(image, found.mask_ijk)
+    dice, interval = known.predict(found.signs) if known and found.signs else (None, None)
+    # Where signs are taken, this is one of them.
+    main_share = 1.0 if with_signs else measured["voxels"] / max(1, found.voxels_above)
+    reasons = quality.reasons_for_review(
+        image,
+        measured,
+        dice,
+        known.review_below if known else 0.0,
+        quality.orientation_doubts(found.mirrored_ml),
+        foreign=foreign,
+        main_share=main_share,
+        is_second_opinion=is_second,
+    )
+    lap("postprocess")
+    return Segmentation(
+        found.mask_ijk,
+        measured,
+        found.components,
+        found.mirrored_ml,
+        found.signs,
+        dice,
+        interval,
+        reasons,
+        found.members,
+    )
+
+
+def _find(
+    image: Volume,
+    members: list[Member],
+    rule: Rule,
+    with_signs: bool,
+    keep: Callable[[np.ndarray], None],
+    lap: Callable[[str], None],
+) -> _Found:
+    from spleen_tf import ensemble
+
+    votes: list[Vote] | None = [] if with_signs else None
     probability = ensemble.probability(members, image, rule.tta, votes)
     mirrored_ml = ensemble.mirrored_ml(members, image)
     lap("network")
     keep(probability)
     mask = probability >= (rule.threshold or ensemble.threshold(members))
-    voxels_above = np.count_nonzero(mask)
+    voxels_above = int(np.count_nonzero(mask))
     if votes is None:
         del probability  # As large as the image; what follows may need the room.
     components = postprocess.count_components(mask)
@@ -100,19 +166,5 @@ def segment(
         views = (vote.mask_ijk() for vote in votes)
         window = members[0].window(image)
         signs = quality.signs(image, window, probability, mask, views, voxels_above)
-        del probability
-    measured = quality.measure(image, mask)
-    dice, interval = known.predict(signs) if known and signs else (None, None)
-    # Where signs are taken, this is one of them.
-    main_share = 1.0 if votes is not None else measured["voxels"] / max(1, voxels_above)
-    reasons = quality.reasons_for_review(
-        image,
-        measured,
-        dice,
-        known.review_below if known else 0.0,
-        quality.orientation_doubts(mirrored_ml),
-        foreign=ensemble.foreign(members, image),
-        main_share=main_share,
-    )
     lap("postprocess")
-    return Segmentation(mask, measured, components, mirrored_ml, signs, dice, interval, reasons)
+    return _Found(members, mask, components, voxels_above, mirrored_ml, signs)

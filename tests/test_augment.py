@@ -195,11 +195,17 @@ def test_an_elastic_warp_moves_places_differently_by_about_its_strength():
 # Intensities
 
 
-def test_recolouring_changes_the_organ_and_nothing_else():
+def test_recolouring_changes_the_organ_and_its_rim_and_nothing_else():
     label = square(32, 32, 10, 12, 8)
     images, _ = variants(constant(np.full((32, 32), 0.5)), constant(label), organ=1.0)
-    within_a_pixel = square(32, 32, 9, 11, 10)
-    assert (images[:, within_a_pixel == 0] == 0.5).all()
+    within_two_pixels = square(32, 32, 8, 10, 12)
+    assert (images[:, within_two_pixels == 0] == 0.5).all()
+    # How far it goes beyond the outline differs, so that no rim tells where that is: in the next
+    # pixel there is a third of the change, to which the wider outline adds up to another third.
+    core, rim = images[:, 14, 15, 0] - 0.5, images[:, 14, 11, 0] - 0.5
+    share = (rim / core)[np.abs(core) > 0.05]
+    assert 1 / 3 - 1e-3 < share.min() < 0.4
+    assert 0.6 < share.max() < 2 / 3 + 1e-3
     # Factors from 0.08 to 1.5, one for the whole organ.
     inside = images[:, square(32, 32, 11, 13, 6) > 0][..., 0] / 0.5
     np.testing.assert_allclose(inside, inside[:, :1] * np.ones_like(inside), rtol=1e-5)

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 
 import dicom_files
 import pytest
@@ -207,6 +208,21 @@ def test_two_patients_are_too_few_to_calibrate_quality_control(crossed, run_pyth
     )
     assert done.returncode == 2
     assert "expected 4 patients or more to calibrate with, found 2." in done.stderr
+
+
+def test_a_second_opinion_with_other_folds_would_know_the_patients(crossed, run_python, tmp_path):
+    other = shutil.copytree(crossed / "cv", tmp_path / "cv", symlinks=True)
+    content = json.loads((other / "cv.json").read_text())
+    content["folds"]["0"].pop()
+    (other / "cv.json").write_text(json.dumps(content))
+    done = run_python(
+        *("tools/study_quality.py", f"--cross_validation={crossed / 'cv'}"),
+        *(f"--second_opinion={other}", f"--dataset={crossed / 'data'}"),
+        f"--output_dir={tmp_path / 'study'}",
+    )
+    assert done.returncode == 2
+    assert f"{other}: expected the folds of {crossed / 'cv'}, found others" in done.stderr
+    assert not (tmp_path / "study").exists()
 
 
 def test_a_training_that_fails_names_its_log_and_what_it_said(crossed, cross_validate, tmp_path):

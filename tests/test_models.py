@@ -123,6 +123,36 @@ def test_a_folder_of_several_families_is_refused(make_model, tmp_path):
     assert len(models.folders(tmp_path / "mr")) == 2
 
 
+def test_a_second_opinion_is_found_beside_its_family_and_is_no_member_of_it(make_model, tmp_path):
+    axial = make_model("family/axial/saved_model")
+    other = make_model("family/second_opinion/axial/saved_model")
+    family = tmp_path / "family"
+    assert models.folders(family) == [axial]
+    assert models.second_opinion([family]) == [other]
+    # By itself it is a family as any other.
+    assert models.folders(family / "second_opinion") == [other]
+
+
+def test_no_second_opinion_is_asked_of_whom_it_does_not_belong_to(make_model, tmp_path):
+    axial = make_model("family/axial/saved_model")
+    make_model("family/second_opinion/axial/saved_model")
+    other = make_model("other/saved_model")
+    assert models.second_opinion([axial]) == []
+    assert models.second_opinion([other.parent]) == []
+    assert models.second_opinion([tmp_path / "family", other]) == []
+
+
+def test_a_second_opinion_for_another_modality_or_without_models_is_refused(make_model, tmp_path):
+    make_model("family/axial/saved_model", modality="CT")
+    make_model("family/second_opinion/axial/saved_model", modality="MR")
+    with pytest.raises(InputError, match="expected models of one modality, found CT and MR"):
+        models.second_opinion([tmp_path / "family"])
+    make_model("bare/axial/saved_model")
+    (tmp_path / "bare" / "second_opinion").mkdir()
+    with pytest.raises(InputError, match=r"second_opinion: expected a SavedModel folder"):
+        models.second_opinion([tmp_path / "bare"])
+
+
 def test_what_members_have_in_common_is_told_once_and_the_rest_joined():
     axial = {**INFO, "name": "axial", "image_size": 112}
     coronal = {**INFO, "name": "coronal", "image_size": [64, 112]}

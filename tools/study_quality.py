@@ -8,16 +8,18 @@ of which neither the models nor the calibration knew the patient. The same comma
 
 Example:
     python tools/study_quality.py --cross_validation=data/cv --dataset=data/mr_t2 \\
-        --output_dir=data/study
+        --second_opinion=data/cv_second_opinion --output_dir=data/study
 """
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import pathlib
 import sys
 import warnings
 import zlib
+from collections.abc import Callable
 from typing import Any
 
 # Lets the program run from a checkout in which the package is not installed.
@@ -53,6 +55,11 @@ class StudyConfig:
         "", "A folder that tools/cross_validate.py wrote, with its models.", required=True
     )
     dataset: str = flag("", "The data set that was cross-validated.", required=True)
+    second_opinion: str = flag(
+        "",
+        "Another such folder, with the same folds, whose models are asked where the first do not "
+        "agree on a spleen.",
+    )
     output_dir: str = flag("", "The folder for the results.", required=True)
     seed: int = flag(0, "Seed of the corruptions.", minimum=0)
     precision: str = flag(
@@ -68,6 +75,7 @@ class StudyConfig:
 def main(config: StudyConfig) -> None:
     by_name = {case.name: case for case in cases.load(config.dataset, config.modality)}
     validated = crossval.read(config.cross_validation, by_name)
+    second = _second_opinion(config, validated, by_name)
     if validated.patients < calibration.LEAST_PATIENTS:
         raise InputError(
             f"{config.cross_validation}: expected {calibration.LEAST_PATIENTS} patients or more to "
@@ -75,7 +83,8 @@ def main(config: StudyConfig) -> None:
         )
     folder = files.make_folder(config.output_dir)
     _check_plan(folder / "plan.json", config)
-    rows = _measure(validated, by_name, config, files.make_folder(folder / "measured"))
+    measured = files.make_folder(folder / "measured")
+    rows = _measure(validated, second, by_name, config, measured)
     known = _calibrate(rows, len(validated.planes), config.cross_validation)
     files.write_csv(folder / "study.csv", [_flat(row) for row in rows])
     calibration.write(
@@ -91,6 +100,25 @@ def main(config: StudyConfig) -> None:
     print(text)
 
 
+def _second_opinion(
+    config: StudyConfig, validated: CrossValidation, by_name: dict[str, Case]
+) -> CrossValidation | None:
+    """The cross-validation of the models that are asked second; None: there are none.
+
+    Raises:
+        InputError: if a model of it may have trained on a case that the first held out.
+    """
+    if not config.second_opinion:
+        return None
+    second = crossval.read(config.second_opinion, by_name)
+    if second.held_out != validated.held_out:
+        raise InputError(
+            f"{config.second_opinion}: expected the folds of {config.cross_validation}, found "
+            "others; cross-validate both with the same --num_folds, --folds and --seed."
+        )
+    return second
+
+
 def _check_plan(path: pathlib.Path, config: StudyConfig) -> None:
     """Writes down what is studied, or holds this run against what was written down.
 
@@ -98,7 +126,10 @@ def _check_plan(path: pathlib.Path, config: StudyConfig) -> None:
         InputError: if the folder holds another study, whose cases would be taken for this one's.
     """
     plan = {
-        "cross_validation": str(pathlib.Path(config.cross_validation).resolve()),
+        **{
+            name: str(pathlib.Path(given).resolve()) if (given := getattr(config, name)) else ""
+            for name in ("cross_validation", "second_opinion")
+        },
         "seed": config.seed,
         "precision": config.precision,
     }
@@ -112,6 +143,7 @@ def _check_plan(path: pathlib.Path, config: StudyConfig) -> None:
 
 def _measure(
     validated: CrossValidation,
+    second: CrossValidation | None,
     by_name: dict[str, Case],
     config: StudyConfig,
     folder: pathlib.Path,
@@ -122,13 +154,16 @@ def _measure(
     with tqdm.tqdm(total=total, desc="study", unit="volume", disable=None) as bar:
         for fold, names in validated.held_out.items():
             members: list = []
+            asked_second = (
+                functools.cache(functools.partial(second.members, fold)) if second else None
+            )
             for name in names:
                 done = folder / f"{name}.json"
                 if not done.is_file():
                     members = members or _load(validated, fold, config)
                     image, label = cases.read(by_name[name], validated.label_value)
                     truth = label.array_ijk > 0
-                    found = _corrupted(members, name, image, truth, config.seed)
+                    found = _corrupted(members, asked_second, name, image, truth, config.seed)
                     files.write_json(done, found)
                 rows += files.read_json(done)
                 bar.update(len(corruptions.ALL))
@@ -143,20 +178,30 @@ def _load(validated: CrossValidation, fold: str, config: StudyConfig) -> list:
 
 
 def _corrupted(
-    members: list, name: str, image: Volume, truth: np.ndarray, seed: int
+    members: list,
+    second_opinion: Callable[[], list] | None,
+    name: str,
+    image: Volume,
+    truth: np.ndarray,
+    seed: int,
 ) -> list[dict[str, Any]]:
     """A row for each corruption of a volume."""
     rows = []
     for number, (corruption, corrupt) in enumerate(corruptions.ALL.items()):
         rng = np.random.default_rng([seed, zlib.crc32(name.encode()), number])
-        found = _segment(members, *corrupt(image, truth, rng))
+        found = _segment(members, second_opinion, *corrupt(image, truth, rng))
         rows.append({"case": name, "corruption": corruption, **found})
     return rows
 
 
-def _segment(members: list, image: Volume, truth: np.ndarray) -> dict[str, Any]:
+def _segment(
+    members: list,
+    second_opinion: Callable[[], list] | None,
+    image: Volume,
+    truth: np.ndarray,
+) -> dict[str, Any]:
     """What predict would find and say of a volume, and its true Dice (None: both are empty)."""
-    found = segmentation.segment(image, members, with_signs=True)
+    found = segmentation.segment(image, members, second_opinion=second_opinion, with_signs=True)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", InputWarning)
         dice = metrics.dice(truth, found.mask_ijk)
@@ -165,6 +210,7 @@ def _segment(members: list, image: Volume, truth: np.ndarray) -> dict[str, Any]:
         "mirrored_ml": found.mirrored_ml,
         "reasons": found.reasons,
         "signs": found.signs,
+        "second_opinion": found.members is not members,
         "known_brightness": _brightness(image, members[0].window(image), truth),
     }
 
@@ -215,6 +261,7 @@ def _flat(row: dict[str, Any]) -> dict[str, Any]:
         "case": row["case"],
         "corruption": row["corruption"],
         "dice": row["dice"],
+        "second_opinion": row["second_opinion"],
         "flagged": row["flagged"],
         "reasons": "; ".join(row["reasons"]),
         **told,
@@ -245,8 +292,8 @@ def _page(rows: list[dict[str, Any]], known: Calibration) -> str:
         f"| rank correlation of predicted and true Dice | {rank.statistic:.2f} |",
         f"| review below a predicted Dice of | {known.review_below:.2f} |",
         "",
-        "| corruption | mean Dice | failures | of them flagged | others flagged |",
-        "| --- | --- | --- | --- | --- |",
+        "| corruption | mean Dice | asked again | failures | of them flagged | others flagged |",
+        "| --- | --- | --- | --- | --- | --- |",
     ]
     for corruption in corruptions.ALL:
         those = [row for row in rows if row["corruption"] == corruption]
@@ -254,7 +301,8 @@ def _page(rows: list[dict[str, Any]], known: Calibration) -> str:
         others = [row["flagged"] for row in those if row["truth"] >= FAILURE_DICE]
         mean = np.mean([row["truth"] for row in those])
         lines.append(
-            f"| {corruption.replace('_', ' ')} | {mean:.3f} | {len(failed)} | {sum(failed)} | "
+            f"| {corruption.replace('_', ' ')} | {mean:.3f} | "
+            f"{sum(row['second_opinion'] for row in those)} | {len(failed)} | {sum(failed)} | "
             f"{sum(others)} of {len(others)} |"
         )
     return "\n".join(lines) + "\n"

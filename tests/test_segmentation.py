@@ -1,0 +1,97 @@
+"""Which models are believed, with models that find what the test says."""
+
+import numpy as np
+import pytest
+
+from spleen_tf import quality, segmentation, slices
+from spleen_tf.volume import Volume
+
+SHAPE = (40, 40, 20)
+# On the patient's left of a volume stored RAS; 12 · 12 · 10 voxels of 27 mm³ are 39 mL.
+SPLEEN = np.s_[4:16, 10:22, 5:15]
+ELSEWHERE = np.s_[24:36, 20:32, 5:15]
+NOTHING = np.s_[:0, :0, :0]
+
+
+class Finder:
+    """A member that finds one block, whatever it is shown."""
+
+    threshold = 0.5
+
+    def __init__(self, block_ijk, modality="MR"):
+        self.block_ijk = block_ijk
+        self.info = {"plane": "axial", "modality": modality}
+
+    def add_probability(self, total_ijk, vote, image, weight, scale, bar):
+        total_ijk[self.block_ijk] += weight
+        if vote is not None:
+            mask_ijk = np.zeros(image.shape, bool)
+            mask_ijk[self.block_ijk] = True
+            vote.add(0, slices.split(mask_ijk, image.affine, self.info["plane"]))
+
+    def window(self, image):
+        return 0.0, 1.0
+
+    def sampled_ml(self, image, mirror_axis=None):
+        return 0.0
+
+
+@pytest.fixture
+def image(make_affine):
+    return Volume(np.ones(SHAPE, np.float32), make_affine("RAS", (3.0, 3.0, 3.0)), "a.nii")
+
+
+def opinion(*blocks, modality="MR"):
+    return [Finder(block, modality) for block in blocks]
+
+
+def never():
+    raise AssertionError("nobody was to be asked")
+
+
+def test_members_that_agree_are_believed_without_a_second_opinion(image):
+    first = opinion(SPLEEN, SPLEEN)
+    found = segmentation.segment(image, first, second_opinion=never)
+    assert found.mask_ijk[SPLEEN].all()
+    assert found.measured["voxels"] == 1440
+    assert found.members is first
+    assert found.reasons == []
+
+
+@pytest.mark.parametrize("blocks", [(SPLEEN, ELSEWHERE), (NOTHING, NOTHING), (SPLEEN, NOTHING)])
+def test_a_second_opinion_is_asked_where_members_do_not_agree_and_says_so(image, blocks):
+    second = opinion(SPLEEN, SPLEEN, SPLEEN)
+    kept = []
+    found = segmentation.segment(
+        image, opinion(*blocks), second_opinion=lambda: second, keep=kept.append
+    )
+    assert found.members is second
+    assert found.measured["voxels"] == 1440
+    assert found.signs["agreement"] == 1
+    assert [reason for reason in found.reasons if reason.startswith("a second opinion")]
+    # What is kept last is what the mask was made of.
+    assert np.array_equal(kept[-1] >= 0.5, found.mask_ijk)
+
+
+def test_a_second_opinion_that_does_not_agree_with_itself_is_not_believed(image):
+    first = opinion(SPLEEN, ELSEWHERE)
+    kept = []
+    found = segmentation.segment(
+        image, first, second_opinion=lambda: opinion(SPLEEN, ELSEWHERE), keep=kept.append
+    )
+    assert found.members is first
+    assert not [reason for reason in found.reasons if "second opinion" in reason]
+    assert len(kept) == 1
+
+
+def test_no_second_opinion_is_asked_on_a_volume_that_is_not_for_these_models(make_affine):
+    affine = make_affine("RAS", (3.0, 3.0, 3.0))
+    image = Volume(np.ones(SHAPE, np.float32), affine, "a.nii", modality="CT")
+    found = segmentation.segment(image, opinion(NOTHING), second_opinion=never)
+    assert "the model is for MR, and the header says CT" in found.reasons
+
+
+def test_disputed_is_what_nobody_finds_or_each_finds_elsewhere():
+    assert quality.is_disputed(None)
+    assert quality.is_disputed({"agreement": 0.49})
+    assert not quality.is_disputed({"agreement": 0.5})
