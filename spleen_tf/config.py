@@ -69,7 +69,9 @@ class TrainConfig:
         0.5, "Share of slices that show spleen.", minimum=0, maximum=1
     )
     cache: bool = flag(False, "Keeps resampled slices in memory: faster for small data sets.")
-    loss: str = flag("dice_ce", "Loss.", choices=("dice_ce", "dice_focal", "tversky"))
+    loss: str = flag(
+        "dice_ce", "Loss.", choices=("dice_ce", "dice_focal", "dice_boundary", "tversky")
+    )
     optimizer: str = flag(
         "adamw",
         "AdamW with averaged weights (EMA), Ranger (RectifiedAdam with Lookahead), or SWA.",

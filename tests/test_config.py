@@ -117,7 +117,7 @@ def test_workers_cannot_stop_by_their_own_clocks():
     [
         ("--norm=layer", "--norm: expected one of batch, group, instance"),
         ("--optimizer=sgd", "--optimizer: expected one of adamw, ranger, swa"),
-        ("--loss=mse", "--loss: expected one of dice_ce, dice_focal, tversky"),
+        ("--loss=mse", "--loss: expected one of dice_ce, dice_focal, dice_boundary, tversky"),
         ("--precision=int8", "--precision: expected one of auto, float32, bfloat16, float16"),
         ("--distribution=tpu", "--distribution: expected one of none, mirrored, multi_worker"),
         ("--image_size=0", "--image_size: expected .* 8"),

@@ -63,6 +63,34 @@ def test_dice_and_focal_by_hand():
     assert loss.numpy() == pytest.approx(1 / 3 + math.log(2) / 4)
 
 
+def test_dice_and_boundary_by_hand():
+    # Pixels 2, 1, 1 and 2 steps from the other kind, each half wrong.
+    loss = losses.build("dice_boundary")(pixels(1, 1, 0, 0), pixels(0, 0, 0, 0))
+    assert loss.numpy() == pytest.approx(1 / 3 + math.log(2) + (2 + 1 + 1 + 2) / 2 / 4)
+
+
+def test_a_mistake_far_from_the_outline_costs_more_under_the_boundary_loss():
+    labels = pixels(1, 1, 0, 0, 0)
+    near, far = pixels(1, 1, 1, 0, 0), pixels(1, 1, 0, 0, 1)
+    costs = {
+        name: [losses.build(name)(labels, (2 * wrong - 1) * SURE).numpy() for wrong in (near, far)]
+        for name in ("dice_ce", "dice_boundary")
+    }
+    assert costs["dice_ce"][0] == pytest.approx(costs["dice_ce"][1])
+    assert costs["dice_boundary"][1] - costs["dice_boundary"][0] == pytest.approx((3 - 1) / 5)
+
+
+def test_distances_to_the_outline_go_by_steps_in_any_direction_and_end_at_ten():
+    labels = np.zeros((1, 5, 30, 1), np.float32)
+    labels[0, :3, 4:7] = 1
+    distance = losses.distance_to_outline(tf.constant(labels)).numpy()[0, ..., 0]
+    assert distance[1, 5] == 2  # Inside: one step to the edge of the organ, one more to leave it.
+    assert distance[0, 5] == 2  # The image's edge is no outline.
+    assert (distance[3:, 4:7] == [[1] * 3, [2] * 3]).all()
+    assert distance[4, 8] == 2  # By the diagonal.
+    assert distance[1, 7:].tolist() == [*range(1, 10), *[10] * 14]
+
+
 def test_tversky_asks_more_for_a_miss_than_for_a_false_alarm():
     loss = losses.build("tversky")
     miss = loss(pixels(1, 1, 0), pixels(SURE, -SURE, -SURE))
