@@ -63,6 +63,9 @@ class TrainConfig:
         0, "How often the network halves the resolution; 0: 4 times.", minimum=0, maximum=8
     )
     norm: str = flag("batch", "Normalization.", choices=("batch", "group", "instance"))
+    deep_supervision: bool = flag(
+        False, "Learns at coarser levels of the decoder, too, by heads that are not exported."
+    )
     dropout: float = flag(0.0, "Dropout at the deepest level.", minimum=0, maximum=0.9)
     batch_size: int = flag(0, "Slices a step, over all devices; 0: 8.", minimum=0)
     foreground_fraction: float = flag(
@@ -161,6 +164,11 @@ class TrainConfig:
             raise ConfigError(f"--in_channels: expected an odd number, found {self.in_channels}.")
         if not (self.epochs or self.steps or self.minutes):
             raise ConfigError("--epochs, --steps or --minutes: expected at least one, found none.")
+        if self.deep_supervision and self.depth and self.depth < 3:
+            raise ConfigError(
+                f"--deep_supervision: expected --depth of 3 or more, found {self.depth}, which has "
+                "no level to supervise."
+            )
         self._check_optimizer()
 
     def _check_image_size(self):

@@ -189,7 +189,11 @@ def _load_network(model_dir: str, training: dict[str, Any]) -> keras.Model:
     keras.mixed_precision.set_global_policy("float32")
     try:
         keys = ("in_channels", "base_filters", "depth", "norm", "dropout")
-        network = unet.build(**{key: training["config"][key] for key in keys})
+        network = unet.build(
+            **{key: training["config"][key] for key in keys},
+            # Trainings from before there were any do not say that they have none.
+            deep_supervision=training["config"].get("deep_supervision", False),
+        )
     finally:
         keras.mixed_precision.set_global_policy(policy)
     weights = pathlib.Path(model_dir) / callbacks.BEST_WEIGHTS
@@ -200,7 +204,7 @@ def _load_network(model_dir: str, training: dict[str, Any]) -> keras.Model:
             f"{weights}: expected the weights of the network that training.json describes, found "
             f"a damaged or another file ({str(error).splitlines()[0]})."
         ) from None
-    return network
+    return unet.without_coarse_heads(network)
 
 
 def _is_occupied(place: pathlib.Path) -> bool:

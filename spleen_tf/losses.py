@@ -25,6 +25,25 @@ def build(name: str) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
     }[name]
 
 
+def of_all_heads(loss: Callable[[tf.Tensor, tf.Tensor], tf.Tensor]):
+    """The mean of a loss over heads, each weighing half of the one before (as nnU-Net has it).
+
+    Args:
+        loss: (labels, logits), both [N, H, W, 1], to a scalar.
+
+    Returns:
+        (labels [N, H, W, 1], logits [N, H, W, heads]) to a scalar.
+    """
+
+    def over_heads(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+        heads = tf.split(logits, logits.shape[-1], axis=-1)
+        weights = [0.5**number for number in range(len(heads))]
+        losses = [weight * loss(labels, head) for weight, head in zip(weights, heads, strict=True)]
+        return tf.add_n(losses) / sum(weights)
+
+    return over_heads
+
+
 def dice_and_cross_entropy(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
     """Soft Dice loss plus binary cross-entropy, nnU-Net's sum (Isensee et al., 2021)."""
     labels, logits = tf.cast(labels, tf.float32), tf.cast(logits, tf.float32)

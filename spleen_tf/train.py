@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 # What makes two trainings the same one; the others may differ between a run and its resumption.
 _IDENTITY = (
     *("image_size", "pixel_mm", "window", "in_channels", "base_filters", "depth", "norm"),
-    *("optimizer", "ema", "batch_size"),
+    *("deep_supervision", "optimizer", "ema", "batch_size"),
 )
 
 
@@ -57,9 +57,13 @@ def main(config: TrainConfig) -> None:
             depth=config.depth,
             norm=config.norm,
             dropout=config.dropout,
+            deep_supervision=config.deep_supervision,
         )
+        loss = losses.build(config.loss)
+        if config.deep_supervision:
+            loss = losses.of_all_heads(loss)
         total_steps = config.steps or config.epochs * steps_per_epoch
-        model.compile(optimizers.build(config, total_steps), losses.build(config.loss))
+        model.compile(optimizers.build(config, total_steps), loss)
         averages = optimizers.averages(config, model)
     state = callbacks.State(averages)  # Outside of the scope: each process counts for itself.
     own_folder = _own_folder(strategy, model_dir)
@@ -160,9 +164,11 @@ def _describe(config: TrainConfig, data: Source) -> dict[str, Any]:
     if path.is_file():
         earlier = files.read_json(path)
         for key in _IDENTITY:
-            if earlier["config"].get(key) != description["config"][key]:
+            # A training from before there was such a flag went by its default.
+            before = earlier["config"].get(key, getattr(TrainConfig, key))
+            if before != description["config"][key]:
                 raise InputError(
-                    f"{path}: expected --{key}={earlier['config'].get(key)} to resume, found "
+                    f"{path}: expected --{key}={before} to resume, found "
                     f"{description['config'][key]}; use another --model_dir for another model."
                 )
         for key in ("plane", "modality", "train", "validation"):

@@ -12,6 +12,7 @@ MAX_FILTERS = 512
 NORMS = ("batch", "group", "instance")
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 
+_LOGITS = "logits"
 _CPUINFO = pathlib.Path("/proc/cpuinfo")
 
 
@@ -22,6 +23,7 @@ def build(
     depth: int = 4,
     norm: str = "batch",
     dropout: float = 0.0,
+    deep_supervision: bool = False,
 ) -> keras.Model:
     """A U-Net for images of any height and width that 2^depth divides.
 
@@ -31,10 +33,13 @@ def build(
         depth: how often the resolution is halved.
         norm: 'batch', 'group' (8 channels a group) or 'instance'.
         dropout: share of the deepest level's channels that is dropped in training.
+        deep_supervision: coarser levels of the decoder, all but the deepest and the one above it,
+            have heads of their own, to learn by.
 
     Returns:
         A model from [N, H, W, in_channels] to float32 logits [N, H, W, 1], under the Keras
-        precision policy in force.
+        precision policy in force; with deep_supervision [N, H, W, heads], the finest first, all at
+        full resolution.
     """
     filters = [min(MAX_FILTERS, base_filters * 2**level) for level in range(depth + 1)]
     inputs = keras.Input((None, None, in_channels), name="images")
@@ -45,12 +50,22 @@ def build(
         x = layers.MaxPooling2D(name=f"encoder_{level}_pool")(x)
     x = _block(x, filters[depth], norm, "bottom")
     x = layers.SpatialDropout2D(dropout, name="bottom_dropout")(x)
+    heads = []
     for level in reversed(range(depth)):
         x = layers.Conv2DTranspose(filters[level], 2, strides=2, name=f"decoder_{level}_up")(x)
         x = layers.Concatenate(name=f"decoder_{level}_skip")([skips[level], x])
         x = _block(x, filters[level], norm, f"decoder_{level}")
-    logits = layers.Conv2D(1, 1, dtype="float32", name="logits")(x)
+        if deep_supervision and 0 < level < depth - 1:
+            heads.append(_coarse_head(x, level))
+    logits = layers.Conv2D(1, 1, dtype="float32", name=_LOGITS)(x)
+    if heads:
+        logits = layers.Concatenate(dtype="float32", name="heads")([logits, *reversed(heads)])
     return keras.Model(inputs, logits, name="unet")
+
+
+def without_coarse_heads(model: keras.Model) -> keras.Model:
+    """The same network, with the same variables, to the logits [N, H, W, 1] of its finest level."""
+    return keras.Model(model.inputs, model.get_layer(_LOGITS).output, name=model.name)
 
 
 def precision_policy(precision: str) -> tuple[str, str]:
@@ -86,6 +101,13 @@ def _block(x: tf.Tensor, filters: int, norm: str, name: str) -> tf.Tensor:
         x = _norm(norm, filters, f"{name}_norm_{index}")(x)
         x = layers.ReLU(name=f"{name}_relu_{index}")(x)
     return x
+
+
+def _coarse_head(x: tf.Tensor, level: int) -> tf.Tensor:
+    logits = layers.Conv2D(1, 1, dtype="float32", name=f"{_LOGITS}_{level}")(x)
+    return layers.UpSampling2D(
+        2**level, interpolation="bilinear", dtype="float32", name=f"{_LOGITS}_{level}_up"
+    )(logits)
 
 
 def _norm(norm: str, filters: int, name: str) -> layers.Layer:

@@ -91,6 +91,16 @@ def test_distances_to_the_outline_go_by_steps_in_any_direction_and_end_at_ten():
     assert distance[1, 7:].tolist() == [*range(1, 10), *[10] * 14]
 
 
+def test_each_head_weighs_half_of_the_one_before():
+    labels = pixels(1, 1, 0, 0)
+    right, wrong = (2 * labels - 1) * SURE, (1 - 2 * labels) * SURE
+    loss = losses.of_all_heads(losses.soft_dice)
+    # All wrong, the soft Dice loss is 1 - 1 / (2 + 1); of 4/7, 2/7 and 1/7 that is the middle one.
+    value = loss(labels, tf.concat([right, wrong, right], axis=-1))
+    assert value.numpy() == pytest.approx(2 / 7 * (1 - 1 / 3))
+    assert loss(labels, wrong).numpy() == pytest.approx(1 - 1 / 3)
+
+
 def test_tversky_asks_more_for_a_miss_than_for_a_false_alarm():
     loss = losses.build("tversky")
     miss = loss(pixels(1, 1, 0), pixels(SURE, -SURE, -SURE))

@@ -281,6 +281,20 @@ def test_neighbours_dropout_and_group_norm_train(quick_training, tmp_path):
     assert np.isfinite(column(tmp_path, "loss")).all()
 
 
+def test_deep_supervision_trains_and_its_coarse_heads_are_not_exported(quick_training, tmp_path):
+    deep = {"depth": 3, "deep_supervision": True, "model_dir": str(tmp_path / "m")}
+    train.main(quick_training(steps=2, **deep))
+    train.main(quick_training(steps=4, **deep))
+    assert np.isfinite(column(tmp_path / "m", "loss")).all()
+    assert column(tmp_path / "m", "val_dice")[-1] >= 0
+    training = json.loads((tmp_path / "m" / "training.json").read_text())
+    network = export._load_network(str(tmp_path / "m"), training)
+    assert network.output_shape == (None, None, None, 1)
+    assert not [variable.name for variable in network.variables if "logits_" in variable.name]
+    with pytest.raises(InputError, match="expected --deep_supervision=True to resume, found False"):
+        train.main(quick_training(steps=6, **{**deep, "deep_supervision": False}))
+
+
 # Failing
 
 

@@ -193,3 +193,27 @@ def test_auto_takes_float16_on_a_gpu_with_tensor_cores(monkeypatch, details, exp
     policy, reason = unet.precision_policy("auto")
     assert policy == expected
     assert ("Tensor 9000" in reason) == (expected == "mixed_float16")
+
+
+def test_deep_supervision_adds_a_head_to_the_levels_between_the_finest_and_the_deepest():
+    model = tiny(depth=4, deep_supervision=True)
+    assert model(tf.zeros([1, 32, 48, 1])).shape == (1, 32, 48, 3)
+    heads = [layer.name for layer in model.layers if layer.name.startswith("logits")]
+    assert sorted(heads) == ["logits", "logits_1", "logits_1_up", "logits_2", "logits_2_up"]
+    # A head has a weight for each filter, and a bias.
+    added = model.count_params() - tiny(depth=4).count_params()
+    assert added == sum(filters_at(level, 2) + 1 for level in (1, 2))
+
+
+def test_without_coarse_heads_the_finest_remains_as_it_was():
+    model = tiny(depth=3, deep_supervision=True)
+    images = tf.random.stateless_normal([2, 16, 16, 1], [1, 2])
+    exported = unet.without_coarse_heads(model)
+    np.testing.assert_array_equal(exported(images), model(images)[..., :1])
+    assert exported.count_params() == tiny(depth=3).count_params()
+
+
+def test_a_network_of_one_head_loses_nothing_without_coarse_ones():
+    model = tiny()
+    exported = unet.without_coarse_heads(model)
+    assert [v.name for v in exported.variables] == [v.name for v in model.variables]
