@@ -13,14 +13,11 @@ import numpy as np
 import tensorflow as tf
 import tqdm
 
-from spleen_tf import models, slices, unet, windows
+from spleen_tf import models, slices, unet, views, windows
 from spleen_tf.files import InputError
 from spleen_tf.records import percentiles
+from spleen_tf.views import View
 from spleen_tf.volume import Volume
-
-# With test-time augmentation a model also sees the body as a little larger and smaller: this is
-# what a wrong pixel size does to it, and costs no resampling beyond the one there is.
-TTA_SCALES = (1.0, 0.92, 1.08)
 
 # A CPU is as fast with one slice as with four, which take four times the memory; a GPU is not.
 _PIXELS_A_BATCH = {"CPU": 1 << 18, "GPU": 1 << 21}
@@ -68,7 +65,7 @@ class Member:
         vote: Vote | None,
         image: Volume,
         weight: float,
-        scale: float,
+        view: View,
         bar: tqdm.tqdm,
     ) -> None:
         """Adds weight · probability of spleen to an array, a batch of slices at a time.
@@ -78,7 +75,7 @@ class Member:
             vote: gets this view's own mask; None: not asked for.
             image: the volume.
             weight: this view's share.
-            scale: the factor by which the body appears larger.
+            view: how the body is shown.
             bar: advanced by each slice.
 
         Raises:
@@ -87,7 +84,8 @@ class Member:
         plane = self.info["plane"]
         slices_nhw = slices.split(image.array_ijk, image.affine, plane)
         total_nhw = slices.split(total_ijk, image.affine, plane)
-        pixel_mm = tf.constant(slices.pixel_mm(image.affine, plane) * scale, tf.float32)
+        native_mm = slices.pixel_mm(image.affine, plane)
+        pixel_mm = tf.constant(native_mm * view.scale, tf.float32)
         window = tf.constant(self.window(image), tf.float32)
         count = len(slices_nhw)
         device = "GPU" if tf.config.get_visible_devices("GPU") else "CPU"
@@ -96,12 +94,9 @@ class Member:
         for start in range(0, count, batch):
             stop = min(start + batch, count)
             first, last = max(0, start - reach), min(count, stop + reach)
-            found = self._run(
-                np.ascontiguousarray(slices_nhw[first:last], np.float32),
-                pixel_mm,
-                window,
-                margins=(start - first, last - stop),
-            )
+            shown = view.show(np.ascontiguousarray(slices_nhw[first:last], np.float32), native_mm)
+            found = self._run(shown, pixel_mm, window, margins=(start - first, last - stop))
+            found = view.undo(found, native_mm)
             if not np.isfinite(found.sum()):
                 raise InputError(
                     f"{self.info['name']}: expected probabilities, found NaN; use "
@@ -301,23 +296,23 @@ def probability(
     Args:
         members: one or more, of any planes.
         image: the volume.
-        tta: the mean is also over views of the body in TTA_SCALES.
+        tta: the mean is over views.AUGMENTED.
         votes: receives one of each view of each member. A member by itself has no other to agree
-            with: it votes on all TTA_SCALES, whether or not they count in the mean.
+            with: it votes on views.VOTING, whether or not they count in the mean.
 
     Returns:
         (I, J, K) float16: its steps near a half are 0.0005, and it takes half of the memory.
     """
-    counted = TTA_SCALES if tta else (1.0,)
-    scales = TTA_SCALES if votes is not None and len(members) == 1 else counted
+    counted = views.AUGMENTED if tta else (views.AS_IS,)
+    shown = views.VOTING if votes is not None and len(members) == 1 else counted
     total_ijk = np.zeros(image.shape, np.float16, order="F")
     counts = [len(slices.split(total_ijk, image.affine, m.info["plane"])) for m in members]
-    with tqdm.tqdm(total=sum(counts) * len(scales), unit="slice", leave=False, disable=None) as bar:
+    with tqdm.tqdm(total=sum(counts) * len(shown), unit="slice", leave=False, disable=None) as bar:
         for member in members:
-            for scale in scales:
+            for view in shown:
                 vote = Vote(image, member.info["plane"]) if votes is not None else None
-                weight = 1.0 / (len(members) * len(counted)) if scale in counted else 0.0
-                member.add_probability(total_ijk, vote, image, weight, scale, bar)
+                weight = 1.0 / (len(members) * len(counted)) if view in counted else 0.0
+                member.add_probability(total_ijk, vote, image, weight, view, bar)
                 if votes is not None and vote is not None:
                     votes.append(vote)
     return total_ijk

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from spleen_tf import ensemble
+from spleen_tf import ensemble, views
 from spleen_tf.files import InputError
 from spleen_tf.volume import Volume
 
@@ -186,11 +186,11 @@ def test_test_time_augmentation_is_the_mean_over_body_sizes(members, member, mak
     # Stored LPS, axial slices are [k], rows to posterior (+j), columns to left (+i).
     slices = tf.constant(values.transpose(2, 1, 0), tf.float32)
     window = tf.constant(np.percentile(values, [0.5, 99.5]), tf.float32)
-    views = [
+    sizes = [
         members["MR"]._windowed(slices=slices, pixel_mm=tf.constant([mm, mm]), window=window)
         for mm in (2.0, 0.92 * 2.0, 1.08 * 2.0)
     ]
-    expected = np.mean([view["probability"] for view in views], axis=0).transpose(2, 1, 0)
+    expected = np.mean([size["probability"] for size in sizes], axis=0).transpose(2, 1, 0)
     model = member("MR", plane="axial")
     found = ensemble.probability([model], image, tta=True)
     np.testing.assert_allclose(found, expected, atol=2e-3)
@@ -315,7 +315,22 @@ def test_votes_are_the_masks_of_each_view_alone(member, noise):
 def test_test_time_augmentation_votes_with_each_of_its_views(member, noise):
     votes = []
     ensemble.probability([member("CT")], noise, tta=True, votes=votes)
-    assert len(votes) == len(ensemble.TTA_SCALES)
+    assert len(votes) == len(views.AUGMENTED) + 3  # By itself it votes on turns and a shift, too.
+    votes = []
+    ensemble.probability([member("CT"), member("CT")], noise, tta=True, votes=votes)
+    assert len(votes) == 2 * len(views.AUGMENTED)
+
+
+def test_a_member_by_itself_votes_on_views_that_do_not_count_in_the_mean(member, noise):
+    votes = []
+    found = ensemble.probability([member("CT")], noise, votes=votes)
+    np.testing.assert_array_equal(found, ensemble.probability([member("CT")], noise))
+    assert len(votes) == len(views.VOTING)
+    as_is, *others = (vote.mask_ijk() for vote in votes)
+    np.testing.assert_array_equal(as_is, found >= 0.5)
+    for turned in others[2:4]:  # Noise does not survive being resampled as it is.
+        assert turned.any()
+        assert (turned != as_is).any()
 
 
 def test_a_direction_is_mirrored_in_a_plane_that_shows_it(member, noise):

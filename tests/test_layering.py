@@ -40,6 +40,7 @@ ORDER = (
         "mesh",
         "jobs",
         "models",
+        "views",
         "ensemble",
         "crossval",
     ),

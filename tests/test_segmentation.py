@@ -22,7 +22,7 @@ class Finder:
         self.block_ijk = block_ijk
         self.info = {"plane": "axial", "modality": modality}
 
-    def add_probability(self, total_ijk, vote, image, weight, scale, bar):
+    def add_probability(self, total_ijk, vote, image, weight, view, bar):
         total_ijk[self.block_ijk] += weight
         if vote is not None:
             mask_ijk = np.zeros(image.shape, bool)
