@@ -43,7 +43,8 @@ class Segmentation:
         components: connected components before any was dropped.
         mirrored_ml: what `ensemble.mirrored_ml` found.
         signs: what `quality.signs` says; None where that was not asked for, or nothing is found.
-        predicted_dice: what a calibration expects, with its 90% interval; None without one.
+        predicted_dice: what a calibration expects, with its 90% interval; None without one, and of
+            a second opinion.
         predicted_dice_interval: likewise.
         reasons: why a person should look at it, in words.
         members: the models that found it, the first or those of the second opinion.
@@ -100,19 +101,22 @@ def segment(
     from spleen_tf import ensemble
 
     foreign = ensemble.foreign(members, image)
-    with_signs = with_signs or known is not None or second_opinion is not None
-    found = _find(image, members, rule, with_signs, keep, lap)
+    is_judged = with_signs or known is not None
+    votes = is_judged or second_opinion is not None
+    found = _find(image, members, rule, votes, keep, lap)
     is_second = False
     if second_opinion is not None and not foreign and quality.is_disputed(found.signs):
         held: list[np.ndarray] = []
-        other = _find(image, second_opinion(), rule, with_signs, held.append, lap)
+        other = _find(image, second_opinion(), rule, votes, held.append, lap)
         if not quality.is_disputed(other.signs):
-            found, is_second = other, True
+            found, is_second, known = other, True, None  # What is known is not of these models.
             keep(held.pop())
     measured = quality.measure(image, found.mask_ijk)
     dice, interval = known.predict(found.signs) if known and found.signs else (None, None)
-    # Where signs are taken, this is one of them.
-    main_share = 1.0 if with_signs else measured["voxels"] / max(1, found.voxels_above)
+    # Where signs are judged, this is one of them.
+    main_share = measured["voxels"] / max(1, found.voxels_above)
+    if is_judged and not is_second:
+        main_share = 1.0
     reasons = quality.reasons_for_review(
         image,
         measured,

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from spleen_tf import quality, segmentation, slices
+from spleen_tf.calibration import Calibration
 from spleen_tf.volume import Volume
 
 SHAPE = (40, 40, 20)
@@ -71,6 +72,32 @@ def test_a_second_opinion_is_asked_where_members_do_not_agree_and_says_so(image,
     assert [reason for reason in found.reasons if reason.startswith("a second opinion")]
     # What is kept last is what the mask was made of.
     assert np.array_equal(kept[-1] >= 0.5, found.mask_ijk)
+
+
+@pytest.fixture
+def known():
+    """A calibration that expects a Dice of 0.9 of whatever it is shown."""
+    return Calibration(2, (0.5, 0.1), ("certainty",), (0.0,), 0.9, 0.5, 0.8)
+
+
+def test_what_is_known_of_the_first_models_says_nothing_of_a_second_opinion(image, known):
+    first, second = opinion(SPLEEN, SPLEEN), opinion(SPLEEN, SPLEEN)
+    found = segmentation.segment(image, first, known=known, second_opinion=lambda: second)
+    assert found.predicted_dice == 0.9
+    disputed = opinion(SPLEEN, ELSEWHERE)
+    found = segmentation.segment(image, disputed, known=known, second_opinion=lambda: second)
+    assert found.members is second
+    assert found.predicted_dice is None
+    assert found.predicted_dice_interval is None
+
+
+def test_that_a_second_opinion_could_be_asked_hides_no_reason(image):
+    """Blocks of 7 and 5 slices: 58% are in one piece, and no calibration weighs that."""
+    parted = opinion(np.s_[4:16, 10:22, [*range(2, 9), *range(12, 17)]])
+    alone = segmentation.segment(image, parted)
+    assert "only 58% of what was found lies in one piece, and the rest was dropped" in alone.reasons
+    found = segmentation.segment(image, parted, second_opinion=never)
+    assert found.reasons == alone.reasons
 
 
 def test_a_second_opinion_that_does_not_agree_with_itself_is_not_believed(image):

@@ -91,7 +91,7 @@ def main(config: StudyConfig) -> None:
         folder / calibration.FILE_NAME,
         known,
         coverage=COVERAGE,
-        predictions=sum(row["signs"] is not None for row in rows),
+        predictions=len(_judged(rows)),
         patients=validated.patients,
         how="tools/study_quality.py on held-out cases, corrupted and not",
     )
@@ -233,7 +233,7 @@ def _calibrate(rows: list[dict[str, Any]], members: int, source: str) -> Calibra
         # No mask where there is no spleen is right.
         row["truth"] = 1.0 if row["dice"] is None else row["dice"]
         row["flagged"] = bool(row["reasons"])
-    judged = [row for row in rows if row["signs"]]
+    judged = _judged(rows)
     patients = [row["case"] for row in judged]
     if len(set(patients)) < calibration.LEAST_PATIENTS:
         raise InputError(
@@ -254,9 +254,14 @@ def _calibrate(rows: list[dict[str, Any]], members: int, source: str) -> Calibra
     return known
 
 
+def _judged(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows of which a Dice is predicted: none of an empty mask, nor of a second opinion."""
+    return [row for row in rows if row["signs"] and not row["second_opinion"]]
+
+
 def _flat(row: dict[str, Any]) -> dict[str, Any]:
-    """A row of study.csv; one without a mask has no signs and no prediction."""
-    told = {key: row.get(key) for key in ("predicted", "low", "high")} if row["signs"] else {}
+    """A row of study.csv."""
+    told = {key: row[key] for key in ("predicted", "low", "high") if key in row}
     return {
         "case": row["case"],
         "corruption": row["corruption"],
@@ -271,7 +276,7 @@ def _flat(row: dict[str, Any]) -> dict[str, Any]:
 
 def _page(rows: list[dict[str, Any]], known: Calibration) -> str:
     """study.md: the figures over all predictions, then a line a corruption."""
-    judged = [row for row in rows if row["signs"]]
+    judged = _judged(rows)
     inside = [row["low"] <= row["truth"] <= row["high"] for row in judged]
     rank = stats.spearmanr([row["predicted"] for row in judged], [row["truth"] for row in judged])
     failures = [row for row in rows if row["truth"] < FAILURE_DICE]
