@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 import tqdm
 
-from spleen_tf import dataset, optimizers, preprocess, unet
+from spleen_tf import dataset, optimizers, preprocess
 from spleen_tf.commands import CommandFailed
 from spleen_tf.config import TrainConfig
 from spleen_tf.dataset import Source
@@ -137,10 +137,6 @@ class Validation(keras.callbacks.Callback):
         self._multiple = 2**config.depth
         self._segment = tf.function(self._probability, reduce_retracing=True)
 
-    def on_train_begin(self, logs=None):
-        """Takes what is exported of the model, which is what counts."""
-        self._network = unet.without_coarse_heads(self.model)
-
     def on_epoch_end(self, epoch, logs=None):
         """Adds val_dice to the log."""
         if not self._data.validation:
@@ -157,7 +153,7 @@ class Validation(keras.callbacks.Callback):
 
     def _probability(self, batch):
         return preprocess.segment(
-            lambda images: self._network(images, training=False),
+            lambda images: self.model(images, training=False)[..., :1],  # The finest head.
             batch["images"],
             batch["pixel_mm"],
             batch["window"],
