@@ -297,7 +297,8 @@ def _page(rows: list[dict[str, Any]], known: Calibration) -> str:
         f"| rank correlation of predicted and true Dice | {rank.statistic:.2f} |",
         f"| review below a predicted Dice of | {known.review_below:.2f} |",
         "",
-        "| corruption | mean Dice | asked again | failures | of them flagged | others flagged |",
+        "| corruption | mean Dice | second opinions | failures | of them flagged "
+        "| others flagged |",
         "| --- | --- | --- | --- | --- | --- |",
     ]
     for corruption in corruptions.ALL:
