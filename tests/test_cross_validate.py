@@ -49,6 +49,7 @@ def command(folder, **changes):
         "num_folds": 2,
         "folds": 0,
         "override": "precision=float32",
+        "jobs": 2,
     }
     return [f"--{name}={value}" for name, value in {**flags, **changes}.items()]
 

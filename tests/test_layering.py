@@ -14,6 +14,7 @@ ORDER = (
     *(
         "files",
         "commands",
+        "workers",
         "volume",
         "nifti",
         "dicom_headers",

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import functools
 import math
 import os
 import pathlib
@@ -31,9 +32,7 @@ from typing import Any
 # Lets the program run from a checkout in which the package is not installed.
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
-import tqdm
-
-from spleen_tf import cases, commands, files, fingerprint, nifti, results, sources, volume
+from spleen_tf import cases, commands, files, fingerprint, nifti, results, sources, volume, workers
 from spleen_tf.cases import Case, Splits
 from spleen_tf.commands import CommandFailed, flag
 from spleen_tf.config import TrainConfig
@@ -68,6 +67,7 @@ class CrossValidateConfig:
     )
     threshold: float = flag(0.5, "Probability from which a voxel is spleen.", minimum=0, maximum=1)
     tta: bool = flag(False, "Test-time augmentation in prediction.")
+    jobs: int = flag(1, "Trainings side by side, each on its share of the cores.", minimum=1)
     label_value: int = flag(
         0, "The label's value that means spleen; 0: any value above 0.", minimum=0
     )
@@ -102,15 +102,22 @@ def main(config: CrossValidateConfig) -> None:
     files.write_csv(output / "dataset.csv", [_row(case) for case in (*listed, *others)])
     for plane in planes:
         _convert(output, config, plane)
-    runs = [(fold, plane) for fold in folds for plane in planes]
-    for fold, plane in tqdm.tqdm(runs, desc="train", unit="model", disable=None):
-        _train(output, fold, plane, recipes[plane], config.threshold)
+    trainings = [
+        functools.partial(_train, output, fold, plane, recipes[plane], config.threshold)
+        for fold in folds
+        for plane in planes
+    ]
+    workers.side_by_side(trainings, config.jobs, "train", "model")
     members = {plane: [plane] for plane in planes}
     if len(planes) > 1:
         members[FUSED] = planes
-    for name, its_planes in members.items():
-        for fold in folds:
-            _predict(output, fold, name, its_planes, config.tta)
+    predictions = [
+        functools.partial(_predict, output, fold, name, its_planes, config.tta)
+        for name, its_planes in members.items()
+        for fold in folds
+    ]
+    workers.side_by_side(predictions, config.jobs, "predict", "fold")
+    for name in members:
         evaluated = _output_of(output, name)
         asked = _gather(output, folds, name)
         _run(

@@ -1,0 +1,44 @@
+"""Tasks side by side: which cores they have, and what a failure stops."""
+
+import os
+import threading
+import time
+
+import pytest
+
+from spleen_tf import workers
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="cores are dealt on Linux only")
+def test_trainings_side_by_side_keep_to_cores_of_their_own():
+    mine = os.sched_getaffinity(0)
+    seen, all_run = [], threading.Barrier(len(mine), timeout=60)
+
+    def training():
+        all_run.wait()
+        seen.append(os.sched_getaffinity(0))
+
+    workers.side_by_side([training] * len(mine), len(mine), "train", "model")
+    assert sorted(core for cores in seen for core in cores) == sorted(mine)
+    assert os.sched_getaffinity(0) == mine
+
+
+def test_one_job_has_all_cores_and_many_share_few(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 5}, raising=False)
+    assert workers._shares_of_cores(1) == [[0, 1, 5]]
+    assert workers._shares_of_cores(2) == [[0, 5], [1]]
+    assert workers._shares_of_cores(4) == [[0], [1], [5], [0]]
+
+
+def test_nothing_is_begun_after_a_failure():
+    begun = []
+
+    def fail():
+        raise ValueError("no.")
+
+    with pytest.raises(ValueError, match="no"):
+        workers.side_by_side(
+            [fail, *[lambda: begun.append(time.sleep(1))] * 4], 1, "train", "model"
+        )
+    time.sleep(2)
+    assert len(begun) <= 1  # One may have been begun before the failure was seen.
