@@ -190,6 +190,16 @@ def _fields(config_type: type) -> tuple[dataclasses.Field, ...]:
     return dataclasses.fields(config_type)
 
 
+class _Boolean(flags.BooleanParser):
+    """Complains in the project's words."""
+
+    def parse(self, argument):
+        try:
+            return super().parse(argument)
+        except ValueError:
+            raise ValueError(f"expected true or false, found {argument!r}") from None
+
+
 class _VerbatimFlagValues(flags.FlagValues):
     """Leaves a flag file unread, for a command whose own field --flagfile fills."""
 
@@ -217,6 +227,8 @@ def _define(config_type: type) -> flags.FlagValues:
             field.metadata["help"],
             flag_values=values,
         )
+        if kind is bool:
+            values[field.name].parser = _Boolean()
     return values
 
 

@@ -17,6 +17,11 @@ _ASSETS = importlib.resources.files("spleen_tf") / "assets"
 _NOT_A_DEVICE = (
     "For research. This is not a medical device; look at the mask before you use the figures."
 )
+# Of several reports in tabs, each bears the name of its file. The page itself must not hold it: it
+# may be a patient's name, and the file may be renamed.
+_TAB_NAME = (
+    'document.title = decodeURIComponent(location.pathname.split("/").pop()) || document.title;'
+)
 
 
 def page(title: str, sections: Iterable[str], footer: str, scripts: Iterable[str] = ()) -> str:
@@ -37,6 +42,7 @@ def page(title: str, sections: Iterable[str], footer: str, scripts: Iterable[str
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{html.escape(title)}</title>
+<script>{_TAB_NAME}</script>
 <link rel="icon" href="data:,">
 <style>{asset("page.css")}</style>
 {plotly_js}

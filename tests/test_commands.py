@@ -115,7 +115,7 @@ def test_a_configuration_cannot_be_changed():
         (("--pixel_mm=1,0.05",), "--pixel_mm: expected at least 0.1, found 0.05."),
         (("--pixel_mm=1x2",), "--pixel_mm: expected numbers separated by commas, found '1x2'."),
         (("--plane=transverse",), "--plane: expected one of coronal, axial, found 'transverse'."),
-        (("--resume=maybe",), "flag --resume=maybe: "),
+        (("--resume=maybe",), "flag --resume=maybe: expected true or false, found 'maybe'; "),
         (("volume.nii",), "expected flags such as --records=…, found 'volume.nii'; --help lists"),
     ],
 )

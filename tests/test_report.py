@@ -7,7 +7,7 @@ import time
 import numpy as np
 import pytest
 
-from spleen_tf import charts, fingerprint, metrics, report
+from spleen_tf import charts, fingerprint, metrics, page, report
 from spleen_tf.mesh import Mesh
 from spleen_tf.plots import limits_of_agreement
 from spleen_tf.volume import Volume
@@ -121,6 +121,14 @@ def test_a_prediction_opens_without_a_complaint(open_page):
     assert "below the 107.2 to 314.5 mL of adults" in words
     assert "0.91" in words
     assert "0.85 to 0.97" in words
+
+
+def test_a_tab_bears_the_name_that_the_file_has_now(browser, tmp_path):
+    path = tmp_path / "case 7 (späte Phase).html"
+    path.write_text(page.page("Spleen", [], ""), encoding="utf-8")
+    assert path.stem not in path.read_text(encoding="utf-8")
+    browser.get(path.as_uri())
+    assert browser.title == path.name
 
 
 def test_no_button_sends_anything_anywhere(open_page):
