@@ -252,12 +252,17 @@ def mirrored_ml(members: list[Member], image: Volume) -> dict[str, tuple[float, 
         image: the volume.
 
     Returns:
-        By direction ('right', 'anterior', 'superior'; without those that no member's plane shows):
-        mL as it is, mL in the mirror, each extrapolated from a sample of slices.
+        By direction ('right', 'anterior', 'superior'; without those that no member's plane shows,
+        and without 'right' where members know no contrast): mL as it is, mL in the mirror, each
+        extrapolated from a sample of slices.
     """
     found = {}
     for direction, shown in _SHOWN.items():
-        member = next((m for m in members if m.info["plane"] in shown), None)
+        able = (m for m in members if m.info["plane"] in shown)
+        if direction == "right":
+            # By shape and place alone, a liver in the mirror passes for a large spleen.
+            able = (m for m in able if m.info["modality"] != "any")
+        member = next(able, None)
         if member is not None:
             axis = shown[member.info["plane"]]
             found[direction] = (member.sampled_ml(image), member.sampled_ml(image, axis))

@@ -338,6 +338,10 @@ def test_a_direction_is_mirrored_in_a_plane_that_shows_it(member, noise):
     assert found.keys() == {"right", "anterior"}
     found = ensemble.mirrored_ml([member("MR", plane=plane) for plane in MOVED_IJK], noise)
     assert found.keys() == {"right", "anterior", "superior"}
+    # A model that knows no contrast takes a liver in the mirror for a spleen.
+    of_any = [member("MR", plane=plane, modality="any") for plane in MOVED_IJK]
+    found = ensemble.mirrored_ml(of_any, noise)
+    assert found.keys() == {"anterior", "superior"}
 
 
 def test_a_network_that_looks_at_single_pixels_finds_as_much_in_the_mirror(member, noise):
