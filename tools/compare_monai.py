@@ -1,9 +1,10 @@
 """Trains what a careful user of MONAI would, in the folds of a cross-validation, to compare with.
 
-A 2D axial U-Net (MONAI's UNet with residual units) at the images' own resolution, Dice and cross-entropy, AdamW with a one-cycle schedule, affine and intensity
-augmentation without mirrors, bfloat16 and a compiled graph, half of the slices with spleen, the
-largest component kept. The time that counts starts when the graph is compiled. Each held-out case's
-mask is written, for spleen_tf.evaluate to measure like any other. No held-out case chooses weights.
+A 2D axial U-Net (MONAI's UNet with residual units) at the images' own resolution, Dice and cross-
+entropy, AdamW with a one-cycle schedule, affine and intensity augmentation without mirrors,
+bfloat16 and a compiled graph, half of the slices with spleen, the largest component kept. The time
+that counts starts when the graph is compiled. Each held-out case's mask is written, for
+spleen_tf.evaluate to measure like any other. No held-out case chooses weights.
 
 PyTorch and MONAI are no part of this project's environment; BUILD.md says how to add them.
 
