@@ -1,14 +1,15 @@
-"""What tools/cross_validate.py left: for every case, models that never saw it."""
+"""The folds of a cross-validation, and what one left: for every case, models that never saw it."""
 
 from __future__ import annotations
 
 import dataclasses
 import os
 import pathlib
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from spleen_tf import files, models
-from spleen_tf.cases import Case
+from spleen_tf import cases, files, models
+from spleen_tf.cases import Case, Splits
 from spleen_tf.files import InputError
 
 if TYPE_CHECKING:
@@ -48,6 +49,33 @@ class CrossValidation:
         from spleen_tf import ensemble  # TensorFlow: seconds that reading a folder need not cost.
 
         return ensemble.load(self.folders(fold))
+
+
+def deal(listed: Sequence[Case], seed: int, num_folds: int, asked: str = "") -> dict[int, Splits]:
+    """The splits of the folds that --folds names, by their number.
+
+    Args:
+        listed: the cases. A data set's own splits, which are for one training, do not count.
+        seed: of the shuffle.
+        num_folds: parts that the cases are dealt into.
+        asked: numbers separated by commas; '': all.
+
+    Raises:
+        InputError: if there are fewer cases than folds, or a number names no fold, or stands twice.
+    """
+    numbers = list(range(num_folds))
+    if asked:
+        numbers = [int(n) if n.strip().isdigit() else -1 for n in asked.split(",")]
+    if any(not 0 <= n < num_folds or numbers.count(n) > 1 for n in numbers):
+        raise InputError(
+            f"--folds: expected numbers from 0 to {num_folds - 1}, once each, found {asked!r}."
+        )
+    if num_folds > len(listed):
+        raise InputError(
+            f"--num_folds: expected at most {len(listed)}, the number of cases, found {num_folds}."
+        )
+    dealt = [dataclasses.replace(case, split="") for case in listed]
+    return {n: cases.make_splits(dealt, seed, n, num_folds) for n in numbers}
 
 
 def read(folder: str | os.PathLike, by_name: dict[str, Case]) -> CrossValidation:

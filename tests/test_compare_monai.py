@@ -44,8 +44,8 @@ def test_without_monai_it_says_what_to_install(compare, monkeypatch):
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        ({"folds": "2"}, "--folds: expected numbers from 0 to 1, found '2'."),
-        ({"folds": "0,x"}, "--folds: expected numbers from 0 to 1, found '0,x'."),
+        ({"folds": "2"}, "--folds: expected numbers from 0 to 1, once each, found '2'."),
+        ({"folds": "0,x"}, "--folds: expected numbers from 0 to 1, once each, found '0,x'."),
         ({"num_folds": 3}, "--num_folds: expected at most 2, the number of cases, found 3."),
     ],
 )

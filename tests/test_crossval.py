@@ -59,3 +59,12 @@ def test_a_folder_of_another_kind_is_refused(tmp_path):
 def test_a_data_set_without_a_held_out_case_is_refused(finished):
     with pytest.raises(InputError, match="found no 'c' among them; give --dataset"):
         crossval.read(finished, cases_named("a", "b"))
+
+
+def test_every_case_is_held_out_once_whatever_split_the_data_set_gives_it():
+    listed = [Case(f"c{n}", "i.nii", "l.nii", modality="MR", split="train") for n in range(5)]
+    dealt = crossval.deal(listed, seed=0, num_folds=3)
+    assert list(dealt) == [0, 1, 2]
+    held_out = sorted(name for splits in dealt.values() for name in splits.validation)
+    assert held_out == [case.name for case in listed]
+    assert crossval.deal(listed, 0, 3, "2,0") == {2: dealt[2], 0: dealt[0]}

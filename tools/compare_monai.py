@@ -29,10 +29,9 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
 import numpy as np
 
-from spleen_tf import cases, commands, files, nifti, postprocess, slices
+from spleen_tf import cases, commands, crossval, files, nifti, postprocess, slices
 from spleen_tf.cases import Case
 from spleen_tf.commands import CommandFailed, flag
-from spleen_tf.files import InputError
 from spleen_tf.volume import Volume
 
 _SIDE = 256
@@ -48,7 +47,7 @@ class CompareConfig:
     )
     output_dir: str = flag("", "A folder for the masks of the held-out cases.", required=True)
     num_folds: int = flag(5, "Folds that the cases are dealt into.", minimum=2)
-    folds: str = flag("0", "The folds to run, separated by commas.")
+    folds: str = flag("0", "The folds to run, separated by commas. Empty: all.")
     seed: int = flag(0, "Seed of the folds, as in cross_validate.", minimum=0)
     minutes: float = flag(15.0, "Minutes of training a fold.", minimum=0.01)
     batch_size: int = flag(8, "Slices a step.", minimum=1)
@@ -62,16 +61,7 @@ class CompareConfig:
 
 def main(config: CompareConfig) -> None:
     listed = cases.load(config.dataset, config.modality)
-    if config.num_folds > len(listed):
-        raise InputError(
-            f"--num_folds: expected at most {len(listed)}, the number of cases, found "
-            f"{config.num_folds}."
-        )
-    asked = [part.strip() for part in config.folds.split(",")]
-    if not all(part.isdigit() and int(part) < config.num_folds for part in asked):
-        raise InputError(
-            f"--folds: expected numbers from 0 to {config.num_folds - 1}, found {config.folds!r}."
-        )
+    folds = crossval.deal(listed, config.seed, config.num_folds, config.folds)
     try:
         import monai.networks.nets  # noqa: F401
     except ImportError as error:
@@ -80,10 +70,7 @@ def main(config: CompareConfig) -> None:
         ) from None
     output = files.make_folder(config.output_dir)
     by_name = {case.name: case for case in listed}
-    for fold in map(int, asked):
-        # A data set's own splits are for one training, not for all folds.
-        dealt = [dataclasses.replace(case, split="") for case in listed]
-        splits = cases.make_splits(dealt, config.seed, fold, config.num_folds)
+    for fold, splits in folds.items():
         network = _trained([by_name[name] for name in splits.train], config, fold)
         for name in splits.validation:
             image, _ = cases.read(by_name[name])

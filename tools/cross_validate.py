@@ -32,7 +32,18 @@ from typing import Any
 # Lets the program run from a checkout in which the package is not installed.
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
-from spleen_tf import cases, commands, files, fingerprint, nifti, results, sources, volume, workers
+from spleen_tf import (
+    cases,
+    commands,
+    crossval,
+    files,
+    fingerprint,
+    nifti,
+    results,
+    sources,
+    volume,
+    workers,
+)
 from spleen_tf.cases import Case, Splits
 from spleen_tf.commands import CommandFailed, flag
 from spleen_tf.config import TrainConfig
@@ -149,20 +160,7 @@ def _recipe(config: CrossValidateConfig, plane: str) -> list[str]:
 
 
 def _folds(config: CrossValidateConfig, listed: list[Case], others: list[Case]) -> list[Fold]:
-    numbers = list(range(config.num_folds))
-    if config.folds:
-        asked = config.folds.split(",")
-        numbers = [int(n) if n.strip().isdigit() else -1 for n in asked]
-    if any(not 0 <= n < config.num_folds or numbers.count(n) > 1 for n in numbers):
-        raise InputError(
-            f"--folds: expected numbers from 0 to {config.num_folds - 1}, once each, found "
-            f"{config.folds!r}."
-        )
-    if config.num_folds > len(listed):
-        raise InputError(
-            f"--num_folds: expected at most {len(listed)}, the number of cases, found "
-            f"{config.num_folds}."
-        )
+    dealt = crossval.deal(listed, config.seed, config.num_folds, config.folds)
     if others and config.label_value:
         raise InputError(
             "--label_value: expected labels of one kind, found it together with --always_train, "
@@ -174,14 +172,11 @@ def _folds(config: CrossValidateConfig, listed: list[Case], others: list[Case]) 
             f"--always_train: expected cases of other names than those of {config.dataset}, found "
             f"{twice[0]!r} twice."
         )
-    # A data set's own splits are for one training, not for all folds.
-    dealt = [dataclasses.replace(case, split="") for case in listed]
-    folds = []
-    for n in numbers:
-        splits = cases.make_splits(dealt, config.seed, n, config.num_folds)
-        train = (*splits.train, *(case.name for case in others))
-        folds.append(Fold(n, dataclasses.replace(splits, train=train)))
-    return folds
+    trained_too = tuple(case.name for case in others)
+    return [
+        Fold(number, dataclasses.replace(splits, train=(*splits.train, *trained_too)))
+        for number, splits in dealt.items()
+    ]
 
 
 def _check_plan(
