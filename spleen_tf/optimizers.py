@@ -71,9 +71,10 @@ class Averages(tf.Module):
     def update(self, model: keras.Model) -> None:
         """Takes the variables as they are after one more step."""
         steps = tf.cast(self.steps, tf.float32)
-        share = 1.0 - tf.minimum(self._decay, steps / (steps + 9.0))
+        decay = tf.minimum(self._decay, steps / (steps + 9.0))
         for average, variable in zip(self.values, model.variables, strict=True):
-            average.assign_sub(share * (average - variable))
+            # Written so that a decay of 0, the first step's, gives the variable itself.
+            average.assign(variable + decay * (average - variable))
         self.steps.assign_add(1)
 
 
