@@ -134,7 +134,7 @@ class Validation(keras.callbacks.Callback):
         super().__init__()
         self._data, self._state, self._writer = data, state, writer
         self._batches = dataset.for_validation(config, data) if data.validation else ()
-        self._multiple = 2**config.depth
+        self._multiple = config.multiple
         self._segment = tf.function(self._probability, reduce_retracing=True)
 
     def on_epoch_end(self, epoch, logs=None):

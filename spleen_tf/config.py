@@ -228,6 +228,17 @@ class TrainConfig:
         return {key.removeprefix(prefix): v for key, v in fields if key.startswith(prefix)}
 
     @property
+    def network(self) -> dict[str, Any]:
+        """The keyword arguments of unet.build."""
+        names = ("in_channels", "base_filters", "depth", "norm", "dropout", "deep_supervision")
+        return {name: getattr(self, name) for name in names}
+
+    @property
+    def multiple(self) -> int:
+        """What height and width of the network's images are multiples of."""
+        return 2**self.depth
+
+    @property
     def image_hw(self) -> tuple[int, int]:
         """Rows and columns of a training image."""
         return int(self.image_size[0]), int(self.image_size[-1])

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import spleen_tf
 from spleen_tf import commands, files, volume
 from spleen_tf.commands import flag
+from spleen_tf.config import TrainConfig
 from spleen_tf.files import InputError
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def servable(network: keras.Model, training: dict[str, Any]) -> tf.Module:
     from spleen_tf import preprocess, windows
 
     in_channels = training["config"]["in_channels"]
-    multiple = 2 ** training["config"]["depth"]
+    multiple = TrainConfig(**training["config"]).multiple
     grid_mm = tuple(training["pixel_mm"])
     slices_spec = tf.TensorSpec([None, None, None], tf.float32, "slices")
     pixel_spec = tf.TensorSpec([2], tf.float32, "pixel_mm")
@@ -188,12 +189,7 @@ def _load_network(model_dir: str, training: dict[str, Any]) -> keras.Model:
     policy = keras.mixed_precision.global_policy()
     keras.mixed_precision.set_global_policy("float32")
     try:
-        keys = ("in_channels", "base_filters", "depth", "norm", "dropout")
-        network = unet.build(
-            **{key: training["config"][key] for key in keys},
-            # Trainings from before there were any do not say that they have none.
-            deep_supervision=training["config"].get("deep_supervision", False),
-        )
+        network = unet.build(**TrainConfig(**training["config"]).network)
     finally:
         keras.mixed_precision.set_global_policy(policy)
     weights = pathlib.Path(model_dir) / callbacks.BEST_WEIGHTS

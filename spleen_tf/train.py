@@ -51,14 +51,7 @@ def main(config: TrainConfig) -> None:
     )
     strategy = _strategy(config.distribution)
     with strategy.scope():
-        model = unet.build(
-            in_channels=config.in_channels,
-            base_filters=config.base_filters,
-            depth=config.depth,
-            norm=config.norm,
-            dropout=config.dropout,
-            deep_supervision=config.deep_supervision,
-        )
+        model = unet.build(**config.network)
         loss = losses.build(config.loss)
         if config.deep_supervision:
             loss = losses.of_all_heads(loss)

@@ -276,6 +276,7 @@ def trained(tmp_path_factory):
             "norm": "batch",
             "dropout": 0.0,
             "learning_rate": 0.001,
+            "steps": 10,
         }
         training = {
             "config": config,
