@@ -22,6 +22,10 @@ _MIRROR_RATIO = 1.3
 # subjects as they are have 0.66 or more, with their spleens darkened 0.34 or less.
 _LEAST_AGREEMENT = 0.5
 
+# An image has thousands of values, a mask or a map of organs few; a sample of voxels tells.
+_FEW_VALUES = 32
+_SAMPLED_VOXELS = 100_000
+
 # Without a calibration, a mask that holds less of all that was found deserves a look.
 _LEAST_MAIN_SHARE = 0.7
 
@@ -160,6 +164,12 @@ def is_on_the_right(image: Volume, centroid_ras_mm: Sequence[float]) -> bool:
     return centroid_ras_mm[0] > (image.affine @ [*centre_ijk, 1.0])[0]
 
 
+def is_like_a_mask(image: Volume) -> bool:
+    """Whether a volume has no more different values than a mask, or a map of organs."""
+    step = max(1, round((image.array_ijk.size / _SAMPLED_VOXELS) ** (1 / 3)))
+    return np.unique(image.array_ijk[::step, ::step, ::step]).size <= _FEW_VALUES
+
+
 def reasons_for_review(
     image: Volume,
     measured: dict[str, Any],
@@ -189,6 +199,8 @@ def reasons_for_review(
     ]
     if foreign:
         reasons.append(foreign)
+    if is_like_a_mask(image):
+        reasons.append("the volume has no more different values than a mask: is it an image?")
     if is_second_opinion:
         reasons.append(
             "a second opinion: the models that are asked first did not agree on a spleen, those "
@@ -198,8 +210,8 @@ def reasons_for_review(
         return ["no spleen was found: absent, outside the field of view, or missed", *reasons]
     if predicted_dice is not None and predicted_dice < review_below:
         reasons.append(
-            f"a Dice of {predicted_dice:.2f} is expected, and below {review_below:.2f} lie the "
-            "failures"
+            f"a Dice of {predicted_dice:.2f} is expected, and results below {review_below:.2f} are "
+            "to be looked at"
         )
     if predicted_dice is None and main_share < _LEAST_MAIN_SHARE:
         reasons.append(

@@ -19,6 +19,11 @@ def image(make_affine):
     return Volume((i + 100 * k).astype(np.int16), affine, "a.nii")
 
 
+def many_values(shape):
+    """As an image has; their places do not matter."""
+    return (np.arange(np.prod(shape)) % 1000).astype(np.int16).reshape(shape)
+
+
 def block(i, j, k, shape=SHAPE):
     mask = np.zeros(shape, bool)
     mask[slice(*i), slice(*j), slice(*k)] = True
@@ -126,13 +131,13 @@ def test_what_is_smaller_than_30_ml_is_odd(image, side_voxels, odd):
 
 def test_what_is_larger_than_3_litres_is_odd(make_affine):
     # 20³ voxels of 8³ mm³ are 4096 mL, in the left half.
-    image = Volume(np.zeros((60, 22, 22), np.int16), make_affine("LAS", (8, 8, 8)), "a.nii")
+    image = Volume(many_values((60, 22, 22)), make_affine("LAS", (8, 8, 8)), "a.nii")
     (reason,) = reasons(image, block((39, 59), (1, 21), (1, 21), image.shape))
     assert reason.startswith("4096.0 mL is outside")
 
 
 def test_most_of_what_was_found_should_be_one_piece_where_no_calibration_knows_better(make_affine):
-    image = Volume(np.zeros(SHAPE, np.int16), make_affine("LPS", ZOOMS_MM), "a.nii")
+    image = Volume(many_values(SHAPE), make_affine("LPS", ZOOMS_MM), "a.nii")
     measured = quality.measure(image, block((40, 50), (10, 30), (5, 15)))
     (reason,) = quality.reasons_for_review(image, measured, main_share=0.6)
     assert reason == "only 60% of what was found lies in one piece, and the rest was dropped"
@@ -143,7 +148,7 @@ def test_most_of_what_was_found_should_be_one_piece_where_no_calibration_knows_b
 @pytest.mark.parametrize(("codes", "odd"), [("LPS", False), ("RPS", True), ("LAI", False)])
 def test_a_spleen_on_the_right_is_odd(make_affine, codes, odd):
     """The block lies at high i: towards the left where i runs left, else towards the right."""
-    image = Volume(np.zeros(SHAPE, np.int16), make_affine(codes, ZOOMS_MM), "a.nii")
+    image = Volume(many_values(SHAPE), make_affine(codes, ZOOMS_MM), "a.nii")
     found = reasons(image, block((40, 50), (10, 30), (5, 15)))
     assert found == (
         ["orientation: it lies in the right half of the volume; is the header right?"]
@@ -155,12 +160,12 @@ def test_a_spleen_on_the_right_is_odd(make_affine, codes, odd):
 def test_the_right_half_is_that_of_the_volume_not_of_the_scanner(make_affine):
     """The whole volume lies at x > 0, as when the table was moved; the organ is in its left."""
     affine = make_affine("LPS", ZOOMS_MM, (900.0, 0, 0))
-    image = Volume(np.zeros(SHAPE, np.int16), affine, "a.nii")
+    image = Volume(many_values(SHAPE), affine, "a.nii")
     assert reasons(image, block((40, 50), (10, 30), (5, 15))) == []
 
 
 def test_every_reason_is_given(make_affine):
-    image = Volume(np.zeros(SHAPE, np.int16), make_affine("RPS", ZOOMS_MM), "a.nii")
+    image = Volume(many_values(SHAPE), make_affine("RPS", ZOOMS_MM), "a.nii")
     found = reasons(image, block((55, 60), (10, 12), (5, 6)))
     assert len(found) == 3
 
@@ -241,6 +246,15 @@ def test_ct_given_to_a_model_of_mr_asks_for_a_review(image):
     assert quality.reasons_for_review(image, measured, foreign=why) == [why]
 
 
+@pytest.mark.parametrize(("values", "odd"), [(2, True), (14, True), (33, False)])
+def test_a_mask_in_place_of_an_image_asks_for_a_review(make_affine, values, odd):
+    i, j, k = np.indices((90, 80, 70))
+    image = Volume(((i + j + k) % values).astype(np.uint8), make_affine("LPS", ZOOMS_MM), "a.nii")
+    found = reasons(image, block((60, 70), (20, 40), (5, 15), image.shape))
+    expected = "the volume has no more different values than a mask: is it an image?"
+    assert found == ([expected] if odd else [])
+
+
 def test_a_low_predicted_dice_and_doubts_ask_for_a_review(image):
     measured = quality.measure(image, block((30, 40), (10, 30), (5, 15)))
     assert quality.reasons_for_review(image, measured, 0.9, 0.85) == []
@@ -248,5 +262,5 @@ def test_a_low_predicted_dice_and_doubts_ask_for_a_review(image):
     assert reasons == [
         "orientation: more spleen is found with superior and its opposite exchanged; is the "
         "header right?",
-        "a Dice of 0.80 is expected, and below 0.85 lie the failures",
+        "a Dice of 0.80 is expected, and results below 0.85 are to be looked at",
     ]

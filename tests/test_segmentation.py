@@ -1,5 +1,7 @@
 """Which models are believed, with models that find what the test says."""
 
+import math
+
 import numpy as np
 import pytest
 
@@ -39,7 +41,8 @@ class Finder:
 
 @pytest.fixture
 def image(make_affine):
-    return Volume(np.ones(SHAPE, np.float32), make_affine("RAS", (3.0, 3.0, 3.0)), "a.nii")
+    many_values = np.linspace(0, 1, math.prod(SHAPE), dtype=np.float32).reshape(SHAPE)
+    return Volume(many_values, make_affine("RAS", (3.0, 3.0, 3.0)), "a.nii")
 
 
 def opinion(*blocks, modality="MR"):
