@@ -107,13 +107,14 @@ def main(config: EvaluateConfig) -> None:
     judged = None
     if config.decision:
         judged = assess(truth_ml, pred_ml, config.threshold_ml, config.prior)
-    results.write(folder, cases, models, rows, config.seed, judged)
+    summary = metrics.summary(rows, config.seed)
+    results.write(folder, cases, models, rows, summary, judged)
     plots.bland_altman(folder / "bland_altman.png", truth_ml, pred_ml, cases)
-    print(results.table(models, rows))
+    print(f"{results.table(models, rows)}\n\n{results.means_table({str(len(cases)): summary})}")
     if judged:
         print(f"\n{results.decision_section(judged)}")
     if config.report:
-        files.write_text(config.report, _report(pairs, rows, judged, image_of, config))
+        files.write_text(config.report, _report(pairs, rows, summary, judged, image_of, config))
 
 
 def _check(config: EvaluateConfig) -> None:
@@ -166,6 +167,7 @@ def measure(pairs: Sequence[Pair], config: EvaluateConfig) -> list[dict[str, flo
 def _report(
     pairs: Sequence[Pair],
     rows: Sequence[dict[str, float]],
+    summary: Mapping[str, Any],
     judged: Mapping[str, Any] | None,
     image_of: Mapping[str, pathlib.Path],
     config: EvaluateConfig,
@@ -173,7 +175,6 @@ def _report(
     """The page, with pictures of the worst cases."""
     from spleen_tf import report  # Its plotting library takes half a second to import.
 
-    summary = metrics.summary(rows, config.seed)
     defined = [n for n, row in enumerate(rows) if not np.isnan(row["dice"])]
     count = min(_MAX_PICTURES, max(_MIN_PICTURES, math.ceil(len(defined) / 3)))
     worst = sorted(defined, key=lambda n: rows[n]["dice"])[:count]

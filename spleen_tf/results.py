@@ -62,7 +62,7 @@ def write(
     cases: Sequence[str],
     models: Sequence[Model],
     rows: Sequence[Mapping[str, float]],
-    seed: int = 0,
+    summary: Mapping[str, Any],
     decision: Mapping[str, Any] | None = None,
 ) -> None:
     """Writes cases.csv, summary.json and results.md, and decision.json where there is one.
@@ -72,16 +72,15 @@ def write(
         cases: (N,) their names.
         models: (N,) what made each prediction.
         rows: (N,) what `metrics.case` returned for each.
-        seed: of the bootstrap.
+        summary: what `metrics.summary` returned for all of them.
         decision: what `decision.assess` returned.
 
     Raises:
         InputError: if a file cannot be written.
     """
     write_cases(folder / "cases.csv", cases, rows)
-    content = {"cases": len(cases), **metrics.summary(rows, seed)}
-    files.write_json(folder / "summary.json", _strict(content))
-    text = page(cases, models, rows)
+    files.write_json(folder / "summary.json", _strict({"cases": len(cases), **summary}))
+    text = page(cases, models, rows, summary)
     if decision:
         files.write_json(folder / "decision.json", _strict(dict(decision)))
         text += f"\n## Decision\n\n{decision_section(decision)}\n"
@@ -108,30 +107,39 @@ def table(models: Sequence[Model], rows: Sequence[Mapping[str, float]]) -> str:
     return _markdown(["model", "image-size", "learning rate", "dice", "jaccard"], lines)
 
 
-def planes_table(summaries: Mapping[str, Mapping[str, Any]]) -> str:
-    """Plane × measures in Markdown, each with the 95% interval of its mean.
+def means_table(summaries: Mapping[str, Mapping[str, Any]], of: str = "cases") -> str:
+    """Means in Markdown, each with its 95% interval where more than one case gives one.
 
     Args:
-        summaries: by plane, the content of a summary.json.
+        summaries: what `metrics.summary` returned or summary.json holds, by what stands in the
+            first column.
+        of: the title of that column.
     """
-    header = ["plane", *(title for title, _ in HEADLINES.values()), "worst Dice"]
+    header = [of, *(title for title, _ in HEADLINES.values()), "worst Dice"]
     lines = []
-    for plane, summary in summaries.items():
+    for name, summary in summaries.items():
         cells = []
         for column, (_, digits) in HEADLINES.items():
             mean = summary[column]["mean"]
-            if mean is None:  # Defined in no case: a distance, where every mask is empty.
+            if mean is None or math.isnan(
+                mean
+            ):  # Defined in no case: a distance, where every mask is empty.
                 cells.append(_ABSENT)
                 continue
-            low, high = summary[column]["ci95"]
-            cells.append(f"{mean:.{digits}f} ({low:.{digits}f}–{high:.{digits}f})")
+            interval = in_brackets(summary[column]["ci95"], digits)
+            cells.append(f"{mean:.{digits}f} {interval}".rstrip())
         worst = summary["dice"]["minimum"]
-        lines.append([plane, *cells, _ABSENT if worst is None else f"{worst:.3f}"])
+        lines.append([name, *cells, _number(math.nan if worst is None else worst, 3)])
     return _markdown(header, lines)
 
 
-def page(cases: Sequence[str], models: Sequence[Model], rows: Sequence[Mapping[str, float]]) -> str:
-    """results.md: the table of results, then the cases, the worst Dice first.
+def page(
+    cases: Sequence[str],
+    models: Sequence[Model],
+    rows: Sequence[Mapping[str, float]],
+    summary: Mapping[str, Any],
+) -> str:
+    """results.md: the table of results, the means, then the cases, the worst Dice first.
 
     A case that is empty in truth and prediction has no Dice; it comes last.
     """
@@ -152,12 +160,13 @@ def page(cases: Sequence[str], models: Sequence[Model], rows: Sequence[Mapping[s
     header = ["case", "dice", "hd95 (mm)", "volume error (mL)", "volume error (%)"]
     empty = sum(math.isnan(row["dice"]) for row in rows)
     note = (
-        f"Means over {len(rows)} case{'s' * (len(rows) != 1)}, each measured over its whole "
-        "volume on its own grid."
+        f"Means over {counted(len(rows))}, each measured over its whole volume on its own grid; in "
+        "brackets the bootstrapped 95% interval of the mean."
     )
     if empty:
         note += f" Left out of them, as truth and prediction are both empty: {empty}."
-    parts = ["# Results", table(models, rows), note, "## Cases, the worst first"]
+    means = means_table({str(len(rows)): summary})
+    parts = ["# Results", table(models, rows), means, note, "## Cases, the worst first"]
     return "\n\n".join([*parts, _markdown(header, lines)]) + "\n"
 
 
@@ -179,7 +188,7 @@ def decision_rule(decision: Mapping[str, Any]) -> str:
     prior = f"Prior probability {_number(decision['prior'], 3)} ({decision['prior_source']})."
     return (
         f"{decision['decision']}: a volume above {decision['threshold_ml']:g} mL. "
-        f"{decision['cases']} case{'s' * (decision['cases'] != 1)}. {prior}"
+        f"{counted(decision['cases'])}. {prior}"
     )
 
 
@@ -202,6 +211,19 @@ def decision_rows(decision: Mapping[str, Any]) -> list[list[str]]:
         title = f"probability after a {result} result (odds {_number(after['odds'], 3)})"
         rows.append([title, _number(after["probability"], 3), _interval(after["ci95"], 3)])
     return rows
+
+
+def counted(cases: int) -> str:
+    """'1 case', '14 cases'."""
+    return f"{cases} case{'s' * (cases != 1)}"
+
+
+def in_brackets(ci95: Sequence[float | None], digits: int) -> str:
+    """(low–high) of an interval; '' where too few cases leave it undefined."""
+    low, high = ci95
+    if low is None or high is None or math.isnan(low):
+        return ""
+    return f"({low:.{digits}f}–{high:.{digits}f})"
 
 
 def _interval(ci95: Sequence[float], digits: int) -> str:

@@ -95,7 +95,14 @@ def test_two_cases_from_files_to_results(two_cases):
         # Dice 1 and 2·4 / (8 + 4); Jaccard 1 and 4/8.
         "| unet | 256x256 | 0.001 | 0.8333 | 0.7500 |\n"
     )
-    assert done.stdout == table
+    means = (
+        "| cases | Dice | Jaccard | HD95 (mm) | NSD at 2 mm | volume error (%) | worst Dice |\n"
+        "| --- | --- | --- | --- | --- | --- | --- |\n"
+        # Of two cases, resampled means reach from one case to the other.
+        "| 2 | 0.833 (0.667–1.000) | 0.750 (0.500–1.000) | 1.0 (0.0–2.0) | 1.000 (1.000–1.000) "
+        "| 25.0 (0.0–50.0) | 0.667 |\n"
+    )
+    assert done.stdout == f"{table}\n{means}"
     out = two_cases / "out"
     assert sorted(path.name for path in out.iterdir()) == [
         *("bland_altman.png", "cases.csv", "results.md", "summary.json")

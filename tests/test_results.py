@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 
 import pytest
 
@@ -38,7 +39,7 @@ def test_page_names_the_worst_case_first_and_the_undefined_last():
         row(),
         row(dice=0.0, jaccard=0.0, volume_error_mm3=-90000.0, volume_error_percent=-100.0),
     ]
-    page = results.page(["a", "b", "c|d"], [UNET] * 3, rows)
+    page = results.page(["a", "b", "c|d"], [UNET] * 3, rows, metrics.summary(rows))
     assert page.split("## Cases, the worst first\n\n")[1] == (
         "| case | dice | hd95 (mm) | volume error (mL) | volume error (%) |\n"
         "| --- | --- | --- | --- | --- |\n"
@@ -48,6 +49,18 @@ def test_page_names_the_worst_case_first_and_the_undefined_last():
     )
     assert "Means over 3 cases" in page
     assert "truth and prediction are both empty: 1." in page
+
+
+def test_means_have_intervals_where_several_cases_give_one():
+    rows = [row(dice=0.9, hd95_mm=2.0), row(dice=0.7, hd95_mm=math.nan)]
+    header, _, line = results.means_table({"2": metrics.summary(rows)}).splitlines()
+    assert header == (
+        "| cases | Dice | Jaccard | HD95 (mm) | NSD at 2 mm | volume error (%) | worst Dice |"
+    )
+    dice = r"0\.800 \(0\.7\d\d–0\.9\d\d\)"
+    assert re.fullmatch(rf"\| 2 \| {dice} \| – \| 2\.0 \| – \| – \| 0\.700 \|", line)
+    one = results.means_table({"fused": metrics.summary(rows[:1])}, "plane")
+    assert one.endswith("| fused | 0.900 | – | 2.0 | – | – | 0.900 |")
 
 
 @pytest.mark.parametrize(
@@ -87,7 +100,8 @@ def test_cases_keep_all_digits_and_say_nan(tmp_path):
 
 
 def test_summary_is_strict_json_with_null_for_undefined(tmp_path):
-    results.write(tmp_path, ["a"], [UNET], [row(dice=0.5)])
+    rows = [row(dice=0.5)]
+    results.write(tmp_path, ["a"], [UNET], rows, metrics.summary(rows))
 
     def refuse(constant):
         raise AssertionError(f"{constant} is not JSON")

@@ -375,7 +375,7 @@ def _publish(
         "results": summaries,
     }
     files.write_json(output / "cv.json", content)
-    table = results.planes_table(summaries)
+    table = results.means_table(summaries, "plane")
     dices = [(float(row["dice"]), row["plane"], row["case"]) for row in pooled]
     # A case that is empty in truth and prediction has no Dice; it comes last.
     worst = sorted(dices, key=lambda item: (math.isnan(item[0]), *item))
