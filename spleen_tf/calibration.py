@@ -45,6 +45,7 @@ class Calibration:
         offset: the Dice that is predicted where all signs are 0.
         scaled_error: the interval's half width, in units of 1 - predicted Dice + 0.05.
         review_below: a predicted Dice below this asks for a review.
+        modality: of the cases that all this was learnt from, 'CT' or 'MR'; '' if that is not known.
     """
 
     members: int
@@ -54,6 +55,13 @@ class Calibration:
     offset: float
     scaled_error: float
     review_below: float
+    modality: str = ""
+
+    def foreign(self, modality: str) -> str:
+        """In words, that what is known is of another modality than a case's; '' if it is not."""
+        if self.modality in ("", modality):
+            return ""
+        return f"learnt on {self.modality}: on {modality} the interval promises nothing"
 
     def predict(self, signs: Mapping[str, float]) -> tuple[float, tuple[float, float]]:
         """The Dice to expect, and its 90% interval; all within 0..1."""
@@ -164,7 +172,7 @@ def read(path: str | os.PathLike) -> Calibration:
         InputError: if it is not one.
     """
     content = files.read_json(path)
-    fields = {field.name for field in dataclasses.fields(Calibration)}
+    fields = {field.name for field in dataclasses.fields(Calibration)} - {"modality"}
     if not isinstance(content, dict) or not fields <= content.keys():
         raise InputError(f"{path}: expected the keys {', '.join(sorted(fields))}, found others.")
     try:
@@ -174,6 +182,7 @@ def read(path: str | os.PathLike) -> Calibration:
             tuple(map(str, content["signs"])),
             tuple(map(float, content["weights"])),
             *(float(content[key]) for key in ("offset", "scaled_error", "review_below")),
+            str(content.get("modality", "")),
         )
     except (TypeError, ValueError, IndexError, KeyError) as error:
         raise InputError(f"{path}: expected numbers in its fields, found: {error}.") from None

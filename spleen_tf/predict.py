@@ -252,12 +252,15 @@ def segment(
         lap=clock.lap,
     )
     infos = [member.info for member in found.members]
+    modality = members[0].modality(image)
+    note = known.foreign(modality) if known and found.predicted_dice is not None else ""
     nifti.write_mask(job.mask, found.mask_ijk, like=image)
     result = {
         **found.measured,
         "components": found.components,
         "predicted_dice": found.predicted_dice,
         "predicted_dice_interval": found.predicted_dice_interval,
+        "predicted_dice_note": note or None,
         "signs": found.signs,
         "review": bool(found.reasons),
         "reasons": found.reasons,
@@ -267,7 +270,6 @@ def segment(
     files.write_json(job.json, result)  # Whatever becomes of the others, the mask has its word.
     clock.lap("write")
     if job.others:
-        modality = members[0].modality(image)
         window = members[0].window(image) if modality == "CT" else None
         if window is None:  # A model for MR may have been given a CT, which is shown as one.
             modality = image.modality or render.guessed_modality(image)

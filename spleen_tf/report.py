@@ -93,8 +93,8 @@ def evaluation(
             "Summary",
             page.facts(_means(summary)),
             page.text(
-                f"Means over {len(cases)} cases, each measured over its whole volume on its own "
-                "grid; in brackets the bootstrapped 95% interval of the mean."
+                f"Means over {results.counted(len(cases))}, each measured over its whole volume on "
+                "its own grid; in brackets the bootstrapped 95% interval of the mean."
             ),
         ),
         page.section("Volumes", page.chart(charts.bland_altman(agreement, cases), "volumes")),
@@ -195,6 +195,12 @@ def _verdict(result: Mapping[str, Any]) -> str:
             ["No calibration belongs to this use of the models: how far to trust it is unknown."],
             alert=False,
         )
+    if note := result["predicted_dice_note"]:
+        return page.notice(
+            "Nothing odd was found, but the expected Dice is not of such images",
+            [f"It was {note}."],
+            alert=False,
+        )
     return page.notice("Nothing odd was found in this result", [], alert=False, calm=True)
 
 
@@ -209,6 +215,8 @@ def _figures(result: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     if result["predicted_dice"] is not None:
         expected = f"{result['predicted_dice']:.2f}"
         interval = "90% interval {:.2f} to {:.2f}".format(*result["predicted_dice_interval"])
+        if note := result["predicted_dice_note"]:
+            interval += f"; {note}"
     intensity = result["mean_intensity"]
     return [
         (
@@ -275,9 +283,9 @@ def _means(summary: Mapping[str, Any]) -> list[tuple[str, str, str]]:
         if told["mean"] is None or math.isnan(told["mean"]):
             found.append((name, "–", "defined in no case"))
             continue
-        low, high = told["ci95"]
+        interval = results.in_brackets(told["ci95"], digits)
         worst = told["minimum"] if digits == 3 else told["maximum"]
-        remark = f"({low:.{digits}f}–{high:.{digits}f}); worst {worst:.{digits}f}"
+        remark = "; ".join(filter(None, [interval, f"worst {worst:.{digits}f}"]))
         found.append((name, f"{told['mean']:.{digits}f}", remark))
     return found
 

@@ -17,6 +17,7 @@ RESULT = {
     "mean_intensity": 150.0,
     "components": 1,
     "predicted_dice": None,
+    "predicted_dice_note": None,
     "review": False,
     "reasons": [],
     "model": "a model",

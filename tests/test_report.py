@@ -33,6 +33,7 @@ def result_of(**changes):
         "components": 1,
         "predicted_dice": 0.91,
         "predicted_dice_interval": [0.85, 0.97],
+        "predicted_dice_note": None,
         "signs": None,
         "review": False,
         "reasons": [],
@@ -154,6 +155,10 @@ def test_green_is_for_results_whose_quality_is_estimated():
     unknown = prediction(predicted_dice=None, predicted_dice_interval=None)
     assert 'class="notice calm"' not in unknown
     assert "quality is not estimated" in unknown
+    afar = prediction(predicted_dice_note="learnt on MR: on CT the interval promises nothing")
+    assert 'class="notice calm"' not in afar
+    assert "It was learnt on MR: on CT the interval promises nothing." in afar
+    assert "90% interval 0.85 to 0.97; learnt on MR" in afar
 
 
 @pytest.mark.parametrize("plane", ["axial", "coronal", "sagittal"])

@@ -86,6 +86,9 @@ def main(config: StudyConfig) -> None:
     measured = files.make_folder(folder / "measured")
     rows = _measure(validated, second, by_name, config, measured)
     known = _calibrate(rows, len(validated.planes), config.cross_validation)
+    modalities = {by_name[row["case"]].modality for row in rows}
+    if len(modalities) == 1:
+        known = dataclasses.replace(known, modality=modalities.pop())
     files.write_csv(folder / "study.csv", [_flat(row) for row in rows])
     calibration.write(
         folder / calibration.FILE_NAME,
