@@ -181,7 +181,9 @@ def read(path: str | os.PathLike) -> Calibration:
             (float(content["brightness"][0]), float(content["brightness"][1])),
             tuple(map(str, content["signs"])),
             tuple(map(float, content["weights"])),
-            *(float(content[key]) for key in ("offset", "scaled_error", "review_below")),
+            float(content["offset"]),
+            float(content["scaled_error"]),
+            float(content["review_below"]),
             str(content.get("modality", "")),
         )
     except (TypeError, ValueError, IndexError, KeyError) as error:

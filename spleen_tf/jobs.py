@@ -85,9 +85,21 @@ def plan(
         places = {kind: pathlib.Path(path) for kind, path in asked.items()}
         jobs = [Job(source_path, mask, places, series_uid)]
     for job in jobs:
-        _check_names(job)
+        _check_outputs(job)
     _check_places(jobs)
     return jobs
+
+
+def check_place(path: pathlib.Path, suffixes: tuple[str, ...]) -> None:
+    """Raises InputError if a file of that name cannot be written there, or should not be."""
+    if not path.name.endswith(suffixes):
+        raise InputError(f"{path}: expected an output name that ends in {' or '.join(suffixes)}.")
+    if path.is_dir():
+        raise InputError(f"{path}: expected a file to write, found a folder.")
+    folder = next(parent for parent in path.absolute().parents if parent.exists())
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        found = "one that cannot be written to" if folder.is_dir() else "a file"
+        raise InputError(f"{path}: expected {folder} to be a folder, found {found}.")
 
 
 def is_batch(source: str | os.PathLike) -> bool:
@@ -129,13 +141,14 @@ def _volumes(folder: pathlib.Path) -> list[pathlib.Path]:
     return found
 
 
-def _check_names(job: Job) -> None:
-    expected = [(job.mask, nifti.SUFFIXES), *((p, SUFFIXES[k]) for k, p in job.others.items())]
+def _check_outputs(job: Job) -> None:
+    expected = [
+        (job.mask, nifti.SUFFIXES),
+        (job.json, (".json",)),
+        *((p, SUFFIXES[k]) for k, p in job.others.items()),
+    ]
     for path, suffixes in expected:
-        if not path.name.endswith(suffixes):
-            raise InputError(
-                f"{path}: expected an output name that ends in {' or '.join(suffixes)}."
-            )
+        check_place(path, suffixes)
 
 
 def _check_places(jobs: Iterable[Job]) -> None:
@@ -157,12 +170,6 @@ def _check_places(jobs: Iterable[Job]) -> None:
                     "inside."
                 )
             owners[place] = f"an output for {job.source}"
-            if path.is_dir():
-                raise InputError(f"{path}: expected a file to write, found a folder.")
-            folder = next(parent for parent in path.absolute().parents if parent.exists())
-            if not folder.is_dir() or not os.access(folder, os.W_OK):
-                found = "one that cannot be written to" if folder.is_dir() else "a file"
-                raise InputError(f"{path}: expected {folder} to be a folder, found {found}.")
 
 
 def _sidecar(path: pathlib.Path) -> pathlib.Path:

@@ -1,4 +1,4 @@
-"""What is written of a segmentation beside its mask: picture, page, surface, DICOM Segmentation."""
+"""What is written of a segmentation beside its mask: picture, page, surface, SEG, table's row."""
 
 from __future__ import annotations
 
@@ -30,6 +30,19 @@ class How:
     center_ijk: tuple[int, ...] | None = None
     smooth: bool = False
     made_by: str = ""
+
+
+def row(case: str, result: Mapping[str, Any]) -> dict[str, Any]:
+    """A row of the table of many predictions, from the content of a JSON."""
+    low, high = result["predicted_dice_interval"] or (None, None)
+    return {
+        "case": case,
+        **{key: result[key] for key in ("volume_ml", "complete", "predicted_dice")},
+        "predicted_dice_low": low,
+        "predicted_dice_high": high,
+        **{key: result[key] for key in ("review", "predicted_dice_note")},
+        "reasons": "; ".join(result["reasons"]),
+    }
 
 
 def write(

@@ -93,6 +93,7 @@ class PredictConfig:
     dicom_seg: str = flag(
         "", "A DICOM Segmentation (.dcm) that refers to the images; for DICOM only."
     )
+    table: str = flag("", "A CSV with a row a volume: what was found, and what is to be looked at.")
     probabilities: str = flag(
         "", "A NIfTI with the probability of each voxel; for a folder of volumes, a folder."
     )
@@ -138,21 +139,25 @@ def main(config: PredictConfig) -> int:
     members = ensemble.load(config.model)
     second_opinion = functools.cache(lambda: ensemble.load(others)) if others else None
     print(f"{', '.join(member.info['name'] for member in members)}; {note}", flush=True)
-    failures = 0
+    rows, failed = [], []
     for job in planned:
         try:
             result = segment(job, members, config, known, second_opinion)
+            rows.append(outputs.row(nifti.stem(job.mask), result))
             print(f"{job.mask}: {_sentence(result)}", flush=True)
             if "mesh" in job.others and not result["voxels"]:
                 print(f"{job.others['mesh']}: not written: there is no surface", flush=True)
         except InputError as error:
             if not is_batch:
                 raise
-            failures += 1
+            failed.append(job.source.name)
             print(f"error: {' '.join(str(error).split())}", file=sys.stderr, flush=True)
-    if failures:
-        print(f"{failures} of {len(planned)} cases failed", file=sys.stderr)
-    return commands.EXIT_FAILED if failures else commands.EXIT_DONE
+    if config.table and rows:
+        files.write_csv(config.table, rows)
+    if failed:
+        names = ", ".join(failed)
+        print(f"{len(failed)} of {len(planned)} cases failed: {names}", file=sys.stderr)
+    return commands.EXIT_FAILED if failed else commands.EXIT_DONE
 
 
 def _check(config: PredictConfig) -> None:
@@ -160,6 +165,8 @@ def _check(config: PredictConfig) -> None:
     models.find(config.model)
     if not re.fullmatch(r"auto|cpu|gpu(:\d+)?", config.device):
         raise InputError(f"--device: expected auto, cpu, gpu or gpu:N, found {config.device!r}.")
+    if config.table:
+        jobs.check_place(pathlib.Path(config.table), (".csv",))
     for name, other in (("preview_voxel", "preview"), ("smooth_mesh", "mesh")):
         if getattr(config, name) and not getattr(config, other):
             raise InputError(f"--{name}: expected together with --{other}, found it alone.")

@@ -148,7 +148,7 @@ def test_the_damaged_case_is_named_in_one_line(line):
     errors = [text for text in lines if text.startswith("error: ")]
     assert len(errors) == 1
     assert "damaged.nii.gz: expected a whole gzip stream" in errors[0]
-    assert lines[-1] == "1 of 4 cases failed"
+    assert lines[-1] == "1 of 4 cases failed: damaged.nii.gz"
 
 
 def test_evaluation_has_a_row_a_case_and_the_table(line):

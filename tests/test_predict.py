@@ -4,6 +4,7 @@ See conftest.py: a voxel whose intensity lies at x between the volume's 0.5th an
 gets the probability σ(8 (x − 1/2)) of the MR model: 0.018 if it is darkest, 0.982 if brightest.
 """
 
+import csv
 import dataclasses
 import functools
 import gzip
@@ -437,7 +438,35 @@ def test_a_bad_case_is_named_and_the_others_are_done(run, write_scan, tmp_path, 
     assert [line for line in errors if line.startswith("error: ")] == errors[:2]
     assert "b.nii.gz: expected a whole gzip stream" in errors[0]
     assert "c.nii.gz: expected finite voxels, found NaN" in errors[1]
-    assert errors[2:] == ["2 of 4 cases failed"]
+    assert errors[2:] == ["2 of 4 cases failed: b.nii.gz, c.nii.gz"]
+
+
+def test_a_folder_s_results_in_one_table(run, write_scan, tmp_path):
+    write_scan("cases/a.nii.gz")
+    write_scan("cases/b.nii.gz").write_bytes(b"no NIfTI")
+    write_scan("cases/c.nii.gz", values=np.full(SHAPE, 7, np.int16))
+    assert run(tmp_path / "cases", "masks", table=str(tmp_path / "new" / "all.csv")) == 1
+    with open(tmp_path / "new" / "all.csv", newline="") as table:
+        first, second = csv.DictReader(table)
+    assert (first["case"], second["case"]) == ("a", "c")
+    assert float(first["volume_ml"]) == pytest.approx(6.4)
+    assert (first["complete"], first["review"], first["predicted_dice"]) == ("True", "True", "")
+    assert first["reasons"] == "6.4 mL is outside 30 to 3000 mL, what adults' spleens measure"
+    assert float(second["volume_ml"]) == 0
+    assert second["reasons"].startswith("no spleen was found")
+
+
+@pytest.mark.parametrize(
+    ("table", "sentence"),
+    [("all.txt", "ends in .csv"), ("scan.nii.gz/all.csv", "to be a folder, found a file")],
+)
+def test_a_table_that_cannot_be_written_is_refused_before_the_work(
+    run, write_scan, tmp_path, table, sentence
+):
+    scan = write_scan()
+    with pytest.raises(InputError, match=sentence):
+        run(scan, table=str(tmp_path / table))
+    assert not (tmp_path / "out.nii.gz").exists()
 
 
 def test_a_file_into_an_existing_folder_keeps_its_name(run, write_scan, tmp_path):
