@@ -144,8 +144,11 @@ def _fill(values: flags.FlagValues, argv: list[str]) -> list[str]:
     except flags.CantOpenFlagFileError as error:
         cause = error.__context__
         assert isinstance(cause, OSError)
+        remedy = ""
+        if "{plane}" in str(cause.filename):
+            remedy = " Write a plane, such as axial, in place of {plane}."
         raise ConfigError(
-            f"{cause.filename}: expected a file of flags, found: {cause.strerror}."
+            f"{cause.filename}: expected a file of flags, found: {cause.strerror}.{remedy}"
         ) from None
     except UnicodeDecodeError as error:
         raise ConfigError(
@@ -157,12 +160,20 @@ def _fill(values: flags.FlagValues, argv: list[str]) -> list[str]:
 
 def check(config: Any) -> None:
     """Raises ConfigError where a field breaks what its `flag` declares."""
+    missing = [
+        field
+        for field in _fields(type(config))
+        if field.metadata["required"] and getattr(config, field.name) in ("", (), ("",))
+    ]
+    if missing:
+        first, *others = missing
+        too = f" Also required: {', '.join(f'--{field.name}' for field in others)}."
+        raise ConfigError(
+            f"--{first.name}: expected {_uncapitalized(first.metadata['help'])} Found nothing."
+            f"{too if others else ''}"
+        )
     for field, kind in _typed_fields(type(config)):
         value, rule = getattr(config, field.name), field.metadata
-        if rule["required"] and (value in ("", ()) or value == ("",)):
-            raise ConfigError(
-                f"--{field.name}: expected {_uncapitalized(rule['help'])} Found nothing."
-            )
         if rule["choices"] and value not in rule["choices"]:
             expected = ", ".join(filter(None, rule["choices"]))
             raise ConfigError(f"--{field.name}: expected one of {expected}, found {value!r}.")

@@ -44,7 +44,8 @@ class TrainConfig:
     )
     image_size: tuple[float, ...] = flag(
         (),
-        "Pixels of a training image: one number, or rows and columns. Empty: 512.",
+        "Pixels of a training image: one number, or rows and columns. Empty: 512. On a CPU, 112 of "
+        "2.5 mm learn far more in the same time.",
         minimum=8,
     )
     pixel_mm: tuple[float, ...] = flag(
@@ -183,9 +184,10 @@ class TrainConfig:
         # A depth that a fingerprint is to give is not known yet.
         multiple = 2 ** (self.depth or (1 if self.fingerprint else _DEFAULTS["depth"]))
         if any(n % multiple for n in self.image_size):
+            nearest = ",".join(f"{max(1, round(n / multiple)) * multiple}" for n in self.image_size)
             raise ConfigError(
                 f"--image_size: expected a multiple of {multiple} (2^depth), found "
-                f"{','.join(f'{n:g}' for n in self.image_size)}."
+                f"{','.join(f'{n:g}' for n in self.image_size)}; {nearest} would do."
             )
 
     def _check_optimizer(self):

@@ -183,11 +183,13 @@ def _oddities(image: Volume, inside_ijk: np.ndarray, spleen: dict[str, Any]) -> 
         found.append("the spleen touches the volume's edge: its volume is a lower bound")
     if quality.is_on_the_right(image, spleen["centroid_ras_mm"]):
         found.append("the spleen lies in the right half of the volume; is the header right?")
-    gaps = _gaps(np.moveaxis(inside_ijk, int(np.argmax(image.zooms_mm)), 0))
+    axis = int(np.argmax(image.zooms_mm))
+    gaps = _gaps(np.moveaxis(inside_ijk, axis, 0))
     if gaps.size:
         named = ", ".join(map(str, gaps[:_MAX_NAMED])) + ", …" * (gaps.size > _MAX_NAMED)
         found.append(
-            f"its label all but vanishes in slice {named}, between slices with much more of it"
+            f"its label all but vanishes at {'ijk'[axis]} = {named}, counted from 0, between "
+            "slices with much more of it"
         )
     return found
 
@@ -269,10 +271,12 @@ def _summary(output: os.PathLike, findings: Sequence[Finding], proposed: dict[st
     kinds = collections.Counter(f.measured["modality"] for f in findings if f.facts)
     counted = ", ".join(f"{n} {kind}" for kind, n in sorted(kinds.items()))
     outliers = sum(bool(f.measured["outlier"]) for f in findings)
+    odd = sum(bool(f.measured["why"]) for f in findings)
     sizes = "x".join(map(str, proposed["image_size"]))
     pixel = " x ".join(f"{mm:g}" for mm in proposed["pixel_mm"])
     return (
-        f"{output}: {counted} cases, {outliers} outliers; for {proposed['plane']} slices: "
+        f"{output}: {counted} cases, {odd} of which deserve a look ({outliers} outliers); for "
+        f"{proposed['plane']} slices: "
         f"{sizes} pixels of {pixel} mm, depth {proposed['depth']}, batch {proposed['batch_size']}"
     )
 

@@ -153,6 +153,23 @@ def test_a_flagfile_is_read_with_its_comments_and_empty_lines(tmp_path):
     )
 
 
+def test_a_plane_that_was_left_to_cross_validation_is_asked_for():
+    with pytest.raises(ConfigError, match=r"such as axial, in place of \{plane\}\.$"):
+        parsed("--records=r", "--flagfile=models/{plane}/train.flags")
+
+
+def test_all_flags_that_are_missing_are_named():
+    @dataclasses.dataclass(frozen=True)
+    class Config:
+        model: str = flag("", "A model.", required=True)
+        source: str = flag("", "A volume.", required=True)
+        output: str = flag("", "A mask.", required=True)
+
+    with pytest.raises(ConfigError) as told:
+        commands.parse(["program", "--source=a"], Config)
+    assert str(told.value) == "--model: expected a model. Found nothing. Also required: --output."
+
+
 def test_a_flag_behind_the_flagfile_overrides_it_and_one_before_does_not(tmp_path):
     flagfile = tmp_path / "train.flags"
     flagfile.write_text("--records=r\n--epochs=3\n")

@@ -72,9 +72,18 @@ def test_every_strength_of_augmentation_reaches_augment_under_its_name():
         ({"image_size": (float("nan"),)}, "--image_size: expected one or two integers, found"),
         ({"image_size": (float("inf"),)}, "--image_size: expected one or two integers, found"),
         ({"image_size": (32, 32, 32)}, "--image_size: expected one or two integers, found"),
-        ({"image_size": (100,)}, r"expected a multiple of 16 \(2\^depth\), found 100\."),
-        ({"image_size": (96, 40)}, r"expected a multiple of 16 \(2\^depth\), found 96,40\."),
-        ({"depth": 6, "image_size": (96,)}, r"a multiple of 64 \(2\^depth\), found 96\."),
+        (
+            {"image_size": (100,)},
+            r"expected a multiple of 16 \(2\^depth\), found 100; 96 would do\.",
+        ),
+        (
+            {"image_size": (96, 40)},
+            r"expected a multiple of 16 \(2\^depth\), found 96,40; 96,32 would do\.",
+        ),
+        (
+            {"depth": 6, "image_size": (96,)},
+            r"a multiple of 64 \(2\^depth\), found 96; 128 would do\.",
+        ),
         ({"pixel_mm": (1.0, 1.0, 5.0)}, "--pixel_mm: expected one or two sizes of 0.01 to 100 mm"),
         ({"pixel_mm": (0.0,)}, "--pixel_mm: expected one or two sizes of 0.01 to 100 mm, found"),
         ({"pixel_mm": (-0.8, 0.8)}, "--pixel_mm: expected one or two sizes of 0.01 to 100 mm"),
