@@ -177,7 +177,15 @@ def _read_training(model_dir: str) -> dict[str, Any]:
             raise InputError(
                 f"{folder}: expected a folder that spleen_tf.train wrote, found no {name} in it."
             )
-    return files.read_json(folder / "training.json")
+    training = files.read_json(folder / "training.json")
+    try:
+        TrainConfig(**training["config"])
+    except (TypeError, KeyError) as error:
+        raise InputError(
+            f"{folder / 'training.json'}: expected the flags of a training by this version, found "
+            f"others: {error}."
+        ) from None
+    return training
 
 
 def _load_network(model_dir: str, training: dict[str, Any]) -> keras.Model:

@@ -117,19 +117,17 @@ def means_table(summaries: Mapping[str, Mapping[str, Any]], of: str = "cases") -
     """
     header = [of, *(title for title, _ in HEADLINES.values()), "worst Dice"]
     lines = []
-    for name, summary in summaries.items():
+    for name, summary in _strict(dict(summaries)).items():
         cells = []
         for column, (_, digits) in HEADLINES.items():
             mean = summary[column]["mean"]
-            if mean is None or math.isnan(
-                mean
-            ):  # Defined in no case: a distance, where every mask is empty.
+            if mean is None:  # Defined in no case: a distance, where every mask is empty.
                 cells.append(_ABSENT)
                 continue
             interval = in_brackets(summary[column]["ci95"], digits)
             cells.append(f"{mean:.{digits}f} {interval}".rstrip())
         worst = summary["dice"]["minimum"]
-        lines.append([name, *cells, _number(math.nan if worst is None else worst, 3)])
+        lines.append([name, *cells, _ABSENT if worst is None else f"{worst:.3f}"])
     return _markdown(header, lines)
 
 

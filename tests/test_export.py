@@ -406,3 +406,11 @@ def test_a_damaged_description_is_refused(trained_copy, tmp_path, export_quickly
     (folder / "training.json").write_text('{"config": ')
     with pytest.raises(InputError, match=r"training\.json: expected JSON"):
         export_quickly(folder, tmp_path / "saved_model")
+
+
+@pytest.mark.parametrize("content", ["[]", "{}", '{"config": {"steps": 3, "of_the_future": 1}}'])
+def test_a_description_of_another_kind_is_refused(trained_copy, tmp_path, export_quickly, content):
+    folder = trained_copy()
+    (folder / "training.json").write_text(content)
+    with pytest.raises(InputError, match=r"training\.json: expected the flags of a training"):
+        export_quickly(folder, tmp_path / "saved_model")
