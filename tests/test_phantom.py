@@ -260,10 +260,12 @@ def test_the_folder_itself_is_the_data_set_of_one_modality(make, tmp_path):
     assert label_ml == pytest.approx(entry["spleen_ml"], rel=0.1)
 
 
-def test_a_shorter_run_replaces_a_longer_one_and_holds_its_first_cases(make, tmp_path):
+def test_a_shorter_run_replaces_a_longer_one_and_says_so(make, tmp_path, capsys):
     make(tmp_path, "--num_cases=2")
     longer = contents(tmp_path)
+    assert "replaced" not in capsys.readouterr().out
     make(tmp_path, "--num_cases=1")
+    assert f"{tmp_path}: the synthetic cases that were there are replaced" in capsys.readouterr().out
     shorter = contents(tmp_path)
     first = ("imagesTr/phantom_ct_000.nii.gz", "labelsTr/phantom_ct_000.nii.gz")
     assert sorted(shorter) == ["dataset.json", *first]

@@ -126,6 +126,7 @@ def _clear(dataset: pathlib.Path) -> None:
                 "--output_dir."
             )
         marker.unlink()
+        print(f"{dataset}: the synthetic cases that were there are replaced", flush=True)
     for folder in ("imagesTr", "labelsTr"):
         for path in files.make_folder(dataset / folder).glob("phantom_*.nii.gz"):
             path.unlink()
