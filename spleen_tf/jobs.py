@@ -6,8 +6,9 @@ import dataclasses
 import os
 import pathlib
 from collections.abc import Iterable, Mapping
+from typing import Any
 
-from spleen_tf import nifti, sources
+from spleen_tf import files, nifti, sources
 from spleen_tf.files import InputError
 
 # What may become of a volume besides its mask, and how the names of such files end; in a folder,
@@ -46,6 +47,22 @@ class Job:
     def outputs(self) -> list[pathlib.Path]:
         """All files that are written."""
         return [self.mask, self.json, *self.others.values()]
+
+    def result(self) -> dict[str, Any] | None:
+        """The content of the JSON, if all outputs are there from an earlier run; else None.
+
+        Raises:
+            InputError: if the JSON is none.
+        """
+        if not self.json.is_file():
+            return None
+        content = files.read_json(self.json)
+        # These are written last: a run that was cut short has not come to them.
+        if not (isinstance(content, dict) and {"voxels", "seconds"} <= content.keys()):
+            return None
+        # Of an empty mask there is no surface.
+        wanted = [p for kind, p in self.others.items() if kind != "mesh" or content["voxels"]]
+        return content if all(path.is_file() for path in (self.mask, *wanted)) else None
 
 
 def plan(

@@ -113,6 +113,9 @@ class PredictConfig:
     tta: bool = flag(
         False, "Test-time augmentation: also sees the body a little larger and smaller."
     )
+    skip_existing: bool = flag(
+        False, "Leaves alone a volume whose outputs are all there, whatever models made them."
+    )
     precision: str = flag(
         "auto",
         "auto takes float16 on GPUs with tensor cores, bfloat16 on CPUs that have it.",
@@ -142,6 +145,10 @@ def main(config: PredictConfig) -> int:
     rows, failed = [], []
     for job in planned:
         try:
+            if config.skip_existing and (result := job.result()):
+                rows.append(outputs.row(nifti.stem(job.mask), result))
+                print(f"{job.mask}: is there already", flush=True)
+                continue
             result = segment(job, members, config, known, second_opinion)
             rows.append(outputs.row(nifti.stem(job.mask), result))
             print(f"{job.mask}: {_sentence(result)}", flush=True)

@@ -456,6 +456,36 @@ def test_a_folder_s_results_in_one_table(run, write_scan, tmp_path):
     assert second["reasons"].startswith("no spleen was found")
 
 
+def test_what_is_there_is_left_alone_and_what_lacks_an_output_is_done_again(
+    run, write_scan, tmp_path, capsys
+):
+    write_scan("cases/a.nii.gz")
+    write_scan("cases/b.nii.gz", values=np.full(SHAPE, 7, np.int16))  # It has no surface.
+    write_scan("cases/c.nii.gz")
+    wanted = {"mesh": "meshes", "preview": "pictures", "table": str(tmp_path / "all.csv")}
+    run(tmp_path / "cases", "masks", **wanted)
+    table = (tmp_path / "all.csv").read_text()
+    (tmp_path / "pictures" / "c.png").unlink()
+    capsys.readouterr()
+    assert run(tmp_path / "cases", "masks", skip_existing=True, **wanted) == 0
+    masks = [line.split("/masks/")[1] for line in capsys.readouterr().out.splitlines()[1:3]]
+    assert masks == ["a.nii.gz: is there already", "b.nii.gz: is there already"]
+    assert (tmp_path / "pictures" / "c.png").is_file()
+    assert (tmp_path / "all.csv").read_text() == table
+
+
+def test_a_volume_that_was_cut_short_is_done_again(run, write_scan, tmp_path, capsys):
+    scan = write_scan()
+    run(scan)
+    content = content_of(tmp_path / "out.json")
+    del content["seconds"]
+    (tmp_path / "out.json").write_text(json.dumps(content))
+    run(scan, skip_existing=True)
+    assert "is there already" not in capsys.readouterr().out
+    run(scan, skip_existing=True)
+    assert "is there already" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("table", "sentence"),
     [("all.txt", "ends in .csv"), ("scan.nii.gz/all.csv", "to be a folder, found a file")],
