@@ -1,14 +1,17 @@
-"""Which models are believed, with models that find what the test says."""
+"""Which models are believed, with models that find what the test says; and README's example."""
 
 import math
+import pathlib
+import re
 
 import numpy as np
 import pytest
 
-from spleen_tf import quality, segmentation, slices
+from spleen_tf import nifti, phantom, quality, segmentation, slices
 from spleen_tf.calibration import Calibration
 from spleen_tf.volume import Volume
 
+ROOT = pathlib.Path(__file__).parent.parent
 SHAPE = (40, 40, 20)
 # On the patient's left of a volume stored RAS; 12 · 12 · 10 voxels of 27 mm³ are 39 mL.
 SPLEEN = np.s_[4:16, 10:22, 5:15]
@@ -125,3 +128,19 @@ def test_disputed_is_what_nobody_finds_or_each_finds_elsewhere():
     assert quality.is_disputed(None)
     assert quality.is_disputed({"agreement": 0.49})
     assert not quality.is_disputed({"agreement": 0.5})
+
+
+def test_the_example_of_readme_runs_as_it_stands(tmp_path, monkeypatch, capsys):
+    (example,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    case = phantom.make(7, "MR", 96)
+    nifti.write(tmp_path / "scan.nii.gz", case.image)
+    (tmp_path / "models").symlink_to(ROOT / "models")
+    monkeypatch.chdir(tmp_path)
+    exec(compile(example, "README.md", "exec"), {})
+    printed = capsys.readouterr().out
+    assert re.match(r"\d+\.\d+ \[", printed)
+    mask = nifti.read(tmp_path / "data" / "out.nii.gz")
+    assert mask.shape == case.image.shape
+    assert np.count_nonzero(mask.array_ijk) * mask.voxel_mm3 / 1000 == pytest.approx(
+        float(printed.split()[0])
+    )
