@@ -74,8 +74,8 @@ def servable(network: keras.Model, training: dict[str, Any]) -> tf.Module:
 
     from spleen_tf import preprocess, windows
 
-    in_channels = training["config"]["in_channels"]
-    multiple = TrainConfig(**training["config"]).multiple
+    config = TrainConfig(**training["config"])
+    in_channels, multiple = config.in_channels, config.multiple
     grid_mm = tuple(training["pixel_mm"])
     slices_spec = tf.TensorSpec([None, None, None], tf.float32, "slices")
     pixel_spec = tf.TensorSpec([2], tf.float32, "pixel_mm")

@@ -117,17 +117,13 @@ def means_table(summaries: Mapping[str, Mapping[str, Any]], of: str = "cases") -
     """
     header = [of, *(title for title, _ in HEADLINES.values()), "worst Dice"]
     lines = []
-    for name, summary in _strict(dict(summaries)).items():
-        cells = []
-        for column, (_, digits) in HEADLINES.items():
-            mean = summary[column]["mean"]
-            if mean is None:  # Defined in no case: a distance, where every mask is empty.
-                cells.append(_ABSENT)
-                continue
-            interval = in_brackets(summary[column]["ci95"], digits)
-            cells.append(f"{mean:.{digits}f} {interval}".rstrip())
-        worst = summary["dice"]["minimum"]
-        lines.append([name, *cells, _ABSENT if worst is None else f"{worst:.3f}"])
+    for name, summary in summaries.items():
+        cells = [
+            f"{_number(told['mean'], digits)} {in_brackets(told['ci95'], digits)}".rstrip()
+            for column, (_, digits) in HEADLINES.items()
+            for told in [summary[column]]
+        ]
+        lines.append([name, *cells, _number(summary["dice"]["minimum"], 3)])
     return _markdown(header, lines)
 
 
@@ -218,13 +214,11 @@ def counted(cases: int) -> str:
 
 def in_brackets(ci95: Sequence[float | None], digits: int) -> str:
     """(low–high) of an interval; '' where too few cases leave it undefined."""
-    low, high = ci95
-    if low is None or high is None or math.isnan(low):
-        return ""
-    return f"({low:.{digits}f}–{high:.{digits}f})"
+    interval = _interval(ci95, digits)
+    return "" if interval == _ABSENT else f"({interval})"
 
 
-def _interval(ci95: Sequence[float], digits: int) -> str:
+def _interval(ci95: Sequence[float | None], digits: int) -> str:
     low, high = (_number(value, digits) for value in ci95)
     return _ABSENT if low == high == _ABSENT else f"{low}–{high}"
 
@@ -234,8 +228,9 @@ def _mean(values: Sequence[float]) -> float:
     return math.fsum(defined) / len(defined) if defined else math.nan
 
 
-def _number(value: float, digits: int) -> str:
-    return _ABSENT if math.isnan(value) else f"{value:.{digits}f}"
+def _number(value: float | None, digits: int) -> str:
+    """'–' for what is undefined: NaN as measured, None as read from JSON."""
+    return _ABSENT if value is None or math.isnan(value) else f"{value:.{digits}f}"
 
 
 def _cell(value: Any) -> str:
