@@ -139,10 +139,7 @@ def for_training(config: TrainConfig, data: Source, start: int = 0) -> tf.data.D
         lambda index, pair: variant(tf.cast(index, tf.int32), *pair), tf.data.AUTOTUNE
     )
     batches = augmented.batch(config.batch_size, drop_remainder=True)
-    options = tf.data.Options()
-    options.deterministic = True
-    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
-    return batches.prefetch(tf.data.AUTOTUNE).with_options(options)
+    return batches.prefetch(tf.data.AUTOTUNE).with_options(_options())
 
 
 def for_validation(config: TrainConfig, data: Source) -> tf.data.Dataset:
@@ -165,7 +162,7 @@ def for_validation(config: TrainConfig, data: Source) -> tf.data.Dataset:
         reduce_func=lambda _, window: window.batch(_VALIDATION_BATCH),
         window_size=_VALIDATION_BATCH,
     )
-    return batches.map(
+    native = batches.map(
         lambda example: {
             "images": example["image"],
             "labels": example["label"][..., config.in_channels // 2],
@@ -174,7 +171,18 @@ def for_validation(config: TrainConfig, data: Source) -> tf.data.Dataset:
             "case": example["index"][0],
             "slice_index": example["slice_index"],
         }
-    ).prefetch(1)
+    )
+    return native.prefetch(1).with_options(_options())
+
+
+def _options() -> tf.data.Options:
+    options = tf.data.Options()
+    options.deterministic = True
+    # The autotuner may sleep on for a minute before it lets go of what was read to the end. Without
+    # it, AUTOTUNE is the number of cores.
+    options.autotune.enabled = False
+    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
+    return options
 
 
 def _window(data: Source, percentiles: tf.Tensor) -> tf.Tensor:

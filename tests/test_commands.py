@@ -225,7 +225,7 @@ def test_help_names_every_flag_with_its_sentence_and_default_and_ends_with_0(cap
 
 
 PROGRAM = '''"""Says what it was told."""
-import dataclasses, warnings
+import dataclasses, os, warnings
 from spleen_tf import commands
 from spleen_tf.files import InputError, InputWarning
 
@@ -243,6 +243,8 @@ def main(told):
         raise RuntimeError("a bug")
     if told.end == "interrupted":
         raise KeyboardInterrupt
+    if told.end == "oneDNN":
+        print(os.environ["TF_ENABLE_ONEDNN_OPTS"])
     if told.end == "warned":
         warnings.warn("somebody else's", UserWarning)
         warnings.warn("a.nii: it may\\nbe wrong", InputWarning)
@@ -276,6 +278,16 @@ def test_a_command_ends_with_its_code_and_says_no_more_than_one_line(
 ):
     done = program(argument)
     assert (done.returncode, done.stdout, done.stderr) == (code, stdout, stderr)
+
+
+@pytest.mark.parametrize(("before", "used"), [(None, "1"), ("0", "0")])
+def test_onednn_is_used_on_every_cpu_unless_the_environment_says_otherwise(
+    program, monkeypatch, before, used
+):
+    monkeypatch.delenv("TF_ENABLE_ONEDNN_OPTS", raising=False)
+    if before:
+        monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", before)
+    assert program("--end=oneDNN").stdout == f"told oneDNN\n{used}\n"
 
 
 def test_a_bug_ends_with_1_and_shows_where_it_is(program):

@@ -93,6 +93,13 @@ def test_batches_have_the_size_of_the_flags_and_binary_labels(ct):
     assert set(np.unique(labels)) <= {0, 1}
 
 
+@pytest.mark.parametrize("batches_of", [dataset.for_training, dataset.for_validation])
+def test_no_autotuner_is_left_asleep_when_reading_ends(ct, batches_of):
+    # Now and then it would hold up the end by as long as reading took, for up to a minute.
+    config = settings(ct)
+    assert batches_of(config, dataset.source(config)).options().autotune.enabled is False
+
+
 def test_every_training_slice_is_drawn_and_no_other(ct):
     _, _, ids = drawn(settings(ct), 400)
     assert set(ids) == TRAIN_IDS
