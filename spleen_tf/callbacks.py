@@ -15,8 +15,8 @@ import tqdm
 from spleen_tf import dataset, optimizers, preprocess
 from spleen_tf.commands import CommandFailed
 from spleen_tf.config import TrainConfig
-from spleen_tf.dataset import Source
 from spleen_tf.files import InputError
+from spleen_tf.selection import Selection
 
 BEST_WEIGHTS = "best.weights.h5"
 
@@ -129,7 +129,7 @@ class Validation(keras.callbacks.Callback):
     """
 
     def __init__(
-        self, config: TrainConfig, data: Source, state: State, writer: tf.summary.SummaryWriter
+        self, config: TrainConfig, data: Selection, state: State, writer: tf.summary.SummaryWriter
     ):
         super().__init__()
         self._data, self._state, self._writer = data, state, writer
@@ -262,7 +262,7 @@ def restore(manager: tf.train.CheckpointManager, model_dir: pathlib.Path) -> boo
 
 def build(
     config: TrainConfig,
-    data: Source,
+    data: Selection,
     state: State,
     manager: tf.train.CheckpointManager,
     model_dir: pathlib.Path,

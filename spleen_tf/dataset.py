@@ -2,118 +2,21 @@
 
 from __future__ import annotations
 
-import dataclasses
-import statistics
 import warnings
-from typing import Any
 
 import tensorflow as tf
 
-from spleen_tf import augment, cases, preprocess, records, shards, windows
+from spleen_tf import augment, preprocess, records, windows
 from spleen_tf.config import TrainConfig
 from spleen_tf.files import InputWarning
-from spleen_tf.records import PERCENTILES, RecordError
+from spleen_tf.records import PERCENTILES
+from spleen_tf.selection import Selection
 
 _SHUFFLE_SLICES = 256
 _VALIDATION_BATCH = 8
 
 
-@dataclasses.dataclass(frozen=True)
-class Source:
-    """What a training reads, settled from its configuration and the records.
-
-    Attributes:
-        shards: the paths of all shards, whatever split they were written for.
-        cases: what cases.json says of each case, by name.
-        train, validation: names.
-        plane: of all cases.
-        modality: 'CT', 'MR', or 'any' where the cases are of both.
-        pixel_mm: row and column spacing of the network's grid.
-        window: HU for CT, else percentiles of the volume (for 'any', see windows).
-    """
-
-    folder: str
-    shards: tuple[str, ...]
-    cases: dict[str, dict[str, Any]]
-    train: tuple[str, ...]
-    validation: tuple[str, ...]
-    plane: str
-    modality: str
-    pixel_mm: tuple[float, float]
-    window: tuple[float, float]
-
-    def spleen_slices(self, names: tuple[str, ...]) -> int:
-        """Slices with spleen of these cases."""
-        return sum(self.cases[name]["spleen_slices"] for name in names)
-
-    def num_slices(self, names: tuple[str, ...]) -> int:
-        """Slices of these cases."""
-        return sum(self.cases[name]["num_slices"] for name in names)
-
-
-def source(config: TrainConfig) -> Source:
-    """Settles cases, grid and window.
-
-    Raises:
-        RecordError: if the records are incomplete or do not fit the configuration.
-    """
-    known = shards.read_cases(config.records)
-    splits = cases.read_splits(config.splits or f"{config.records}/splits.json", config.fold)
-    absent = [name for name in (*splits.train, *splits.validation) if name not in known]
-    if absent:
-        raise RecordError(
-            f"{config.splits or config.records}: expected cases of {config.records}, found "
-            f"{absent[0]!r}."
-        )
-    if not splits.train:
-        raise RecordError(
-            f"{config.splits or config.records}: expected cases to train on, found none."
-        )
-    used = [known[name] for name in (*splits.train, *splits.validation)]
-    modalities = sorted({case["modality"] for case in used})
-    modality = modalities[0] if len(modalities) == 1 else "any"
-    window = config.window or (windows.CT_HU if modality == "CT" else windows.MR_PERCENTILES)
-    if modality != "CT" and not set(window) <= set(PERCENTILES):
-        raise RecordError(
-            f"--window: expected two of the percentiles {PERCENTILES} for MR or both modalities, "
-            f"found {window}."
-        )
-    plane, *others = sorted({case["plane"] for case in used})
-    if others:
-        raise RecordError(
-            f"{config.records}: expected slices of one plane, found {', '.join([plane, *others])}; "
-            "convert with --plane."
-        )
-    native = [known[name]["pixel_mm"] for name in splits.train]
-    median = [round(statistics.median(spacing[axis] for spacing in native), 3) for axis in (0, 1)]
-    pixel_mm = config.pixel_mm or tuple(median)
-    return Source(
-        config.records,
-        _shards(config.records),
-        known,
-        splits.train,
-        splits.validation,
-        plane,
-        modality,
-        (pixel_mm[0], pixel_mm[-1]),
-        (window[0], window[1]),
-    )
-
-
-def _shards(folder: str) -> tuple[str, ...]:
-    paths: list[str] = []
-    for split, lengths in shards.read_shard_lengths(folder).items():
-        found = shards.shard_paths(folder, split)
-        if len(found) != len(lengths):
-            raise RecordError(
-                f"{folder}: expected {len(lengths)} shards of {split}, found {len(found)}; run "
-                "make_tfrecords again."
-            )
-        paths += found
-    return tuple(paths)
-
-
-def for_training(config: TrainConfig, data: Source, start: int = 0) -> tf.data.Dataset:
+def for_training(config: TrainConfig, data: Selection, start: int = 0) -> tf.data.Dataset:
     """Endless batches of augmented slices: float32 images [N, H, W, C] and labels [N, H, W, 1].
 
     The same configuration and start give the same batches, in the same order.
@@ -142,7 +45,7 @@ def for_training(config: TrainConfig, data: Source, start: int = 0) -> tf.data.D
     return batches.prefetch(tf.data.AUTOTUNE).with_options(_options())
 
 
-def for_validation(config: TrainConfig, data: Source) -> tf.data.Dataset:
+def for_validation(config: TrainConfig, data: Selection) -> tf.data.Dataset:
     """Native slices of the validation cases, whole, in batches of one case.
 
     Returns:
@@ -185,7 +88,7 @@ def _options() -> tf.data.Options:
     return options
 
 
-def _window(data: Source, percentiles: tf.Tensor) -> tf.Tensor:
+def _window(data: Selection, percentiles: tf.Tensor) -> tf.Tensor:
     """float32 [2]: the intensities that become 0 and 1."""
     if data.modality == "CT":
         return tf.constant(data.window, tf.float32)
@@ -196,7 +99,7 @@ def _window(data: Source, percentiles: tf.Tensor) -> tf.Tensor:
     return window
 
 
-def _sampled(config: TrainConfig, data: Source, seed: int) -> tf.data.Dataset:
+def _sampled(config: TrainConfig, data: Selection, seed: int) -> tf.data.Dataset:
     """Endless (image, label) on the grid, with the wanted share of slices that show spleen.
 
     Where there are cases of both modalities, each gives half of the slices of either kind.
@@ -226,7 +129,7 @@ def _sampled(config: TrainConfig, data: Source, seed: int) -> tf.data.Dataset:
 
 def _stream(
     config: TrainConfig,
-    data: Source,
+    data: Selection,
     seed: int,
     names: tuple[str, ...],
     has_spleen: bool,
@@ -253,7 +156,7 @@ def _stream(
 
 
 def _read(
-    data: Source,
+    data: Selection,
     case_names: tuple[str, ...],
     in_channels: int,
     shuffle_seed: int | None,

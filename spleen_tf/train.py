@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
     from spleen_tf import callbacks
-    from spleen_tf.dataset import Source
+    from spleen_tf.selection import Selection
 
 # What makes two trainings the same one; the others may differ between a run and its resumption.
 _IDENTITY = (
@@ -36,9 +36,9 @@ def main(config: TrainConfig) -> None:
     # TensorFlow takes seconds to import, which a wrong flag should not cost.
     import keras
 
-    from spleen_tf import callbacks, dataset, losses, optimizers, unet
+    from spleen_tf import callbacks, losses, optimizers, selection, unet
 
-    data = dataset.source(config)
+    data = selection.select(config)
     description = _describe(config, data)
     model_dir = files.make_folder(config.model_dir)
     keras.utils.set_random_seed(config.seed)
@@ -79,7 +79,7 @@ def main(config: TrainConfig) -> None:
 def _fit(
     model: keras.Model,
     config: TrainConfig,
-    data: Source,
+    data: Selection,
     state: callbacks.State,
     fitting: list[keras.callbacks.Callback],
     steps_per_epoch: int,
@@ -135,7 +135,7 @@ def _settled(config: TrainConfig) -> TrainConfig:
     return settled
 
 
-def _describe(config: TrainConfig, data: Source) -> dict[str, Any]:
+def _describe(config: TrainConfig, data: Selection) -> dict[str, Any]:
     """The content of training.json, which resuming and exporting go by.
 
     Raises:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from spleen_tf import callbacks, dataset, optimizers
+from spleen_tf import callbacks, optimizers, selection
 from spleen_tf.callbacks import State
 from spleen_tf.commands import CommandFailed
 from spleen_tf.files import InputError
@@ -129,7 +129,7 @@ def validation_of(config, state=None, tmp_path=None):
     writer = tf.summary.create_noop_writer()
     if tmp_path is not None:
         writer = tf.summary.create_file_writer(str(tmp_path))
-    return callbacks.Validation(config, dataset.source(config), state or State(), writer)
+    return callbacks.Validation(config, selection.select(config), state or State(), writer)
 
 
 def logged_dice(validation, model):

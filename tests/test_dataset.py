@@ -12,11 +12,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from spleen_tf import dataset
-from spleen_tf.cases import DatasetError
+from spleen_tf import dataset, selection
 from spleen_tf.config import TrainConfig
-from spleen_tf.files import InputError, InputWarning
-from spleen_tf.records import RecordError
+from spleen_tf.files import InputWarning
 
 # Name: split, number, slices, those with spleen, rows and columns.
 CASES = {
@@ -61,7 +59,7 @@ def settings(records, **changes):
 
 
 def training_batches(config, count, start=0):
-    batches = dataset.for_training(config, dataset.source(config), start).take(count)
+    batches = dataset.for_training(config, selection.select(config), start).take(count)
     return [(images.numpy(), labels.numpy()) for images, labels in batches]
 
 
@@ -74,7 +72,7 @@ def drawn(config, count, start=0):
 
 
 def validation_batches(config):
-    return list(dataset.for_validation(config, dataset.source(config)).as_numpy_iterator())
+    return list(dataset.for_validation(config, selection.select(config)).as_numpy_iterator())
 
 
 def write_splits(path, train, validation):
@@ -97,7 +95,7 @@ def test_batches_have_the_size_of_the_flags_and_binary_labels(ct):
 def test_no_autotuner_is_left_asleep_when_reading_ends(ct, batches_of):
     # Now and then it would hold up the end by as long as reading took, for up to a minute.
     config = settings(ct)
-    assert batches_of(config, dataset.source(config)).options().autotune.enabled is False
+    assert batches_of(config, selection.select(config)).options().autotune.enabled is False
 
 
 def test_every_training_slice_is_drawn_and_no_other(ct):
@@ -283,7 +281,7 @@ def test_validation_yields_each_native_slice_once_with_all_that_belongs_to_it(ct
 def test_a_split_file_deals_the_cases_anew(ct, tmp_path):
     splits = write_splits(tmp_path / "splits.json", ["v", "b"], ["c", "a"])
     config = settings(ct, splits=splits)
-    data = dataset.source(config)
+    data = selection.select(config)
     assert (data.train, data.validation) == (("v", "b"), ("c", "a"))
     assert set(drawn(config, 200)[2] // 100) == {7, 2}
     batches = validation_batches(config)
@@ -293,11 +291,11 @@ def test_a_split_file_deals_the_cases_anew(ct, tmp_path):
 
 def test_a_training_may_do_without_validation(ct, tmp_path):
     config = settings(ct, splits=write_splits(tmp_path / "splits.json", ["a"], []))
-    assert dataset.source(config).validation == ()
+    assert selection.select(config).validation == ()
     assert set(drawn(config, 100)[2]) == {100 + n for n in range(6)}
 
 
-# Windows and grid
+# Windows
 
 
 def ramp_case(split, modality, low, high, count=3):
@@ -320,9 +318,9 @@ def mixed(make_records):
 
 
 def test_ct_is_seen_through_the_soft_tissue_window_unless_told_otherwise(ct):
-    data = dataset.source(settings(ct, window=()))
+    data = selection.select(settings(ct, window=()))
     assert (data.modality, data.window) == ("CT", (-160.0, 240.0))
-    assert dataset.source(settings(ct, window=(-100.0, 300.0))).window == (-100.0, 300.0)
+    assert selection.select(settings(ct, window=(-100.0, 300.0))).window == (-100.0, 300.0)
 
 
 @pytest.mark.parametrize("percentiles", [(0.5, 99.5), (5.0, 95.0)])
@@ -330,7 +328,7 @@ def test_mr_is_seen_between_percentiles_of_its_own_volume(mixed, tmp_path, perce
     splits = write_splits(tmp_path / "splits.json", ["mr"], ["mr_bright"])
     window = () if percentiles == (0.5, 99.5) else percentiles
     config = settings(mixed, splits=splits, window=window, foreground_fraction=0.0)
-    data = dataset.source(config)
+    data = selection.select(config)
     assert (data.modality, data.window) == ("MR", percentiles)
     (batch,) = validation_batches(config)
     volume = ramp_case("", "MR", 100, 30000)[2]
@@ -342,7 +340,7 @@ def test_mr_is_seen_between_percentiles_of_its_own_volume(mixed, tmp_path, perce
 
 def test_mr_beside_ct_is_seen_between_percentiles(mixed):
     config = settings(mixed, window=())
-    data = dataset.source(config)
+    data = selection.select(config)
     assert (data.modality, data.window) == ("any", (0.5, 99.5))
     windows = {int(b["case"]): b["window"] for b in validation_batches(config)}
     for index, (low, high) in enumerate([(0, 500), (100, 30000)]):
@@ -364,97 +362,3 @@ def test_each_modality_gives_half_of_the_slices_however_few_its_cases(make_recor
     # 400 draws with a chance of a half: a standard deviation of 0.025, and four of them.
     assert abs(is_ct.mean() - 0.5) < 0.1
     assert abs(labels[is_ct].any(axis=(1, 2, 3)).mean() - 0.5) < 0.15
-
-
-def test_hounsfield_units_are_refused_where_mr_is_among_the_records(mixed):
-    with pytest.raises(RecordError, match=r"--window: expected two of the percentiles .* found"):
-        dataset.source(settings(mixed, window=(-160.0, 240.0)))
-
-
-def test_the_grid_is_the_flags_or_the_median_of_the_training_cases(ct):
-    assert dataset.source(settings(ct)).pixel_mm == (2.0, 1.5)
-    assert dataset.source(settings(ct, pixel_mm=(1.25,))).pixel_mm == (1.25, 1.25)
-    assert dataset.source(settings(ct, pixel_mm=(3.0, 1.0))).pixel_mm == (3.0, 1.0)
-
-
-def test_the_median_spacing_is_of_training_cases_alone(ct_copy):
-    content = json.loads((ct_copy / "cases.json").read_text())
-    for name, row_mm in {"a": 1.0, "b": 3.0, "c": 4.0, "d": 9.0, "v": 0.5, "w": 0.5}.items():
-        content["cases"][name]["pixel_mm"] = [row_mm, 1.0]
-    (ct_copy / "cases.json").write_text(json.dumps(content))
-    assert dataset.source(settings(ct_copy)).pixel_mm == (3.5, 1.0)
-
-
-def test_slices_are_counted_by_their_case(ct):
-    data = dataset.source(settings(ct))
-    assert (data.num_slices(data.train), data.spleen_slices(data.train)) == (18, 5)
-    assert (data.num_slices(data.validation), data.spleen_slices(data.validation)) == (14, 4)
-
-
-# Refusals
-
-
-def test_a_folder_without_records_is_refused(tmp_path):
-    with pytest.raises(RecordError, match=r"expected a folder of records .* run make_tfrecords"):
-        dataset.source(settings(tmp_path / "nothing"))
-
-
-def test_half_a_conversion_is_refused(ct_copy):
-    (ct_copy / "dataset_info.json").unlink()
-    with pytest.raises(RecordError, match=r"found none or half of one; run make_tfrecords"):
-        dataset.source(settings(ct_copy))
-
-
-def test_a_missing_shard_is_refused_before_anything_is_read(ct_copy):
-    (ct_copy / "spleen-train.tfrecord-00001-of-00002").unlink()
-    with pytest.raises(
-        RecordError, match="00001-of-00002: expected the 2 shards of one conversion"
-    ):
-        dataset.source(settings(ct_copy))
-
-
-def test_a_split_whose_shards_are_all_missing_is_refused(ct_copy):
-    for path in ct_copy.glob("spleen-validation.*"):
-        path.unlink()
-    with pytest.raises(RecordError, match="expected 2 shards of validation, found 0; run make_tf"):
-        dataset.source(settings(ct_copy))
-
-
-def test_shards_of_two_conversions_are_refused(ct_copy):
-    shard = ct_copy / "spleen-train.tfrecord-00001-of-00002"
-    shutil.copy(shard, ct_copy / "spleen-train.tfrecord-00002-of-00003")
-    with pytest.raises(
-        RecordError, match="00002-of-00003: expected the 2 shards of one conversion"
-    ):
-        dataset.source(settings(ct_copy))
-
-
-def test_a_case_that_the_records_lack_is_refused(ct, tmp_path):
-    splits = write_splits(tmp_path / "splits.json", ["a", "zebra"], ["v"])
-    with pytest.raises(RecordError, match=r"splits.json: expected cases of .*, found 'zebra'"):
-        dataset.source(settings(ct, splits=splits))
-
-
-def test_a_case_that_trains_and_validates_is_refused(ct, tmp_path):
-    splits = write_splits(tmp_path / "splits.json", ["a", "b"], ["b"])
-    with pytest.raises(DatasetError, match="expected each case in one split, found 'b' in both"):
-        dataset.source(settings(ct, splits=splits))
-
-
-def test_a_split_that_trains_nothing_is_refused(ct, tmp_path):
-    splits = write_splits(tmp_path / "splits.json", [], ["v"])
-    with pytest.raises(RecordError, match=r"splits.json: expected cases to train on, found none"):
-        dataset.source(settings(ct, splits=splits))
-
-
-def test_a_split_file_that_is_not_there_is_refused(ct, tmp_path):
-    with pytest.raises(InputError, match=r"none.json: expected a JSON file, found: No such file"):
-        dataset.source(settings(ct, splits=str(tmp_path / "none.json")))
-
-
-def test_slices_of_several_planes_are_refused(ct_copy):
-    content = json.loads((ct_copy / "cases.json").read_text())
-    content["cases"]["c"]["plane"] = "sagittal"
-    (ct_copy / "cases.json").write_text(json.dumps(content))
-    with pytest.raises(RecordError, match="slices of one plane, found axial, sagittal; convert"):
-        dataset.source(settings(ct_copy))

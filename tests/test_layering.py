@@ -32,7 +32,7 @@ ORDER = (
         "records",
         "shards",
     ),
-    *("preprocess", "augment", "config", "dataset", "unet", "losses", "optimizers"),
+    *("preprocess", "augment", "config", "selection", "dataset", "unet", "losses", "optimizers"),
     *(
         "pairing",
         "surfaces",
@@ -83,6 +83,7 @@ MAY_IMPORT_TENSORFLOW = {
         "shards",
         "preprocess",
         "augment",
+        "selection",
         "dataset",
         "unet",
         "losses",
