@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import csv
 import dataclasses
+import math
 import os
 import pathlib
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
-from spleen_tf import cases, files, models
+from spleen_tf import cases, files, models, results
 from spleen_tf.cases import Case, Splits
 from spleen_tf.files import InputError
 
@@ -111,3 +113,53 @@ def read(folder: str | os.PathLike, by_name: dict[str, Case]) -> CrossValidation
                     "give --dataset as the cross-validation got it."
                 )
     return found
+
+
+def write(
+    folder: pathlib.Path,
+    about: Mapping[str, Any],
+    held_out: Mapping[int, Sequence[str]],
+    evaluated: Mapping[str, pathlib.Path],
+) -> str:
+    """Writes cv.json, cases.csv (every measure of every case) and results.md.
+
+    Args:
+        folder: where the models lie.
+        about: how the models were made and used: recipes by plane, num_folds, seed, threshold, tta,
+            and what else cv.json is to say.
+        held_out: the names of the cases that each fold held out, by the fold's number.
+        evaluated: what spleen_tf.evaluate wrote, by plane; the fused ones are called 'fused'.
+
+    Returns:
+        The table of means.
+    """
+    fold_of = {case: fold for fold, names in held_out.items() for case in names}
+    pooled = []
+    for plane, output in evaluated.items():
+        with (output / "cases.csv").open(newline="", encoding="utf-8") as rows:
+            pooled += [
+                {"plane": plane, "fold": fold_of[row["case"]], **row}
+                for row in csv.DictReader(rows)
+            ]
+    files.write_csv(folder / "cases.csv", pooled)
+    summaries = {plane: files.read_json(at / "summary.json") for plane, at in evaluated.items()}
+    folds = {str(fold): list(names) for fold, names in held_out.items()}
+    files.write_json(folder / FILE_NAME, {**about, "folds": folds, "results": summaries})
+    means = results.means_table(summaries, "plane")
+    files.write_text(folder / "results.md", _page(about, means, pooled, len(fold_of)))
+    return means
+
+
+def _page(about: Mapping[str, Any], means: str, pooled: list[dict[str, Any]], count: int) -> str:
+    note = (
+        f"Each of {count} cases was segmented by models that did not train on it "
+        f"({about['num_folds']} folds, seed {about['seed']}); threshold {about['threshold']:g}"
+        f"{', test-time augmentation' if about['tta'] else ''}. In brackets: 95% interval of the "
+        "mean, by bootstrap over cases."
+    )
+    dices = [(float(row["dice"]), row["plane"], row["case"]) for row in pooled]
+    # A case that is empty in truth and prediction has no Dice; it comes last.
+    worst = sorted(dices, key=lambda item: (math.isnan(item[0]), *item))
+    listing = "\n".join(f"- {dice:.4f} {plane} {case}" for dice, plane, case in worst)
+    parts = ["# Cross-validation", means, note, "## Dice of every case, the worst first", listing]
+    return "\n\n".join(parts) + "\n"

@@ -13,6 +13,7 @@ import pytest
 ORDER = (
     *(
         "files",
+        "plans",
         "commands",
         "workers",
         "volume",
@@ -43,7 +44,6 @@ ORDER = (
         "models",
         "views",
         "ensemble",
-        "crossval",
     ),
     *("phantom_shapes", "phantom_patient", "phantom_scene", "phantom_trunk", "phantom_organs"),
     "phantom",
@@ -61,6 +61,7 @@ ORDER = (
         "charts",
         "decision",
         "results",
+        "crossval",
         "report",
         "outputs",
     ),

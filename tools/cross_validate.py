@@ -17,10 +17,8 @@ Examples:
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import functools
-import math
 import os
 import pathlib
 import shutil
@@ -39,7 +37,7 @@ from spleen_tf import (
     files,
     fingerprint,
     nifti,
-    results,
+    plans,
     sources,
     volume,
     workers,
@@ -102,11 +100,11 @@ def main(config: CrossValidateConfig) -> None:
     others = [case for path in config.always_train for case in cases.load(path)]
     folds = _folds(config, listed, others)
     output = files.make_folder(config.output_dir)
-    _check_plan(output / "plan.json", config, recipes, folds)
-    held_out = {case.name: case for case in listed}
+    plans.hold(output, _plan(config, recipes, folds), may_grow=("recipes",))
+    by_name = {case.name: case for case in listed}
     for fold in folds:
-        _link(output / "images" / f"fold_{fold.number}", fold, held_out, "image")
-        _link(output / "labels", fold, held_out, "label")
+        _link(output / "images" / f"fold_{fold.number}", fold, by_name, "image")
+        _link(output / "labels", fold, by_name, "label")
         # Without validation cases, the weights of the last step are the ones that are kept.
         trained = dataclasses.replace(fold.splits, validation=())
         cases.write_splits(output / "splits" / f"fold_{fold.number}.json", trained)
@@ -128,16 +126,17 @@ def main(config: CrossValidateConfig) -> None:
         for fold in folds
     ]
     workers.side_by_side(predictions, config.jobs, "predict", "fold")
-    for name in members:
-        evaluated = _output_of(output, name)
+    evaluated = {name: output / "evaluation" / name for name in members}
+    for name, folder in evaluated.items():
         asked = _gather(output, folds, name)
         _run(
             output / "logs" / f"evaluate_{name}.txt",
             *("-m", "spleen_tf.evaluate", f"--predictions={asked}"),
-            *(f"--labels={output / 'labels'}", f"--output_dir={evaluated}"),
+            *(f"--labels={output / 'labels'}", f"--output_dir={folder}"),
             f"--label_value={config.label_value}",
         )
-    _publish(output, config, recipes, folds, list(members))
+    held_out = {fold.number: fold.splits.validation for fold in folds}
+    print(crossval.write(output, _about(config, recipes), held_out, evaluated))
 
 
 def _planes(text: str) -> list[str]:
@@ -179,44 +178,27 @@ def _folds(config: CrossValidateConfig, listed: list[Case], others: list[Case]) 
     ]
 
 
-def _check_plan(
-    path: pathlib.Path,
-    config: CrossValidateConfig,
-    recipes: dict[str, list[str]],
-    folds: list[Fold],
-) -> None:
-    """Writes down what is run, or holds this run against what was written down.
-
-    Raises:
-        InputError: if the folder holds a cross-validation of another recipe or data set.
-    """
-    plan = {
+def _plan(
+    config: CrossValidateConfig, recipes: dict[str, list[str]], folds: list[Fold]
+) -> dict[str, Any]:
+    """What makes two runs the same cross-validation; planes and folds may be added to one."""
+    return {
         "dataset": str(config.dataset),
-        "always_train": list(config.always_train),
+        **_about(config, recipes),
+        "cases": sorted((*folds[0].splits.train, *folds[0].splits.validation)),
+    }
+
+
+def _about(config: CrossValidateConfig, recipes: dict[str, list[str]]) -> dict[str, Any]:
+    return {
         "num_folds": config.num_folds,
         "seed": config.seed,
+        "always_train": list(config.always_train),
+        "recipes": {plane: _settled(recipe) for plane, recipe in recipes.items()},
         "threshold": config.threshold,
         "tta": config.tta,
         "label_value": config.label_value,
-        "cases": sorted((*folds[0].splits.train, *folds[0].splits.validation)),
-        "recipes": {plane: _settled(recipe) for plane, recipe in recipes.items()},
     }
-    if path.is_file():
-        earlier = files.read_json(path)
-        # Planes and folds may be added; those that are there stay as they are.
-        plan["recipes"] = earlier["recipes"] | plan["recipes"]
-        for key, value in plan.items():
-            same = (
-                all(value[plane] == recipe for plane, recipe in earlier[key].items())
-                if key == "recipes"
-                else value == earlier.get(key)
-            )
-            if not same:
-                raise InputError(
-                    f"{path}: expected the same {key} as before to resume, found another; use "
-                    "another --output_dir."
-                )
-    files.write_json(path, plan)
 
 
 def _settled(recipe: list[str]) -> dict[str, Any]:
@@ -339,57 +321,6 @@ def _run(log: pathlib.Path, *arguments: str) -> None:
         lines = log.read_text(errors="replace").split("\n")
         last = next((line for line in reversed(lines) if line.strip()), "no word").strip()
         raise CommandFailed(f"{log}: expected exit code 0, found {code}: {last}")
-
-
-def _output_of(output: pathlib.Path, name: str) -> pathlib.Path:
-    return output / "evaluation" / name
-
-
-def _publish(
-    output: pathlib.Path,
-    config: CrossValidateConfig,
-    recipes: dict[str, list[str]],
-    folds: list[Fold],
-    names: list[str],
-) -> None:
-    """Pools what was measured in each plane: cv.json, cases.csv and results.md."""
-    fold_of = {case: fold.number for fold in folds for case in fold.splits.validation}
-    pooled, summaries = [], {}
-    for name in names:
-        folder = _output_of(output, name)
-        with (folder / "cases.csv").open(newline="", encoding="utf-8") as rows:
-            pooled += [
-                {"plane": name, "fold": fold_of[row["case"]], **row} for row in csv.DictReader(rows)
-            ]
-        summaries[name] = files.read_json(folder / "summary.json")
-    files.write_csv(output / "cases.csv", pooled)
-    content = {
-        "num_folds": config.num_folds,
-        "seed": config.seed,
-        "always_train": list(config.always_train),
-        "folds": {str(fold.number): list(fold.splits.validation) for fold in folds},
-        "recipes": {plane: _settled(recipe) for plane, recipe in recipes.items()},
-        "threshold": config.threshold,
-        "tta": config.tta,
-        "label_value": config.label_value,
-        "results": summaries,
-    }
-    files.write_json(output / "cv.json", content)
-    table = results.means_table(summaries, "plane")
-    dices = [(float(row["dice"]), row["plane"], row["case"]) for row in pooled]
-    # A case that is empty in truth and prediction has no Dice; it comes last.
-    worst = sorted(dices, key=lambda item: (math.isnan(item[0]), *item))
-    lines = [f"{dice:.4f} {plane} {case}" for dice, plane, case in worst]
-    note = (
-        f"Each of {len(fold_of)} cases was segmented by models that did not train on it "
-        f"({config.num_folds} folds, seed {config.seed}); threshold {config.threshold:g}"
-        f"{', test-time augmentation' if config.tta else ''}. In brackets: 95% interval of the "
-        "mean, by bootstrap over cases."
-    )
-    parts = ["# Cross-validation", table, note, "## Dice of every case, the worst first"]
-    listing = "\n".join(f"- {line}" for line in lines)
-    files.write_text(output / "results.md", "\n\n".join([*parts, listing]) + "\n")
-    print(table)
 
 
 if __name__ == "__main__":

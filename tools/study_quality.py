@@ -37,6 +37,7 @@ from spleen_tf import (
     crossval,
     files,
     metrics,
+    plans,
     segmentation,
 )
 from spleen_tf.calibration import COVERAGE, FAILURE_DICE, Calibration
@@ -82,7 +83,7 @@ def main(config: StudyConfig) -> None:
             f"calibrate with, found {validated.patients}."
         )
     folder = files.make_folder(config.output_dir)
-    _check_plan(folder / "plan.json", config)
+    plans.hold(folder, _plan(config))
     measured = files.make_folder(folder / "measured")
     rows = _measure(validated, second, by_name, config, measured)
     known = _calibrate(rows, len(validated.planes), config.cross_validation)
@@ -122,26 +123,13 @@ def _second_opinion(
     return second
 
 
-def _check_plan(path: pathlib.Path, config: StudyConfig) -> None:
-    """Writes down what is studied, or holds this run against what was written down.
-
-    Raises:
-        InputError: if the folder holds another study, whose cases would be taken for this one's.
-    """
-    plan = {
-        **{
-            name: str(pathlib.Path(given).resolve()) if (given := getattr(config, name)) else ""
-            for name in ("cross_validation", "second_opinion")
-        },
-        "seed": config.seed,
-        "precision": config.precision,
+def _plan(config: StudyConfig) -> dict[str, Any]:
+    """What makes two runs the same study."""
+    folders = {
+        name: str(pathlib.Path(given).resolve()) if (given := getattr(config, name)) else ""
+        for name in ("cross_validation", "second_opinion")
     }
-    if path.is_file() and (earlier := files.read_json(path)) != plan:
-        raise InputError(
-            f"{path}: expected the plan {plan} to resume, found {earlier}; use another "
-            "--output_dir."
-        )
-    files.write_json(path, plan)
+    return {**folders, "seed": config.seed, "precision": config.precision}
 
 
 def _measure(

@@ -1,0 +1,56 @@
+"""What a long run writes down, and in which words another run is kept from its folder."""
+
+import json
+
+import pytest
+
+from spleen_tf import plans
+from spleen_tf.files import InputError
+
+PLAN = {"seed": 0, "recipes": {"axial": {"steps": 10}}}
+
+
+def written(folder):
+    return json.loads((folder / "plan.json").read_text())
+
+
+def test_the_same_run_goes_on(tmp_path):
+    plans.hold(tmp_path, PLAN)
+    plans.hold(tmp_path, PLAN)
+    assert written(tmp_path) == PLAN
+
+
+def test_what_may_grow_keeps_what_it_had(tmp_path):
+    plans.hold(tmp_path, PLAN)
+    plans.hold(tmp_path, {**PLAN, "recipes": {"coronal": {"steps": 20}}}, may_grow=["recipes"])
+    both = {"axial": {"steps": 10}, "coronal": {"steps": 20}}
+    assert written(tmp_path)["recipes"] == both
+
+
+@pytest.mark.parametrize(
+    ("other", "key"),
+    [
+        ({**PLAN, "seed": 1}, "seed"),
+        ({"recipes": PLAN["recipes"]}, "seed"),
+        ({**PLAN, "tta": True}, "tta"),
+        ({**PLAN, "recipes": {"axial": {"steps": 11}}}, "recipes"),
+    ],
+)
+def test_another_run_is_refused_and_changes_nothing(tmp_path, other, key):
+    plans.hold(tmp_path, PLAN)
+    message = f"plan.json: expected the same {key} as before to resume, found another; use another"
+    with pytest.raises(InputError, match=message):
+        plans.hold(tmp_path, other, may_grow=["recipes"])
+    assert written(tmp_path) == PLAN
+
+
+def test_what_may_not_grow_stays_as_it_is(tmp_path):
+    plans.hold(tmp_path, PLAN)
+    with pytest.raises(InputError, match="expected the same recipes"):
+        plans.hold(tmp_path, {**PLAN, "recipes": {**PLAN["recipes"], "coronal": {}}})
+
+
+def test_a_run_of_another_kind_is_refused(tmp_path):
+    plans.hold(tmp_path, {"seed": 0})
+    with pytest.raises(InputError, match="expected the same precision"):
+        plans.hold(tmp_path, {"seed": 0, "precision": "auto", "recipes": {}}, ["recipes"])
