@@ -1,10 +1,11 @@
 """What is read of a finished cross-validation, and the words in which anything else is refused."""
 
+import csv
 import json
 
 import pytest
 
-from spleen_tf import crossval
+from spleen_tf import crossval, files, metrics, results
 from spleen_tf.cases import Case
 from spleen_tf.files import InputError
 
@@ -68,3 +69,36 @@ def test_every_case_is_held_out_once_whatever_split_the_data_set_gives_it():
     held_out = sorted(name for splits in dealt.values() for name in splits.validation)
     assert held_out == [case.name for case in listed]
     assert crossval.deal(listed, 0, 3, "2,0") == {2: dealt[2], 0: dealt[0]}
+
+
+def evaluated(folder, dices):
+    """What spleen_tf.evaluate leaves of cases with these Dice."""
+    rows = [{**dict.fromkeys(metrics.COLUMNS, float("nan")), "dice": d} for d in dices.values()]
+    models = [results.Model("unet", "112", "0.002")] * len(rows)
+    results.write(files.make_folder(folder), list(dices), models, rows, metrics.summary(rows))
+    return folder
+
+
+def test_what_is_written_is_read_again_and_pooled(finished):
+    about = {"recipes": {"coronal": {}, "axial": {}}, "label_value": 2}
+    about |= {"num_folds": 2, "seed": 0, "threshold": 0.5, "tta": False}
+    held_out = {0: ["a", "b"], 1: ["c"]}
+    dices = {"axial": {"a": 0.5, "b": 0.9, "c": 0.7}, "coronal": {"a": 0.8, "b": 0.6, "c": 0.4}}
+    folders = {plane: evaluated(finished / "evaluation" / plane, d) for plane, d in dices.items()}
+    table = crossval.write(finished, about, held_out, folders)
+
+    found = crossval.read(finished, cases_named("a", "b", "c"))
+    assert (found.planes, found.label_value) == (("axial", "coronal"), 2)
+    assert found.held_out == {"0": ["a", "b"], "1": ["c"]}
+    with (finished / "cases.csv").open(newline="") as rows:
+        pooled = [
+            (r["plane"], r["fold"], r["case"], float(r["dice"])) for r in csv.DictReader(rows)
+        ]
+    assert pooled[2] == ("axial", "1", "c", 0.7)
+    assert pooled[3] == ("coronal", "0", "a", 0.8)
+    page = (finished / "results.md").read_text()
+    assert table in page
+    assert page.endswith(
+        "- 0.4000 coronal c\n- 0.5000 axial a\n- 0.6000 coronal b\n"
+        "- 0.7000 axial c\n- 0.8000 coronal a\n- 0.9000 axial b\n"
+    )
