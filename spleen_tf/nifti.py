@@ -7,7 +7,6 @@ import gzip
 import math
 import os
 import pathlib
-import warnings
 import zlib
 from collections.abc import Iterator
 from typing import BinaryIO
@@ -16,15 +15,12 @@ import nibabel as nib
 import numpy as np
 from nibabel.spatialimages import HeaderDataError
 
-from spleen_tf import files, volume
-from spleen_tf.files import InputWarning
+from spleen_tf import files, nifti_header, volume
 from spleen_tf.volume import Volume, VolumeError
 
 SUFFIXES = (".nii", ".nii.gz")
 
 _HEADERS = {348: nib.Nifti1Header, 540: nib.Nifti2Header}
-_TIME_UNITS = {8: "sec", 16: "msec", 24: "usec", 32: "hz", 40: "ppm", 48: "rads"}
-_MM_PER_UNIT = {"meter": 1000.0, "micron": 0.001}
 # DEFLATE cannot expand further: RFC 1951 codes at most 258 bytes in two bits or so.
 _MAX_GZIP_RATIO = 1032
 _GEOMETRY_FIELDS = (
@@ -69,18 +65,6 @@ def read_geometry(path: str | os.PathLike) -> Volume:
     """
     with _opened(path) as (stream, header):
         return _geometry(stream, header, path)
-
-
-def storage(header: nib.Nifti1Header) -> dict[str, str | int]:
-    """How a file stores its voxels and what its numbers mean: bits_per_voxel, stored_as (the data
-    type), space_unit and time_unit ('unknown' where the header says none)."""
-    dtype = header.get_data_dtype()
-    return {
-        "bits_per_voxel": 8 * dtype.itemsize,
-        "stored_as": dtype.name,
-        "space_unit": _length_unit(header),
-        "time_unit": _TIME_UNITS.get(int(header["xyzt_units"]) & 0x38, "unknown"),
-    }
 
 
 def write_mask(path: str | os.PathLike, mask_ijk: np.ndarray, like: Volume) -> None:
@@ -186,32 +170,11 @@ def _read_header(stream, path) -> nib.Nifti1Header:
 
 
 def _geometry(stream, header, path) -> Volume:
-    shape = _shape_3d(header, path)
+    shape = nifti_header.shape_3d(header, str(path))
     _check_room(stream, header, shape, path)
-    voxel_sizes = header["pixdim"][1:4]
-    if not (np.isfinite(voxel_sizes).all() and (voxel_sizes > 0).all()):
-        raise VolumeError(
-            f"{path}: expected positive voxel sizes, found {voxel_sizes.tolist()} in pixdim."
-        )
+    affine = nifti_header.affine(header, shape, str(path))
     placeholder = np.broadcast_to(np.zeros((), np.int16), shape)
-    return Volume(placeholder, _affine(header, shape, path), str(path), header)
-
-
-def _shape_3d(header, path) -> tuple[int, ...]:
-    dim = [int(n) for n in header["dim"]]
-    if not 1 <= dim[0] <= 7 or min(dim[1 : dim[0] + 1]) < 1:
-        raise VolumeError(f"{path}: expected dimensions of at least 1, found dim = {dim}.")
-    shape = tuple(dim[1 : dim[0] + 1])
-    if len(shape) < 3:
-        raise VolumeError(f"{path}: expected a 3D volume, found {len(shape)}D, shape {shape}.")
-    if max(shape[3:], default=1) > 1:
-        raise VolumeError(
-            f"{path}: expected one 3D volume, found shape {shape}: more than one time point or "
-            "channel; save the one you mean as a file of its own."
-        )
-    if min(shape[:3]) < 2:
-        raise VolumeError(f"{path}: expected at least 2 voxels an axis, found shape {shape[:3]}.")
-    return shape[:3]
+    return Volume(placeholder, affine, str(path), header)
 
 
 def _check_room(stream, header, shape, path) -> None:
@@ -221,7 +184,7 @@ def _check_room(stream, header, shape, path) -> None:
         raise VolumeError(
             f"{path}: expected voxels from byte {lowest} on, found vox_offset {offset:g}."
         )
-    num_bytes = math.prod(shape) * _dtype(header, path).itemsize
+    num_bytes = math.prod(shape) * nifti_header.dtype(header, str(path)).itemsize
     most = os.path.getsize(path) * (_MAX_GZIP_RATIO if _is_zipped(stream) else 1)
     room = max(0, most - int(offset))
     if num_bytes > room:
@@ -235,61 +198,9 @@ def _is_zipped(stream) -> bool:
     return isinstance(stream, gzip.GzipFile)
 
 
-def _dtype(header, path) -> np.dtype:
-    try:
-        dtype = header.get_data_dtype()
-    except KeyError:
-        raise VolumeError(
-            f"{path}: expected a known data type, found code {int(header['datatype'])}."
-        ) from None
-    if dtype.kind not in "iuf" or dtype.itemsize > 8:
-        raise VolumeError(
-            f"{path}: expected one real number of at most 64 bits a voxel, found data type {dtype}."
-        )
-    return dtype
-
-
-def _affine(header, shape, path) -> np.ndarray:
-    """The sform where its code is set, else the qform, else the voxel sizes; in millimetres."""
-    if header["pixdim"][0] not in (-1, 1):  # The handedness of the qform: 1 unless it is -1.
-        header["pixdim"][0] = 1
-    sform, qform = None, None
-    if header["sform_code"] > 0:
-        sform = header.get_sform()
-    if header["qform_code"] > 0:
-        # An unusable quaternion counts as absent.
-        with contextlib.suppress(HeaderDataError, ValueError):
-            qform = header.get_qform()
-    affine = sform if sform is not None else qform
-    if affine is None:
-        affine = header.get_base_affine()
-        warnings.warn(
-            f"{path}: no sform and no usable qform is set; orientation is taken from the order of "
-            "the axes, which may be wrong",
-            InputWarning,
-            stacklevel=2,
-        )
-    volume.check_affine(affine, str(path))
-    if sform is not None and qform is not None:
-        apart = volume.corner_distance_voxels(sform, qform, shape)
-        if not apart <= 0.5:
-            warnings.warn(
-                f"{path}: sform and qform disagree by {apart:.1f} voxels; the sform is used",
-                InputWarning,
-                stacklevel=2,
-            )
-    scale = np.diag([_MM_PER_UNIT.get(_length_unit(header), 1.0)] * 3 + [1.0])
-    return scale @ affine.astype(np.float64)
-
-
-def _length_unit(header) -> str:
-    code = int(header["xyzt_units"]) & 7
-    return {1: "meter", 2: "mm", 3: "micron"}.get(code, "unknown")
-
-
 def _read_voxels(stream, header, shape, path) -> np.ndarray:
     stream.seek(int(header["vox_offset"]))  # Past header extensions.
-    dtype = _dtype(header, path)
+    dtype = nifti_header.dtype(header, str(path))
     num_bytes = math.prod(shape) * dtype.itemsize
     array = np.empty(shape, dtype, order="F")
     view = array.reshape(-1, order="F").view(np.uint8).data

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import pathlib
 
-from spleen_tf import dicom, files, nifti
+from spleen_tf import dicom, files, nifti, nifti_header
 from spleen_tf.dicom_stack import Stack
 from spleen_tf.files import InputError
 from spleen_tf.volume import Volume
@@ -64,9 +64,9 @@ def sha256(image: Volume) -> str:
 
 
 def storage(image: Volume) -> dict[str, str | int]:
-    """How voxels are stored and what their numbers mean; see `nifti.storage`."""
+    """How voxels are stored and what their numbers mean; see `nifti_header.storage`."""
     if not from_dicom(image):
-        return nifti.storage(image.header)
+        return nifti_header.storage(image.header)
     bits, _, is_signed = image.header.frames[0].bits
     return {
         "bits_per_voxel": bits,

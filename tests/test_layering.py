@@ -17,6 +17,7 @@ ORDER = (
         "commands",
         "workers",
         "volume",
+        "nifti_header",
         "nifti",
         "dicom_headers",
         "dicom_frames",

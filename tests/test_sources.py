@@ -6,7 +6,7 @@ import dicom_files
 import numpy as np
 import pytest
 
-from spleen_tf import nifti, sources
+from spleen_tf import nifti, nifti_header, sources
 from spleen_tf.files import InputError
 
 
@@ -59,4 +59,4 @@ def test_storage_is_that_of_the_files(tmp_path, tiny_nifti):
         "time_unit": "unknown",
     }
     image = nifti.read(tiny_nifti)
-    assert sources.storage(image) == nifti.storage(image.header)
+    assert sources.storage(image) == nifti_header.storage(image.header)
