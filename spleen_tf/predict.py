@@ -17,9 +17,7 @@ import dataclasses
 import functools
 import pathlib
 import re
-import resource
 import sys
-import time
 import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -30,6 +28,7 @@ import spleen_tf
 from spleen_tf import (
     calibration,
     commands,
+    cost,
     files,
     jobs,
     models,
@@ -43,7 +42,7 @@ from spleen_tf.calibration import Calibration
 from spleen_tf.commands import flag
 from spleen_tf.files import InputError
 from spleen_tf.jobs import Job
-from spleen_tf.segmentation import Rule
+from spleen_tf.segmentation import Rule, Segmentation
 from spleen_tf.volume import Volume
 
 if TYPE_CHECKING:
@@ -244,7 +243,7 @@ def segment(
     Returns:
         The content of the JSON.
     """
-    clock = _Clock()
+    clock = cost.Clock()
     image = sources.read(job.source, job.series_uid)
     _check_voxel(config, image)  # In a folder, each volume has a shape of its own.
     clock.lap("read")
@@ -265,11 +264,28 @@ def segment(
         keep=keep,
         lap=clock.lap,
     )
-    infos = [member.info for member in found.members]
-    modality = members[0].modality(image)
-    note = known.foreign(modality) if known and found.predicted_dice is not None else ""
     nifti.write_mask(job.mask, found.mask_ijk, like=image)
-    result = {
+    modality = members[0].modality(image)
+    result = _result(found, known, modality)
+    files.write_json(job.json, result)  # Whatever becomes of the others, the mask has its word.
+    clock.lap("write")
+    if job.others:
+        window = members[0].window(image) if modality == "CT" else None
+        if window is None:  # A model for MR may have been given a CT, which is shown as one.
+            modality = image.modality or render.guessed_modality(image)
+        made_by = models.family_name([member.info for member in found.members])
+        how = outputs.How(modality, window, _voxel_ijk(config), config.smooth_mesh, made_by)
+        outputs.write(job.others, image, found.mask_ijk, result, how)
+        clock.lap("others")
+    result |= {"seconds": clock.seconds(), "peak_rss_mb": cost.peak_rss_mb()}
+    files.write_json(job.json, result)
+    return result
+
+
+def _result(found: Segmentation, known: Calibration | None, modality: str) -> dict[str, Any]:
+    """The content of the JSON, but for what it cost."""
+    note = known.foreign(modality) if known and found.predicted_dice is not None else ""
+    return {
         **found.measured,
         "components": found.components,
         "predicted_dice": found.predicted_dice,
@@ -278,43 +294,9 @@ def segment(
         "signs": found.signs,
         "review": bool(found.reasons),
         "reasons": found.reasons,
-        **models.in_common(infos),
+        **models.in_common([member.info for member in found.members]),
         "software": f"spleen_tf {spleen_tf.__version__}",
     }
-    files.write_json(job.json, result)  # Whatever becomes of the others, the mask has its word.
-    clock.lap("write")
-    if job.others:
-        window = members[0].window(image) if modality == "CT" else None
-        if window is None:  # A model for MR may have been given a CT, which is shown as one.
-            modality = image.modality or render.guessed_modality(image)
-        made_by = models.family_name(infos)
-        how = outputs.How(modality, window, _voxel_ijk(config), config.smooth_mesh, made_by)
-        outputs.write(job.others, image, found.mask_ijk, result, how)
-        clock.lap("others")
-    result |= {"seconds": clock.seconds(), "peak_rss_mb": _peak_rss_mb()}
-    files.write_json(job.json, result)
-    return result
-
-
-class _Clock:
-    """Seconds by stage."""
-
-    def __init__(self):
-        self._start = self._mark = time.monotonic()
-        self._laps: dict[str, float] = {}
-
-    def lap(self, stage: str) -> None:
-        now = time.monotonic()
-        self._laps[stage] = round(self._laps.get(stage, 0.0) + now - self._mark, 3)
-        self._mark = now
-
-    def seconds(self) -> dict[str, float]:
-        return {**self._laps, "total": round(self._mark - self._start, 3)}
-
-
-def _peak_rss_mb() -> float:
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return round(peak / (2**20 if sys.platform == "darwin" else 2**10), 1)
 
 
 def _sentence(result: dict[str, Any]) -> str:

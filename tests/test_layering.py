@@ -13,6 +13,7 @@ import pytest
 ORDER = (
     *(
         "files",
+        "cost",
         "plans",
         "commands",
         "workers",
