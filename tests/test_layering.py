@@ -7,6 +7,7 @@ replaced without those below. A new module is added to ORDER at the place where 
 import ast
 import json
 import pathlib
+import re
 
 import pytest
 
@@ -189,6 +190,13 @@ def test_every_module_has_its_place_in_the_order_once():
     places = [*ORDER, *MAINS, START]
     assert len(set(places)) == len(places)
     assert [module for module in MODULES if module not in places] == []
+
+
+def test_a_stranger_finds_every_module_in_the_builders_table():
+    table = (ROOT / "BUILD.md").read_text(encoding="utf-8")
+    table = table.split("\n## Where things live\n")[1].split("\n## ")[0]
+    rows = [line.split("|")[2] for line in table.splitlines() if line.startswith("| ")][1:]
+    assert sorted(re.findall(r"`(\w+)`", " ".join(rows))) == MODULES
 
 
 @pytest.mark.parametrize("module", MODULES)
