@@ -121,13 +121,14 @@ def write(
     held_out: Mapping[int, Sequence[str]],
     evaluated: Mapping[str, pathlib.Path],
 ) -> str:
-    """Writes cv.json, cases.csv (every measure of every case) and results.md.
+    """Writes cv.json, which `read` goes by, cases.csv (every measure of every case) and results.md.
 
     Args:
         folder: where the models lie.
         about: how the models were made and used: recipes by plane, num_folds, seed, threshold, tta,
-            and what else cv.json is to say.
-        held_out: the names of the cases that each fold held out, by the fold's number.
+            label_value, and what else cv.json is to say.
+        held_out: the names of the cases that each fold held out, by the fold's number, which JSON
+            turns into a string.
         evaluated: what spleen_tf.evaluate wrote, by plane; the fused ones are called 'fused'.
 
     Returns:

@@ -42,7 +42,7 @@ def for_training(config: TrainConfig, data: Selection, start: int = 0) -> tf.dat
         lambda index, pair: variant(tf.cast(index, tf.int32), *pair), tf.data.AUTOTUNE
     )
     batches = augmented.batch(config.batch_size, drop_remainder=True)
-    return batches.prefetch(tf.data.AUTOTUNE).with_options(_options())
+    return batches.prefetch(tf.data.AUTOTUNE).with_options(records.options())
 
 
 def for_validation(config: TrainConfig, data: Selection) -> tf.data.Dataset:
@@ -75,17 +75,7 @@ def for_validation(config: TrainConfig, data: Selection) -> tf.data.Dataset:
             "slice_index": example["slice_index"],
         }
     )
-    return native.prefetch(1).with_options(_options())
-
-
-def _options() -> tf.data.Options:
-    options = tf.data.Options()
-    options.deterministic = True
-    # The autotuner may sleep on for a minute before it lets go of what was read to the end. Without
-    # it, AUTOTUNE is the number of cores.
-    options.autotune.enabled = False
-    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
-    return options
+    return native.prefetch(1).with_options(records.options())
 
 
 def _window(data: Selection, percentiles: tf.Tensor) -> tf.Tensor:

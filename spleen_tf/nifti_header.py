@@ -1,4 +1,4 @@
-"""What a NIfTI header says, in words where it says what no volume can be."""
+"""What a NIfTI header says of the voxels and of their place, and what is refused of it."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ def storage(header: nib.Nifti1Header) -> dict[str, str | int]:
         bits_per_voxel, stored_as (the data type), space_unit and time_unit ('unknown' where the
         header says none).
     """
-    dtype = header.get_data_dtype()
+    stored = header.get_data_dtype()
     return {
-        "bits_per_voxel": 8 * dtype.itemsize,
-        "stored_as": dtype.name,
+        "bits_per_voxel": 8 * stored.itemsize,
+        "stored_as": stored.name,
         "space_unit": _length_unit(header),
         "time_unit": _TIME_UNITS.get(int(header["xyzt_units"]) & 0x38, "unknown"),
     }
@@ -82,7 +82,12 @@ def dtype(header: nib.Nifti1Header, source: str) -> np.dtype:
 def affine(header: nib.Nifti1Header, shape: tuple[int, ...], source: str) -> np.ndarray:
     """The sform where its code is set, else the qform, else the voxel sizes.
 
-    Warns where there is neither, and where the two disagree.
+    Warns where there is neither, and where the two disagree by more than half a voxel.
+
+    Args:
+        header: where pixdim[0], the handedness of the qform, is neither 1 nor -1, it becomes 1.
+        shape: what `shape_3d` found.
+        source: what messages name.
 
     Returns:
         (4, 4) float64, from voxel indices to RAS+ millimetres.

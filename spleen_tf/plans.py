@@ -22,10 +22,11 @@ def hold(folder: str | os.PathLike, plan: Mapping[str, Any], may_grow: Sequence[
         may_grow: keys of dicts to which a later run may add entries, but whose entries stay.
 
     Raises:
-        InputError: if the folder holds another run, whose results would be taken for this one's.
+        InputError: if the folder holds another run, whose results would be taken for this one's: a
+            value differs, or one of the two has a key that the other lacks.
     """
     path = pathlib.Path(folder) / FILE_NAME
-    earlier = files.read_json(path) if path.is_file() else plan
+    earlier = _read(path, may_grow) if path.is_file() else plan
     grown = {key: {**earlier.get(key, {}), **plan[key]} for key in may_grow}
     for key in {**earlier, **plan}:
         before, now = earlier.get(key), plan.get(key)
@@ -33,8 +34,20 @@ def hold(folder: str | os.PathLike, plan: Mapping[str, Any], may_grow: Sequence[
             before = earlier.get(key, {})
             now = {name: grown[key][name] for name in before}
         if now != before:
+            told = "" if isinstance(before, (dict, list)) else f" ({before})"
+            found = "another" if isinstance(now, (dict, list)) else now
             raise InputError(
-                f"{path}: expected the same {key} as before to resume, found another; use another "
-                "--output_dir."
+                f"{path}: expected the same {key} as before{told} to resume, found {found}; use "
+                "another --output_dir."
             )
     files.write_json(path, {**plan, **grown})
+
+
+def _read(path: pathlib.Path, may_grow: Sequence[str]) -> dict[str, Any]:
+    content = files.read_json(path)
+    is_plan = isinstance(content, dict) and all(
+        isinstance(content.get(key, {}), dict) for key in may_grow
+    )
+    if not is_plan:
+        raise InputError(f"{path}: expected the plan of a run, found other JSON; remove it.")
+    return content

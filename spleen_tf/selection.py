@@ -16,6 +16,7 @@ class Selection:
     """What a training reads, settled from its configuration and the records.
 
     Attributes:
+        folder: of the records.
         shards: the paths of all shards, whatever split they were written for.
         cases: what cases.json says of each case, by name.
         train, validation: names.

@@ -1,7 +1,8 @@
-"""What is read of a finished cross-validation, and the words in which anything else is refused."""
+"""What a cross-validation leaves, what is read of it, and the words in which others are refused."""
 
 import csv
 import json
+import math
 
 import pytest
 
@@ -83,7 +84,10 @@ def test_what_is_written_is_read_again_and_pooled(finished):
     about = {"recipes": {"coronal": {}, "axial": {}}, "label_value": 2}
     about |= {"num_folds": 2, "seed": 0, "threshold": 0.5, "tta": False}
     held_out = {0: ["a", "b"], 1: ["c"]}
-    dices = {"axial": {"a": 0.5, "b": 0.9, "c": 0.7}, "coronal": {"a": 0.8, "b": 0.6, "c": 0.4}}
+    dices = {
+        "axial": {"a": 0.5, "b": 0.9, "c": 0.7},
+        "coronal": {"a": 0.8, "b": 0.6, "c": math.nan},
+    }
     folders = {plane: evaluated(finished / "evaluation" / plane, d) for plane, d in dices.items()}
     table = crossval.write(finished, about, held_out, folders)
 
@@ -98,7 +102,10 @@ def test_what_is_written_is_read_again_and_pooled(finished):
     assert pooled[3] == ("coronal", "0", "a", 0.8)
     page = (finished / "results.md").read_text()
     assert table in page
+    assert (
+        "Each of 3 cases was segmented by models that did not train on it (2 folds, seed 0)" in page
+    )
     assert page.endswith(
-        "- 0.4000 coronal c\n- 0.5000 axial a\n- 0.6000 coronal b\n"
-        "- 0.7000 axial c\n- 0.8000 coronal a\n- 0.9000 axial b\n"
+        "- 0.5000 axial a\n- 0.6000 coronal b\n"
+        "- 0.7000 axial c\n- 0.8000 coronal a\n- 0.9000 axial b\n- nan coronal c\n"
     )

@@ -4,8 +4,6 @@ Every pixel of slice n of case number c holds 100 c + n, so that a slice tells w
 """
 
 import json
-import pathlib
-import shutil
 import warnings
 
 import numpy as np
@@ -41,12 +39,6 @@ def case(split, number, count, with_spleen, shape_hw, modality="CT"):
 def ct(make_records):
     """Two shards a split, so that cases a and c, and b and d, follow one another in one."""
     return make_records({name: case(*about) for name, about in CASES.items()})
-
-
-@pytest.fixture
-def ct_copy(ct, tmp_path):
-    """A copy to damage."""
-    return pathlib.Path(shutil.copytree(ct, tmp_path / "records"))
 
 
 def settings(records, **changes):
@@ -315,12 +307,6 @@ def mixed(make_records):
             "mr_bright": ramp_case("validation", "MR", 100, 30000),
         }
     )
-
-
-def test_ct_is_seen_through_the_soft_tissue_window_unless_told_otherwise(ct):
-    data = selection.select(settings(ct, window=()))
-    assert (data.modality, data.window) == ("CT", (-160.0, 240.0))
-    assert selection.select(settings(ct, window=(-100.0, 300.0))).window == (-100.0, 300.0)
 
 
 @pytest.mark.parametrize("percentiles", [(0.5, 99.5), (5.0, 95.0)])

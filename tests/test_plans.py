@@ -1,6 +1,7 @@
 """What a long run writes down, and in which words another run is kept from its folder."""
 
 import json
+import re
 
 import pytest
 
@@ -28,18 +29,20 @@ def test_what_may_grow_keeps_what_it_had(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("other", "key"),
+    ("other", "message"),
     [
-        ({**PLAN, "seed": 1}, "seed"),
-        ({"recipes": PLAN["recipes"]}, "seed"),
-        ({**PLAN, "tta": True}, "tta"),
-        ({**PLAN, "recipes": {"axial": {"steps": 11}}}, "recipes"),
+        ({**PLAN, "seed": 1}, "seed as before (0) to resume, found 1; use another --output_dir."),
+        ({"recipes": PLAN["recipes"]}, "seed as before (0) to resume, found None;"),
+        ({**PLAN, "tta": True}, "tta as before (None) to resume, found True;"),
+        (
+            {**PLAN, "recipes": {"axial": {"steps": 11}}},
+            "recipes as before to resume, found another;",
+        ),
     ],
 )
-def test_another_run_is_refused_and_changes_nothing(tmp_path, other, key):
+def test_another_run_is_refused_and_changes_nothing(tmp_path, other, message):
     plans.hold(tmp_path, PLAN)
-    message = f"plan.json: expected the same {key} as before to resume, found another; use another"
-    with pytest.raises(InputError, match=message):
+    with pytest.raises(InputError, match=re.escape(f"plan.json: expected the same {message}")):
         plans.hold(tmp_path, other, may_grow=["recipes"])
     assert written(tmp_path) == PLAN
 
@@ -54,3 +57,10 @@ def test_a_run_of_another_kind_is_refused(tmp_path):
     plans.hold(tmp_path, {"seed": 0})
     with pytest.raises(InputError, match="expected the same precision"):
         plans.hold(tmp_path, {"seed": 0, "precision": "auto", "recipes": {}}, ["recipes"])
+
+
+@pytest.mark.parametrize("content", ["[]", '{"recipes": null}', '{"recipes": ["axial"]}'])
+def test_other_json_is_refused(tmp_path, content):
+    (tmp_path / "plan.json").write_text(content)
+    with pytest.raises(InputError, match="expected the plan of a run, found other JSON"):
+        plans.hold(tmp_path, PLAN, ["recipes"])

@@ -52,6 +52,12 @@ def write_splits(path, train, validation):
     return str(path)
 
 
+def test_ct_is_seen_through_the_soft_tissue_window_unless_told_otherwise(ct):
+    data = selection.select(settings(ct, window=()))
+    assert (data.modality, data.window) == ("CT", (-160.0, 240.0))
+    assert selection.select(settings(ct, window=(-100.0, 300.0))).window == (-100.0, 300.0)
+
+
 def test_hounsfield_units_are_refused_where_mr_is_among_the_records(make_records):
     mixed = make_records(
         {"ct": case("train", 3, (1,)), "mr": case("validation", 3, (1,), modality="MR")}

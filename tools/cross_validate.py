@@ -190,6 +190,7 @@ def _plan(
 
 
 def _about(config: CrossValidateConfig, recipes: dict[str, list[str]]) -> dict[str, Any]:
+    """How the models are made and used: of the plan, and of cv.json."""
     return {
         "num_folds": config.num_folds,
         "seed": config.seed,
