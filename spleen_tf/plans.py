@@ -27,12 +27,11 @@ def hold(folder: str | os.PathLike, plan: Mapping[str, Any], may_grow: Sequence[
     """
     path = pathlib.Path(folder) / FILE_NAME
     earlier = _read(path, may_grow) if path.is_file() else plan
-    grown = {key: {**earlier.get(key, {}), **plan[key]} for key in may_grow}
-    for key in {**earlier, **plan}:
-        before, now = earlier.get(key), plan.get(key)
-        if key in may_grow:
-            before = earlier.get(key, {})
-            now = {name: grown[key][name] for name in before}
+    # Both have the entries of both; where these disagree, `kept` has the earlier, `joined` the new.
+    kept = {**earlier, **{key: {**plan[key], **earlier.get(key, {})} for key in may_grow}}
+    joined = {**plan, **{key: {**earlier.get(key, {}), **plan[key]} for key in may_grow}}
+    for key in {**kept, **joined}:
+        before, now = kept.get(key), joined.get(key)
         if now != before:
             told = "" if isinstance(before, (dict, list)) else f" ({before})"
             found = "another" if isinstance(now, (dict, list)) else now
@@ -40,7 +39,7 @@ def hold(folder: str | os.PathLike, plan: Mapping[str, Any], may_grow: Sequence[
                 f"{path}: expected the same {key} as before{told} to resume, found {found}; use "
                 "another --output_dir."
             )
-    files.write_json(path, {**plan, **grown})
+    files.write_json(path, joined)
 
 
 def _read(path: pathlib.Path, may_grow: Sequence[str]) -> dict[str, Any]:
