@@ -9,7 +9,8 @@ Examples:
     python tools/cross_validate.py --dataset=data/mr_t2 --output_dir=data/cv \\
         --flagfile=models/spleen_mr_t2/{plane}/train.flags
     python tools/cross_validate.py --dataset=data/mr_t2 --always_train=data/phantoms/ct \\
-        --output_dir=data/cv_any --flagfile=models/spleen_any/{plane}/train.flags --jobs=2
+        --output_dir=data/cv_any --flagfile=models/spleen_any/{plane}/train.flags --jobs=2 \\
+        --planes=axial,coronal
     python tools/cross_validate.py --dataset=data/mr_t2 --output_dir=data/cv_tversky \\
         --flagfile=models/spleen_mr_t2/axial/train.flags --planes=axial --folds=0,1 --minutes=8 \\
         --override=loss=tversky
