@@ -136,15 +136,18 @@ def _recolour_organ(image, label, seed, share) -> tf.Tensor:
     if not share:
         return image
     chance, factor, reach = tf.unstack(_uniform(seed, [3], 0.0, 1.0))
-    # The organ shades into its surroundings beyond its outline, now more, now less: a rim that is
-    # always left as it was would give the outline away.
-    wider_label = tf.nn.max_pool2d(label[tf.newaxis], 3, 1, "SAME")[0]
-    organ = label + reach * (wider_label - label)
-    soft_label = tf.nn.avg_pool2d(organ[tf.newaxis], 3, 1, "SAME")[0]
     darkest, brightest = (math.log(bound) for bound in _ORGAN_FACTORS)
     change = tf.exp(darkest + factor * (brightest - darkest))
-    change = tf.where(chance < share, change, 1.0)
-    return image * (1.0 + soft_label * (change - 1.0))
+
+    def recoloured() -> tf.Tensor:
+        # The organ shades into its surroundings beyond its outline, now more, now less: a rim that
+        # is always left as it was would give the outline away.
+        wider_label = tf.nn.max_pool2d(label[tf.newaxis], 3, 1, "SAME")[0]
+        organ = label + reach * (wider_label - label)
+        soft_label = tf.nn.avg_pool2d(organ[tf.newaxis], 3, 1, "SAME")[0]
+        return image * (1.0 + soft_label * (change - 1.0))
+
+    return tf.ensure_shape(tf.cond(chance < share, recoloured, lambda: image), image.shape)
 
 
 def _bias_field(image, seed, strength) -> tf.Tensor:
@@ -217,22 +220,34 @@ def _field_of_view(shape_hw, seed, share) -> tf.Tensor:
 def _gain_and_gamma(image, seeds, gain, gamma, invert) -> tf.Tensor:
     exponent, slope, offset = tf.unstack(_uniform(seeds[0], [3], -1.0, 1.0))
     image = tf.where(_uniform(seeds[1], [], 0.0, 1.0) < invert, 1.0 - image, image)
-    image = tf.clip_by_value(image, 0.0, 1.0) ** tf.exp(exponent * gamma)
+    image = tf.clip_by_value(image, 0.0, 1.0)
+    if gamma:
+        # A power by its logarithm, which TensorFlow has in vector instructions; that of 0 is 0.
+        image = tf.exp(tf.exp(exponent * gamma) * tf.math.log(image))
     return image * (1.0 + slope * gain) + 0.5 * offset * gain
 
 
 def _blur(image, seed, max_sigma) -> tf.Tensor:
     if not max_sigma:
         return image
-    sigma = tf.maximum(_uniform(seed, [], -max_sigma, max_sigma), 1e-3)
+    sigma = _uniform(seed, [], -max_sigma, max_sigma)
     reach = math.ceil(2.5 * max_sigma)
-    kernel = tf.exp(-0.5 * (tf.range(-reach, reach + 1, dtype=tf.float32) / sigma) ** 2)
-    kernel = (kernel / tf.reduce_sum(kernel))[:, tf.newaxis, tf.newaxis, tf.newaxis]
-    planes = tf.transpose(image, [2, 0, 1])[..., tf.newaxis]
-    padded = tf.pad(planes, [[0, 0], [reach, reach], [reach, reach], [0, 0]], "SYMMETRIC")
-    blurred = tf.nn.conv2d(padded, kernel, 1, "VALID")
-    blurred = tf.nn.conv2d(blurred, tf.transpose(kernel, [1, 0, 2, 3]), 1, "VALID")
-    return tf.transpose(blurred[..., 0], [1, 2, 0])
+
+    def blurred() -> tf.Tensor:
+        weights = tf.exp(-0.5 * (tf.range(-reach, reach + 1, dtype=tf.float32) / sigma) ** 2)
+        weights = tf.unstack(weights / tf.reduce_sum(weights))
+        return _weighted_shifts(_weighted_shifts(image, weights, 0), weights, 1)
+
+    return tf.ensure_shape(tf.cond(sigma > 0.0, blurred, lambda: image), image.shape)
+
+
+def _weighted_shifts(image, weights, axis) -> tf.Tensor:
+    """A convolution along the rows (0) or columns (1); tf.nn.conv2d takes several times as long."""
+    reach, size = len(weights) // 2, image.shape[axis]
+    padded = tf.pad(image, [[reach * (axis == i)] * 2 for i in range(3)], "SYMMETRIC")
+    shifts = [slice(k, k + size) for k in range(len(weights))]
+    parts = [padded[shift] if axis == 0 else padded[:, shift] for shift in shifts]
+    return tf.add_n([weight * part for weight, part in zip(weights, parts, strict=True)])
 
 
 def _noise(image, seed, strength) -> tf.Tensor:
