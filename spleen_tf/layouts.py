@@ -12,6 +12,7 @@ from spleen_tf.files import InputError
 
 SPLITS = ("train", "validation")
 
+_DECATHLON_MODALITY = {"CT": "CT", "MR": "MRI"}
 _MR_NAMES = ("mr", "t1", "t2", "flair", "dwi", "adc", "pd")
 
 
@@ -100,6 +101,31 @@ def from_csv(path: pathlib.Path) -> list[Case]:
         known = _modality(modality) or modality
         cases.append(Case(row["case"], image, label, known, split, row.get("series_uid", "")))
     return cases
+
+
+def write_decathlon(
+    folder: pathlib.Path, name: str, description: str, modality: str, training: list[dict[str, Any]]
+) -> None:
+    """Writes dataset.json, as the Decathlon has it, of a data set with spleen labels.
+
+    Args:
+        folder: of the data set.
+        name, description: in words.
+        modality: 'CT' or 'MR'.
+        training: of each case image and label, relative to the folder, and what else is to be said.
+    """
+    content = {
+        "name": name,
+        "description": description,
+        "tensorImageSize": "3D",
+        "modality": {"0": _DECATHLON_MODALITY[modality]},
+        "labels": {"0": "background", "1": "spleen"},
+        "numTraining": len(training),
+        "numTest": 0,
+        "training": training,
+        "test": [],
+    }
+    files.write_json(folder / "dataset.json", content)
 
 
 def _from_decathlon(folder: pathlib.Path, description: dict) -> list[Case]:

@@ -75,8 +75,8 @@ MAINS = ("train", "export", "predict", "evaluate", "explore")
 START = "__main__"
 
 TOOLS = (
-    *("make_tfrecords", "verify_tfrecords", "make_phantom", "download_msd", "cross_validate"),
-    *("study_quality", "study_fusion", "compare_monai", "benchmark"),
+    *("make_tfrecords", "verify_tfrecords", "make_phantom", "download_msd", "convert_chaos"),
+    *("cross_validate", "study_quality", "study_fusion", "compare_monai", "benchmark"),
 )
 
 # Importing TensorFlow takes seconds, so that all others do it where they need it, if at all.

@@ -23,12 +23,11 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 import numpy as np
 import tqdm
 
-from spleen_tf import commands, files, nifti, phantom
+from spleen_tf import commands, files, layouts, nifti, phantom
 from spleen_tf.commands import flag
 from spleen_tf.files import InputError
 
 NAME = "Synthetic abdomens"
-MSD_MODALITY = {"CT": "CT", "MR": "MRI"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,7 +92,13 @@ def main(config: PhantomConfig) -> None:
         members = [
             entry for task, entry in zip(tasks, entries, strict=True) if task.dataset == dataset
         ]
-        _describe(dataset, modality, members, config.seed)
+        layouts.write_decathlon(
+            dataset,
+            name=NAME,
+            description=f"Synthetic abdominal volumes with spleen labels; seed {config.seed}.",
+            modality=modality,
+            training=members,
+        )
         print(f"{dataset}: {len(members)} synthetic {modality} cases")
 
 
@@ -158,21 +163,6 @@ def _make(task: Task) -> dict:
         "protocol": case.protocol,
         "spleen_ml": round(case.spleen_ml, 2),
     }
-
-
-def _describe(dataset: pathlib.Path, modality: str, members: list[dict], seed: int) -> None:
-    description = {
-        "name": NAME,
-        "description": f"Synthetic abdominal volumes with spleen labels; seed {seed}.",
-        "tensorImageSize": "3D",
-        "modality": {"0": MSD_MODALITY[modality]},
-        "labels": {"0": "background", "1": "spleen"},
-        "numTraining": len(members),
-        "numTest": 0,
-        "training": members,
-        "test": [],
-    }
-    files.write_json(dataset / "dataset.json", description)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,128 @@
+"""Converts the T2-SPIR MR subjects of the CHAOS challenge to a data set in the Decathlon's layout.
+
+The challenge gives each subject's images as a DICOM series and its organs as a PNG a slice, of the
+same name as the slice's DICOM file, in which the spleen has the grey values 240 to 255. Its CTs
+have no spleens outlined.
+
+The data are CC BY-NC-SA 4.0 (Kavur et al., 2021, doi:10.5281/zenodo.3431873). From the unpacked
+CHAOS_Train_Sets.zip,
+
+    python tools/convert_chaos.py --chaos=data/Train_Sets --output_dir=data/mr_t2
+
+makes imagesTr/chaos_t2_01.nii.gz, labelsTr/chaos_t2_01.nii.gz and so on, and dataset.json.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+import sys
+
+# Lets the program run from a checkout in which the package is not installed.
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+
+import numpy as np
+import tqdm
+from PIL import Image
+
+from spleen_tf import commands, dicom, files, layouts, nifti
+from spleen_tf.commands import flag
+from spleen_tf.files import InputError
+from spleen_tf.volume import Volume
+
+# Liver and kidneys have up to 200, the spleen has 240 to 255.
+DARKEST_SPLEEN = 240
+
+
+@dataclasses.dataclass(frozen=True)
+class ChaosConfig:
+    chaos: str = flag(
+        "", "The unpacked training set; MR/NUMBER/T2SPIR is looked for in it.", required=True
+    )
+    output_dir: str = flag("", "A folder for the data set.", required=True)
+    subjects: str = flag("", "Numbers of subjects, separated by commas. Empty: all.")
+
+
+def main(config: ChaosConfig) -> None:
+    output = pathlib.Path(config.output_dir)
+    if (output / "dataset.json").exists():
+        raise InputError(
+            f"{output}: expected no data set yet, found dataset.json; move it away, or choose "
+            "another --output_dir."
+        )
+    entries = []
+    for number, folder in tqdm.tqdm(_subjects(config), desc="convert", unit="case", disable=None):
+        image = dicom.read(folder / "DICOM_anon")
+        label = dataclasses.replace(image, array_ijk=_spleen(image, folder / "Ground"))
+        entry = {}
+        for kind, volume in (("image", image), ("label", label)):
+            entry[kind] = f"./{kind}sTr/chaos_t2_{number:02d}.nii.gz"
+            files.make_folder(output / f"{kind}sTr")
+            nifti.write(output / entry[kind], volume)
+        entries.append(entry)
+    layouts.write_decathlon(
+        output,
+        name="CHAOS T2-SPIR",
+        description="T2-SPIR MR of the abdomen with spleen labels; CC BY-NC-SA 4.0.",
+        modality="MR",
+        training=entries,
+    )
+    print(f"{output}: {len(entries)} subjects")
+
+
+def _subjects(config: ChaosConfig) -> list[tuple[int, pathlib.Path]]:
+    """Numbers and folders of the subjects that have labels and are asked for, in order."""
+    chaos = pathlib.Path(config.chaos)
+    found = {}
+    for ground in chaos.glob("**/T2SPIR/Ground"):
+        number = ground.parent.parent.name
+        if not number.isdecimal() or int(number) in found:
+            raise InputError(
+                f"{ground}: expected one folder MR/NUMBER/T2SPIR a subject in {chaos}, found "
+                f"{number!r} {'again' if number.isdecimal() else 'for a number'}."
+            )
+        found[int(number)] = ground.parent
+    if not found:
+        raise InputError(
+            f"{chaos}: expected MR/NUMBER/T2SPIR/Ground in it, found none; name the folder into "
+            "which CHAOS_Train_Sets.zip was unpacked."
+        )
+    wanted = [text.strip() for text in config.subjects.split(",") if text.strip()]
+    for text in wanted:
+        if not text.isdecimal() or int(text) not in found:
+            raise InputError(
+                f"--subjects: expected some of {', '.join(map(str, sorted(found)))}, "
+                f"found {text!r}."
+            )
+    return sorted((n, found[n]) for n in ({int(text) for text in wanted} or found))
+
+
+def _spleen(image: Volume, ground: pathlib.Path) -> np.ndarray:
+    """uint8 (I, J, K): 1 where a subject's PNGs show spleen, on the grid of its DICOM series."""
+    mask_ijk = np.zeros(image.shape, np.uint8)
+    for k, frame in enumerate(image.header.frames):
+        path = ground / f"{pathlib.Path(frame.path).stem}.png"
+        try:
+            with Image.open(path) as picture:
+                greys = np.asarray(picture)
+        except OSError as error:
+            raise InputError(
+                f"{path}: expected a PNG with the organs of {frame.path}, found none that can be "
+                f"read ({error.strerror or error}); unpack CHAOS_Train_Sets.zip anew."
+            ) from None
+        if greys.shape != frame.shape or greys.dtype != np.uint8:
+            raise InputError(
+                f"{path}: expected {frame.shape[0]} rows and {frame.shape[1]} columns of 8-bit "
+                f"grey, as {frame.path} has, found {greys.dtype} {greys.shape}."
+            )
+        mask_ijk[..., k] = (greys >= DARKEST_SPLEEN).T
+    if not mask_ijk.any():
+        raise InputError(
+            f"{ground}: expected grey values from {DARKEST_SPLEEN} on for the spleen, found none "
+            "in any slice; leave the subject out, by --subjects."
+        )
+    return mask_ijk
+
+
+if __name__ == "__main__":
+    commands.run(main, ChaosConfig)
