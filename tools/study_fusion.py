@@ -13,6 +13,7 @@ Example:
 
 from __future__ import annotations
 
+import csv
 import dataclasses
 import pathlib
 import sys
@@ -27,10 +28,12 @@ import tqdm
 
 from spleen_tf import cases, commands, crossval, files, metrics, postprocess
 from spleen_tf.commands import flag
+from spleen_tf.crossval import CrossValidation
 
 THRESHOLDS = (0.3, 0.35, 0.4, 0.45, 0.5, 0.55)
 # Logits beyond those of this probability say no more than that.
 _SUREST = 1e-3
+_LEAST = 1e-6
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,6 +85,7 @@ def main(config: FusionConfig) -> None:
     from spleen_tf import ensemble
 
     ensemble.setup("auto", config.precision)
+    shares = _shares(validated)
     rows = []
     with tqdm.tqdm(total=validated.patients, desc="fuse", unit="case", disable=None) as bar:
         for fold, names in validated.held_out.items():
@@ -92,7 +96,7 @@ def main(config: FusionConfig) -> None:
                     ensemble.probability([member], image, config.tta).astype(np.float32)
                     for member in members
                 ]
-                for rule, probability in _fused(validated.planes, np.stack(singles)):
+                for rule, probability in _fused(validated.planes, np.stack(singles), shares[fold]):
                     rows += [
                         {"case": name, "fold": fold, "rule": rule, **way}
                         for way in _ways(probability, label.array_ijk > 0)
@@ -104,7 +108,27 @@ def main(config: FusionConfig) -> None:
     print(text)
 
 
-def _fused(planes: Sequence[str], p: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
+def _shares(validated: CrossValidation) -> dict[str, np.ndarray]:
+    """By fold, what each plane counts for: its mean Dice in the other folds, over those of all."""
+    dices: dict[tuple[str, str], float] = {}
+    with (validated.folder / "cases.csv").open(newline="", encoding="utf-8") as stream:
+        for row in csv.DictReader(stream):
+            # Undefined where there is no spleen and none was found.
+            dices[row["plane"], row["case"]] = float(np.nan_to_num(float(row["dice"]), nan=1.0))
+    shares = {}
+    for fold, names in validated.held_out.items():
+        others = [n for f, held_out in validated.held_out.items() if f != fold for n in held_out]
+        # Where every plane missed every case, all count alike.
+        scores = [
+            _LEAST + np.mean([dices[p, n] for n in others or names]) for p in validated.planes
+        ]
+        shares[fold] = np.array(scores) / np.sum(scores)
+    return shares
+
+
+def _fused(
+    planes: Sequence[str], p: np.ndarray, shares: np.ndarray
+) -> Iterator[tuple[str, np.ndarray]]:
     """Each plane alone, each leave-one-out pair, and all by each rule."""
     yield from zip(planes, p, strict=True)
     if len(planes) > 2:
@@ -113,6 +137,7 @@ def _fused(planes: Sequence[str], p: np.ndarray) -> Iterator[tuple[str, np.ndarr
     if len(planes) > 1:
         for name, rule in RULES.items():
             yield name, rule(p)
+        yield "mean weighted by Dice", np.tensordot(shares, p, axes=1)
 
 
 def _ways(probability: np.ndarray, truth: np.ndarray) -> Iterator[dict[str, Any]]:
