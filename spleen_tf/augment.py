@@ -95,6 +95,11 @@ def _uniform(seed, shape, low, high) -> tf.Tensor:
     return tf.random.stateless_uniform(shape, seed, low, high)
 
 
+def _where_drawn(drawn, changed, image) -> tf.Tensor:
+    """changed() if this slice is one of those that are drawn; else nothing is computed."""
+    return tf.ensure_shape(tf.cond(drawn, changed, lambda: image), image.shape)
+
+
 def _warp(
     image, label, seeds, rotation_degrees, scale, shift, elastic_pixels, pixel_aspect
 ) -> tuple[tf.Tensor, tf.Tensor]:
@@ -147,7 +152,7 @@ def _recolour_organ(image, label, seed, share) -> tf.Tensor:
         soft_label = tf.nn.avg_pool2d(organ[tf.newaxis], 3, 1, "SAME")[0]
         return image * (1.0 + soft_label * (change - 1.0))
 
-    return tf.ensure_shape(tf.cond(chance < share, recoloured, lambda: image), image.shape)
+    return _where_drawn(chance < share, recoloured, image)
 
 
 def _bias_field(image, seed, strength) -> tf.Tensor:
@@ -199,7 +204,7 @@ def _coarse(image, seed, share) -> tf.Tensor:
     def coarsened() -> tf.Tensor:
         return tf.image.resize(tf.image.resize(image, few, antialias=True), image.shape[:2])
 
-    return tf.ensure_shape(tf.cond(chance < share, coarsened, lambda: image), image.shape)
+    return _where_drawn(chance < share, coarsened, image)
 
 
 def _field_of_view(shape_hw, seed, share) -> tf.Tensor:
@@ -238,7 +243,7 @@ def _blur(image, seed, max_sigma) -> tf.Tensor:
         weights = tf.unstack(weights / tf.reduce_sum(weights))
         return _weighted_shifts(_weighted_shifts(image, weights, 0), weights, 1)
 
-    return tf.ensure_shape(tf.cond(sigma > 0.0, blurred, lambda: image), image.shape)
+    return _where_drawn(sigma > 0.0, blurred, image)
 
 
 def _weighted_shifts(image, weights, axis) -> tf.Tensor:

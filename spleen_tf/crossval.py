@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from spleen_tf.ensemble import Member
 
 FILE_NAME = "cv.json"
+_TABLE_NAME = "cases.csv"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,6 +116,36 @@ def read(folder: str | os.PathLike, by_name: dict[str, Case]) -> CrossValidation
     return found
 
 
+def dices(validated: CrossValidation) -> dict[tuple[str, str], float]:
+    """The Dice of every case, by plane and case; NaN where it is undefined.
+
+    Raises:
+        InputError: if cases.csv is missing or does not hold them.
+    """
+    path = validated.folder / _TABLE_NAME
+    if not path.is_file():
+        raise InputError(
+            f"{path}: expected what tools/cross_validate.py wrote, found no such file."
+        )
+    with path.open(newline="", encoding="utf-8") as stream:
+        rows = list(csv.DictReader(stream))
+    try:
+        found = {(row["plane"], row["case"]): float(row["dice"]) for row in rows}
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            f"{path}: expected the columns plane, case and dice (numbers), found others ({error}); "
+            "run tools/cross_validate.py again."
+        ) from None
+    for plane in validated.planes:
+        for name in (name for names in validated.held_out.values() for name in names):
+            if (plane, name) not in found:
+                raise InputError(
+                    f"{path}: expected a row for {name!r} in plane {plane}, found none; run "
+                    "tools/cross_validate.py again."
+                )
+    return found
+
+
 def write(
     folder: pathlib.Path,
     about: Mapping[str, Any],
@@ -142,7 +173,7 @@ def write(
                 {"plane": plane, "fold": fold_of[row["case"]], **row}
                 for row in csv.DictReader(rows)
             ]
-    files.write_csv(folder / "cases.csv", pooled)
+    files.write_csv(folder / _TABLE_NAME, pooled)
     summaries = {plane: files.read_json(at / "summary.json") for plane, at in evaluated.items()}
     folds = {str(fold): list(names) for fold, names in held_out.items()}
     files.write_json(folder / FILE_NAME, {**about, "folds": folds, "results": summaries})

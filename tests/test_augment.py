@@ -252,12 +252,15 @@ def test_gain_is_a_line_of_slope_and_offset_within_its_bounds():
 def test_gamma_is_one_exponent_for_the_slice_within_its_bounds():
     image = np.full((8, 8), 0.3, np.float32)
     image[:4] = 0.7
+    image[3], image[4] = 0, 1
     images, _ = variants(constant(image), tf.zeros([8, 8, 1]), gamma=0.4)
     exponents = np.log(images[:, [0, 7], 0, 0]) / np.log([0.7, 0.3])
     np.testing.assert_allclose(exponents[:, 0], exponents[:, 1], rtol=1e-4)
     assert exponents.min() >= math.exp(-0.4) - 1e-4
     assert exponents.max() <= math.exp(0.4) + 1e-4
     assert np.ptp(exponents) > 0.5
+    assert (images[:, 3] == 0).all()
+    assert (images[:, 4] == 1).all()
 
 
 @pytest.mark.parametrize(("share", "bounds"), [(1.0, (1.0, 1.0)), (0.3, (0.2, 0.4))])
@@ -315,6 +318,7 @@ def test_blur_spares_every_other_slice_and_spreads_a_point_by_up_to_its_sigma():
     np.testing.assert_allclose(images.sum(axis=(1, 2, 3)), 1, atol=1e-4)
     assert variances.max() <= 1.5**2
     assert variances.max() > 1.2**2
+    np.testing.assert_allclose(images, images.swapaxes(1, 2), atol=1e-6)  # Alike along both axes.
 
 
 def test_blur_keeps_an_even_slice_even_to_its_edges():

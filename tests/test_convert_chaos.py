@@ -36,8 +36,9 @@ def write_subject(chaos, number, greys_ijk):
     paths = dicom_files.write_series(folder / "DICOM_anon", dicom_files.ramp(SHAPE), modality="MR")
     (folder / "Ground").mkdir()
     for k, path in enumerate(paths):
-        name = f"{pathlib.Path(path).stem}.png"
-        Image.fromarray(greys_ijk[..., k].T).save(folder / "Ground" / name)
+        path = pathlib.Path(path)
+        path.rename(path.with_name(f"IMG-0004-0000{9 - k}.dcm"))
+        Image.fromarray(greys_ijk[..., k].T).save(folder / "Ground" / f"IMG-0004-0000{9 - k}.png")
     return folder
 
 
@@ -75,14 +76,28 @@ def test_subjects_can_be_chosen_and_those_without_labels_are_left_out(tmp_path, 
     assert [case.name for case in cases.load(tmp_path / "out")] == ["chaos_t2_03"]
 
 
+def damage_later_chunks(path):
+    noise = np.random.default_rng(0).integers(0, 256, (400, 400), np.uint8)
+    Image.fromarray(noise).save(path)
+    content = bytearray(path.read_bytes())
+    second = content.index(b"IDAT", content.index(b"IDAT") + 4)
+    content[second - 4 : second + 4] = bytes(8)
+    path.write_bytes(content)
+
+
 @pytest.mark.parametrize(
     ("change", "found"),
     [
         (lambda path: path.unlink(), "found none that can be read (No such file"),
         (lambda path: path.write_bytes(b"no picture"), "found none that can be read (cannot"),
-        (lambda path: Image.new("L", (8, 7)).save(path), "found uint8 (7, 8)"),
-        (lambda path: Image.new("RGB", (8, 6)).save(path), "found uint8 (6, 8, 3)"),
-        (lambda path: Image.new("I;16", (8, 6)).save(path), "found uint16 (6, 8)"),
+        (lambda path: Image.new("L", (8, 7)).save(path), "found an array of (7, 8) (mode L)"),
+        (damage_later_chunks, "found none that can be read (broken PNG"),
+        (lambda path: Image.new("P", (8, 6)).save(path), "found an array of (6, 8) (mode P)"),
+        (
+            lambda path: Image.new("RGB", (8, 6)).save(path),
+            "found an array of (6, 8, 3) (mode RGB)",
+        ),
+        (lambda path: Image.new("I;16", (8, 6)).save(path), "found an array of (6, 8) (mode I;16)"),
     ],
 )
 def test_a_wrong_png_is_named(tmp_path, convert, change, found):
@@ -94,6 +109,14 @@ def test_a_wrong_png_is_named(tmp_path, convert, change, found):
     assert png.name in error
     assert found in error
     assert not (tmp_path / "out" / "dataset.json").exists()
+
+
+def test_a_png_without_its_dicom_is_named(tmp_path, convert):
+    folder = write_subject(tmp_path / "chaos", 1, organs(1))
+    (folder / "DICOM_anon" / "IMG-0004-00005.dcm").unlink()  # The last slice.
+    code, _, error = convert(f"--chaos={tmp_path}", f"--output_dir={tmp_path / 'out'}")
+    assert code == 2
+    assert "IMG-0004-00005.png: expected DICOM_anon/IMG-0004-00005.dcm for it, found none" in error
 
 
 def test_a_subject_without_spleen_is_refused(tmp_path, convert):

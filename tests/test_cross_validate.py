@@ -19,7 +19,7 @@ RECIPE = """\
 --steps=2
 --steps_per_epoch=2
 """
-FUSIONS = ("mean", "mean of logits", "median")
+FUSIONS = ("mean", "mean of logits", "median", "mean weighted by Dice")
 CASES = [f"phantom_mr_{number:03d}" for number in range(4)]
 
 

@@ -94,6 +94,8 @@ def test_what_is_written_is_read_again_and_pooled(finished):
     found = crossval.read(finished, cases_named("a", "b", "c"))
     assert (found.planes, found.label_value) == (("axial", "coronal"), 2)
     assert found.held_out == {"0": ["a", "b"], "1": ["c"]}
+    flat = {(plane, name): d for plane, of_plane in dices.items() for name, d in of_plane.items()}
+    assert crossval.dices(found) == pytest.approx(flat, nan_ok=True)
     with (finished / "cases.csv").open(newline="") as rows:
         pooled = [
             (r["plane"], r["fold"], r["case"], float(r["dice"])) for r in csv.DictReader(rows)
@@ -109,3 +111,28 @@ def test_what_is_written_is_read_again_and_pooled(finished):
         "- 0.5000 axial a\n- 0.6000 coronal b\n"
         "- 0.7000 axial c\n- 0.8000 coronal a\n- 0.9000 axial b\n- nan coronal c\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "cases.csv: expected what tools/cross_validate.py wrote, found no such file"),
+        (
+            "plane;case;dice\naxial;a;0.9\n",
+            "case and dice (numbers), found others ('plane')",
+        ),
+        (
+            "plane,case,dice\naxial,a,\n",
+            "case and dice (numbers), found others (could not",
+        ),
+        ("plane,case,dice\naxial,a,0.9\n", "expected a row for 'b' in plane axial, found none"),
+    ],
+)
+def test_a_table_that_does_not_hold_the_dice_is_refused(tmp_path, content, message):
+    if content is not None:
+        (tmp_path / "cases.csv").write_text(content)
+    validated = crossval.CrossValidation(tmp_path, ("axial",), {"0": ["a"], "1": ["b"]}, 0)
+    with pytest.raises(InputError) as refused:
+        crossval.dices(validated)
+    assert message in str(refused.value)
+    assert str(tmp_path) in str(refused.value)

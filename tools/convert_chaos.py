@@ -7,7 +7,7 @@ have no spleens outlined.
 The data are CC BY-NC-SA 4.0 (Kavur et al., 2021, doi:10.5281/zenodo.3431873). From the unpacked
 CHAOS_Train_Sets.zip,
 
-    python tools/convert_chaos.py --chaos=data/Train_Sets --output_dir=data/mr_t2
+    python tools/convert_chaos.py --chaos=data/Train_Sets --output_dir=data/chaos
 
 makes imagesTr/chaos_t2_01.nii.gz, labelsTr/chaos_t2_01.nii.gz and so on, and dataset.json.
 """
@@ -72,7 +72,7 @@ def main(config: ChaosConfig) -> None:
 
 def _subjects(config: ChaosConfig) -> list[tuple[int, pathlib.Path]]:
     """Numbers and folders of the subjects that have labels and are asked for, in order."""
-    chaos = pathlib.Path(config.chaos)
+    chaos = pathlib.Path(config.chaos).absolute()
     found = {}
     for ground in chaos.glob("**/T2SPIR/Ground"):
         number = ground.parent.parent.name
@@ -100,20 +100,27 @@ def _subjects(config: ChaosConfig) -> list[tuple[int, pathlib.Path]]:
 def _spleen(image: Volume, ground: pathlib.Path) -> np.ndarray:
     """uint8 (I, J, K): 1 where a subject's PNGs show spleen, on the grid of its DICOM series."""
     mask_ijk = np.zeros(image.shape, np.uint8)
-    for k, frame in enumerate(image.header.frames):
-        path = ground / f"{pathlib.Path(frame.path).stem}.png"
+    pngs = [ground / f"{pathlib.Path(frame.path).stem}.png" for frame in image.header.frames]
+    for path in sorted(set(ground.glob("[!.]*.png")) - set(pngs)):
+        raise InputError(
+            f"{path}: expected DICOM_anon/{path.stem}.dcm for it, found none in "
+            f"{image.source}; unpack CHAOS_Train_Sets.zip anew."
+        )
+    for k, (frame, path) in enumerate(zip(image.header.frames, pngs, strict=True)):
         try:
             with Image.open(path) as picture:
                 greys = np.asarray(picture)
-        except OSError as error:
+        except (OSError, SyntaxError) as error:  # The latter is Pillow's for damaged chunks.
             raise InputError(
                 f"{path}: expected a PNG with the organs of {frame.path}, found none that can be "
-                f"read ({error.strerror or error}); unpack CHAOS_Train_Sets.zip anew."
+                f"read ({getattr(error, 'strerror', None) or error}); unpack CHAOS_Train_Sets.zip "
+                "anew."
             ) from None
-        if greys.shape != frame.shape or greys.dtype != np.uint8:
+        if (picture.mode, greys.shape) != ("L", frame.shape):
             raise InputError(
                 f"{path}: expected {frame.shape[0]} rows and {frame.shape[1]} columns of 8-bit "
-                f"grey, as {frame.path} has, found {greys.dtype} {greys.shape}."
+                f"grey (mode L), as for {frame.path}, found an array of {greys.shape} (mode "
+                f"{picture.mode}); unpack CHAOS_Train_Sets.zip anew."
             )
         mask_ijk[..., k] = (greys >= DARKEST_SPLEEN).T
     if not mask_ijk.any():

@@ -1,10 +1,11 @@
 """Compares ways to make one mask of several models' probabilities, on held-out cases.
 
 Takes what tools/cross_validate.py left: each case is segmented in every plane by the models of the
-fold that never saw it, and the probabilities are fused by several rules, cut at several thresholds
-and cleaned or not. The output folder receives fusion.csv (a row a case and way) and fusion.md: for
-each rule the best threshold, the Dice with it, and the Dice that remains when each fold's threshold
-is chosen on the other folds alone.
+fold that never saw it, and the probabilities are fused by several rules (one weights the planes by
+their mean Dice in the other folds), cut at several thresholds and cleaned or not. The output
+folder receives fusion.csv (a row a case and way) and fusion.md: for each rule the best threshold,
+the Dice with it, and the Dice that remains when each fold's threshold is chosen on the other folds
+alone.
 
 Example:
     python tools/study_fusion.py --cross_validation=data/cv --dataset=data/mr_t2 \\
@@ -13,7 +14,6 @@ Example:
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import pathlib
 import sys
@@ -80,12 +80,12 @@ RULES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 def main(config: FusionConfig) -> None:
     by_name = {case.name: case for case in cases.load(config.dataset, config.modality)}
     validated = crossval.read(config.cross_validation, by_name)
+    shares = _shares(validated)
     folder = files.make_folder(config.output_dir)
     # TensorFlow takes seconds to import, which a wrong flag should not cost.
     from spleen_tf import ensemble
 
     ensemble.setup("auto", config.precision)
-    shares = _shares(validated)
     rows = []
     with tqdm.tqdm(total=validated.patients, desc="fuse", unit="case", disable=None) as bar:
         for fold, names in validated.held_out.items():
@@ -109,12 +109,13 @@ def main(config: FusionConfig) -> None:
 
 
 def _shares(validated: CrossValidation) -> dict[str, np.ndarray]:
-    """By fold, what each plane counts for: its mean Dice in the other folds, over those of all."""
-    dices: dict[tuple[str, str], float] = {}
-    with (validated.folder / "cases.csv").open(newline="", encoding="utf-8") as stream:
-        for row in csv.DictReader(stream):
-            # Undefined where there is no spleen and none was found.
-            dices[row["plane"], row["case"]] = float(np.nan_to_num(float(row["dice"]), nan=1.0))
+    """By fold, what each plane counts for: its mean Dice in the other folds, over those of all.
+
+    Returns:
+        float32, in the order of planes, whose sum is 1. A single fold goes by its own cases.
+    """
+    # Undefined is the Dice of a case without spleen in which none was found.
+    dices = {key: 1.0 if np.isnan(d) else d for key, d in crossval.dices(validated).items()}
     shares = {}
     for fold, names in validated.held_out.items():
         others = [n for f, held_out in validated.held_out.items() if f != fold for n in held_out]
@@ -122,7 +123,7 @@ def _shares(validated: CrossValidation) -> dict[str, np.ndarray]:
         scores = [
             _LEAST + np.mean([dices[p, n] for n in others or names]) for p in validated.planes
         ]
-        shares[fold] = np.array(scores) / np.sum(scores)
+        shares[fold] = np.array(scores, np.float32) / np.float32(np.sum(scores))
     return shares
 
 
