@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import itertools
 import math
 import os
 import pathlib
@@ -136,13 +137,13 @@ def dices(validated: CrossValidation) -> dict[tuple[str, str], float]:
             f"{path}: expected the columns plane, case and dice (numbers), found others ({error}); "
             "run tools/cross_validate.py again."
         ) from None
-    for plane in validated.planes:
-        for name in (name for names in validated.held_out.values() for name in names):
-            if (plane, name) not in found:
-                raise InputError(
-                    f"{path}: expected a row for {name!r} in plane {plane}, found none; run "
-                    "tools/cross_validate.py again."
-                )
+    held_out = [name for names in validated.held_out.values() for name in names]
+    for plane, name in itertools.product(validated.planes, held_out):
+        if (plane, name) not in found:
+            raise InputError(
+                f"{path}: expected a row for {name!r} in plane {plane}, found none; run "
+                "tools/cross_validate.py again."
+            )
     return found
 
 

@@ -27,6 +27,7 @@ from PIL import Image
 
 from spleen_tf import commands, dicom, files, layouts, nifti
 from spleen_tf.commands import flag
+from spleen_tf.dicom_frames import Frame
 from spleen_tf.files import InputError
 from spleen_tf.volume import Volume
 
@@ -107,28 +108,32 @@ def _spleen(image: Volume, ground: pathlib.Path) -> np.ndarray:
             f"{image.source}; unpack CHAOS_Train_Sets.zip anew."
         )
     for k, (frame, path) in enumerate(zip(image.header.frames, pngs, strict=True)):
-        try:
-            with Image.open(path) as picture:
-                greys = np.asarray(picture)
-        except (OSError, SyntaxError) as error:  # The latter is Pillow's for damaged chunks.
-            raise InputError(
-                f"{path}: expected a PNG with the organs of {frame.path}, found none that can be "
-                f"read ({getattr(error, 'strerror', None) or error}); unpack CHAOS_Train_Sets.zip "
-                "anew."
-            ) from None
-        if (picture.mode, greys.shape) != ("L", frame.shape):
-            raise InputError(
-                f"{path}: expected {frame.shape[0]} rows and {frame.shape[1]} columns of 8-bit "
-                f"grey (mode L), as for {frame.path}, found an array of {greys.shape} (mode "
-                f"{picture.mode}); unpack CHAOS_Train_Sets.zip anew."
-            )
-        mask_ijk[..., k] = (greys >= DARKEST_SPLEEN).T
+        mask_ijk[..., k] = (_greys(path, frame) >= DARKEST_SPLEEN).T
     if not mask_ijk.any():
         raise InputError(
             f"{ground}: expected grey values from {DARKEST_SPLEEN} on for the spleen, found none "
             "in any slice; leave the subject out, by --subjects."
         )
     return mask_ijk
+
+
+def _greys(path: pathlib.Path, frame: Frame) -> np.ndarray:
+    """uint8 (rows, columns): the PNG of a slice's organs."""
+    try:
+        with Image.open(path) as picture:
+            greys = np.asarray(picture)
+    except (OSError, SyntaxError) as error:  # The latter is Pillow's for damaged chunks.
+        raise InputError(
+            f"{path}: expected a PNG with the organs of {frame.path}, found none that can be read "
+            f"({getattr(error, 'strerror', None) or error}); unpack CHAOS_Train_Sets.zip anew."
+        ) from None
+    if (picture.mode, greys.shape) != ("L", frame.shape):
+        raise InputError(
+            f"{path}: expected {frame.shape[0]} rows and {frame.shape[1]} columns of 8-bit grey "
+            f"(mode L), as for {frame.path}, found an array of {greys.shape} (mode "
+            f"{picture.mode}); unpack CHAOS_Train_Sets.zip anew."
+        )
+    return greys
 
 
 if __name__ == "__main__":
