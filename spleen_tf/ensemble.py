@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import functools
 import os
 import pathlib
+import statistics
 from collections.abc import Iterable
 from typing import Any
 
@@ -248,24 +250,25 @@ def mirrored_ml(members: list[Member], image: Volume) -> dict[str, tuple[float, 
     A header that takes right for left shows itself by anatomy that is found in the mirror.
 
     Args:
-        members: one or more; each direction is looked at in a plane that shows it.
+        members: one or more; each direction is looked at in all planes that show it.
         image: the volume.
 
     Returns:
         By direction ('right', 'anterior', 'superior'; without those that no member's plane shows,
-        and without 'right' where members know no contrast): mL as it is, mL in the mirror, each
-        extrapolated from a sample of slices.
+        and without 'right' where members know no contrast): mL as it is, mL in the mirror, each the
+        mean over members, extrapolated from a sample of slices.
     """
+    as_is = functools.cache(lambda member: member.sampled_ml(image))
     found = {}
     for direction, shown in _SHOWN.items():
-        able = (m for m in members if m.info["plane"] in shown)
+        able = [m for m in members if m.info["plane"] in shown]
         if direction == "right":
             # By shape and place alone, a liver in the mirror passes for a large spleen.
-            able = (m for m in able if m.info["modality"] != "any")
-        member = next(able, None)
-        if member is not None:
-            axis = shown[member.info["plane"]]
-            found[direction] = (member.sampled_ml(image), member.sampled_ml(image, axis))
+            able = [m for m in able if m.info["modality"] != "any"]
+        if able:
+            # One plane alone is taken in by a mass; others seldom are by the same.
+            mirror = [m.sampled_ml(image, shown[m.info["plane"]]) for m in able]
+            found[direction] = (statistics.fmean(map(as_is, able)), statistics.fmean(mirror))
     return found
 
 

@@ -381,3 +381,18 @@ def test_anatomy_that_shows_in_the_mirror_only_is_found_there(
     image = Volume(values, make_affine("RAS", (2, 2, 2)), "a.nii")
     as_is, mirror = ensemble.mirrored_ml([model], image)[direction]
     assert (as_is, mirror) == (0.0, pytest.approx(400 * 8 / 1000))
+
+
+def test_all_planes_that_show_a_direction_are_asked(member, make_affine):
+    """What one plane sees in the mirror alone is weighed against another that sees all as it is."""
+    axial, sagittal = (copy.copy(member("MR", plane=plane)) for plane in ("axial", "sagittal"))
+    for model, place in ((axial, np.s_[:, -1, :]), (sagittal, np.s_[:, :, 0])):
+        model._inner, model._windowed = None, _SeesOneSide(place)
+    values = np.zeros((20, 20, 20), np.int16)
+    values[:, -1] = 100  # Anterior: the first row of axial slices, the first column of sagittal ones.
+    image = Volume(values, make_affine("RAS", (2, 2, 2)), "a.nii")
+    side_ml = 400 * 8 / 1000
+    found = [ensemble.mirrored_ml([m], image)["anterior"] for m in (axial, sagittal)]
+    np.testing.assert_allclose(found, [(0, side_ml), (side_ml, 0)])
+    both = ensemble.mirrored_ml([axial, sagittal], image)
+    assert both["anterior"] == pytest.approx((side_ml / 2, side_ml / 2))
