@@ -29,6 +29,7 @@ class Patient:
         half_width, half_depth: of the trunk inside its wall.
         fat_mm, wall_mm: thickness of the fat under the skin, and of the wall's muscles.
         dome_left, dome_right: height of the diaphragm's domes.
+        dome_fall_mm: how much lower the diaphragm is at the wall, at either side.
         kidneys: center, radii and axes (rows) by side, -1 for the left.
         left_lobe_mm, liver_tip_mm: reach of the left lobe; height of the right one's tip.
         spleen_ml: the volume of the spleen in the world.
@@ -56,6 +57,8 @@ class Patient:
         self.wall_mm = rng.uniform(13, 19)
         self.dome_right = rng.uniform(96, 120)
         self.dome_left = self.dome_right - rng.uniform(4, 24)
+        # Deep breaths and emphysema flatten the domes.
+        self.dome_fall_mm = rng.uniform(45, 105)
         self.rib_offset, self.vertebra_offset = rng.uniform(0, 27), rng.uniform(0, 34)
         self.kyphosis, self.scoliosis = rng.uniform(2e-4, 9e-4), rng.uniform(-4, 4)
         self.bend_waves = [Waves(rng, 150, 3) for _ in range(3)]
@@ -94,7 +97,8 @@ class Patient:
         radius = (self.spleen_ml * 1000 / self.scale**3 * 3 / (4 * np.pi)) ** (1 / 3)
         length, width = rng.uniform(1.2, 1.7), rng.uniform(0.95, 1.25)
         self._spleen_radii = radius * np.array([length, width, 1.25 / (length * width)])
-        angle, lean = rng.uniform(0.55, 1.1), rng.uniform(0.2, 1.05)
+        # From upright to lying across, below the dome.
+        angle, lean = rng.uniform(0.55, 1.1), rng.uniform(0.2, 1.45)
         outward = np.array([-np.cos(angle), -np.sin(angle), 0.2])
         backward = np.array([np.sin(angle), -np.cos(angle), 0.0])
         long_axis = np.cos(lean) * np.array([0, 0, 1.0]) + np.sin(lean) * backward
@@ -117,7 +121,7 @@ class Patient:
             for _ in range(rng.integers(0, 4))
         ]
         self._gaps_mm = rng.uniform(0.0, 4.0, 3)
-        self._medial_mm = rng.uniform(36, 52)
+        self._medial_mm = rng.uniform(26, 52)
         self._anterior_mm = rng.uniform(-25, 10)
         self._spleen_level = 0.0
 
@@ -143,7 +147,7 @@ class Patient:
         right = 1 / (1 + np.exp(-x / 16))
         top = self.dome_left + (self.dome_right - self.dome_left) * right
         top = top - 14 * np.exp(-((x / 30) ** 2))
-        depth = 95 - 38 * np.clip((y - 5) / self.half_depth, -1.1, 1.1)
+        depth = self.dome_fall_mm * (1 - 0.4 * np.clip((y - 5) / self.half_depth, -1.1, 1.1))
         surface = top - depth * radius**3.2
         return (z - surface) / np.sqrt(1 + (0.027 * depth * radius**2.2) ** 2)
 

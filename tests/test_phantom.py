@@ -16,6 +16,8 @@ import pytest
 
 from spleen_tf import cases, commands, files, nifti, phantom
 from spleen_tf.files import InputError
+from spleen_tf.phantom_patient import Patient
+from spleen_tf.phantom_scene import draw_signals
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 TOOL = ROOT / "tools" / "make_phantom.py"
@@ -104,6 +106,33 @@ def test_the_spleen_is_on_the_left_in_the_world(seed, modality):
 def test_spleens_lie_behind_the_middle_of_the_body():
     places = [from_body_center_mm(seed, m) for m in phantom.MODALITIES for seed in SEEDS]
     assert np.mean(places, axis=0)[1] < -8
+
+
+def spleen_extents_mm(seed, dome_fall_mm):
+    """Width, depth and height of a patient's spleen under another diaphragm."""
+    patient = Patient(np.random.default_rng(seed))
+    patient.dome_fall_mm = dome_fall_mm
+    spans = ((-150, 5), (-105, 95), (-100, 125))
+    x, y, z = (np.arange(low, high, 4, dtype=np.float32) for low, high in spans)
+    points = patient.bend(tuple(np.meshgrid(x, y, z, indexing="ij", sparse=True)))
+    patient.grow_spleen(points, (4 * patient.scale) ** 3 / 1000)
+    return np.ptp(patient.spleen_box, axis=0)
+
+
+def test_below_a_flat_diaphragm_spleens_are_wider_for_their_height():
+    flat, steep = (
+        np.mean([spleen_extents_mm(seed, fall_mm) for seed in range(6)], axis=0)
+        for fall_mm in (45, 105)
+    )
+    assert flat[0] / flat[2] > 1.05 * steep[0] / steep[2]
+
+
+def test_contrast_brightens_tissues_together_and_fat_not():
+    scans = [draw_signals(np.random.default_rng(seed), "CT", "arterial")[1] for seed in range(60)]
+    artery, spleen, fat = ([scan[name] for scan in scans] for name in ("artery", "spleen", "fat"))
+    assert np.corrcoef(artery, spleen)[0, 1] > 0.5
+    assert np.percentile(spleen, 95) > 150
+    assert np.std(fat) < 6
 
 
 @EVERY_CASE
