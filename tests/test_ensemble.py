@@ -389,7 +389,7 @@ def test_all_planes_that_show_a_direction_are_asked(member, make_affine):
     for model, place in ((axial, np.s_[:, -1, :]), (sagittal, np.s_[:, :, 0])):
         model._inner, model._windowed = None, _SeesOneSide(place)
     values = np.zeros((20, 20, 20), np.int16)
-    values[:, -1] = 100  # Anterior: the first row of axial slices, the first column of sagittal ones.
+    values[:, -1] = 100  # Anterior: first row of axial slices, first column of sagittal ones.
     image = Volume(values, make_affine("RAS", (2, 2, 2)), "a.nii")
     side_ml = 400 * 8 / 1000
     found = [ensemble.mirrored_ml([m], image)["anterior"] for m in (axial, sagittal)]
