@@ -42,8 +42,8 @@ _CT_HU = {
     "lung": (-845, -835, -835, -835),
     "gas": (-985, -985, -985, -985),
 }
-# Dose and tube voltage move all that contrast adds alike: the same iodine is worth some 1.2 times as
-# many HU at 100 kV as at the usual 120 kV, and 1.6 times at 80 kV.
+# Dose and tube voltage move all that contrast adds alike: the same iodine is worth some 1.2 times
+# as many HU at 100 kV as at the usual 120 kV, and 1.6 times at 80 kV.
 _IODINE_GAIN = (0.8, 1.6)
 # Typical signal by sequence, in percent of the brightest tissue. Fat in opposed phase is negative:
 # in a voxel that holds both, fat and water cancel, which draws the outlines of organs black.

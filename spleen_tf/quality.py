@@ -14,9 +14,9 @@ from spleen_tf.volume import Volume
 # Beyond what adults' spleens measure, splenomegaly included, a result deserves a look.
 PLAUSIBLE_ML = (30.0, 3000.0)
 # Mirrored slices show less than those that are right side up: on 14 held-out MR subjects, of right
-# and left up to 0.4 times as much, and from 2.5 times on where the header is what is wrong; of front
-# and back up to 0.5 times, and from 2.1 times on, but for a subject with a mass of a litre; of head
-# and feet up to 1.0 times, and from 1.0 times on (tools/study_quality.py).
+# and left up to 0.4 times as much, and from 2.5 times on where the header is what is wrong; of
+# front and back up to 0.5 times, and from 2.1 times on, but for a subject with a mass of a litre;
+# of head and feet up to 1.0 times, and from 1.0 times on (tools/study_quality.py).
 _MIRROR_RATIO = 1.3
 
 # Members that agree less (a mean Dice between two of them) have not found one organ. Held-out MR
