@@ -7,6 +7,8 @@ import shutil
 import dicom_files
 import pytest
 
+from spleen_tf import cases, files
+from spleen_tf.cases import Splits
 from spleen_tf.files import InputError
 
 RECIPE = """\
@@ -150,6 +152,45 @@ def test_what_is_done_is_not_done_again(crossed, cross_validate, monkeypatch):
     assert started == ["evaluate_axial", "evaluate_coronal", "evaluate_fused"]
 
 
+def test_a_plane_that_is_added_is_fused_anew(crossed, cross_validate, monkeypatch, tmp_path):
+    tool, run = cross_validate
+    shutil.copytree(crossed / "cv", tmp_path / "cv", symlinks=True)
+    for plane in ("axial", "coronal"):
+        shutil.copy(crossed / f"{plane}.flags", tmp_path)
+    (tmp_path / "sagittal.flags").write_text(RECIPE)
+    started = []
+    monkeypatch.setattr(tool, "_run", lambda log, *arguments: started.append(log.stem))
+    monkeypatch.setattr(tool.crossval, "write", lambda *results: "")
+    flags = {"flagfile": tmp_path / "{plane}.flags", "output_dir": tmp_path / "cv", "jobs": 1}
+    code, _, stderr = run(*command(crossed, **flags, planes="axial,coronal,sagittal"))
+    assert code == 0, stderr
+    predictions = [name for name in started if name.startswith("predict")]
+    assert predictions == ["predict_sagittal_fold_0", "predict_axial_coronal_sagittal_fold_0"]
+
+
+def test_masks_are_gathered_by_their_whole_names(cross_validate, tmp_path):
+    tool, _ = cross_validate
+    masks = files.make_folder(tmp_path / "predictions" / "axial")
+    for name in ("a.nii.gz", "a.json", "a.b.nii.gz", "a.b.json", "[c].nii", "[c].json"):
+        (masks / name).touch()
+    folds = [tool.Fold(0, Splits(train=(), validation=("a", "[c]"), seed=0, fold=0, num_folds=2))]
+    asked = tool._gather(tmp_path, folds, "axial", ["axial"])
+    names = {path.name for path in asked.iterdir()}
+    assert names == {"a.nii.gz", "a.json", "[c].nii", "[c].json"}
+
+
+def test_volumes_may_be_links_into_a_store_of_nameless_files(cross_validate, tmp_path):
+    tool, _ = cross_validate
+    (tmp_path / "4f2a").touch()
+    (tmp_path / "scan.nii.gz").symlink_to(tmp_path / "4f2a")
+    table = tmp_path / "data.csv"
+    table.write_text("case,image,label,modality\na,scan.nii.gz,scan.nii.gz,MR\n")
+    (case,) = cases.load(table)
+    fold = tool.Fold(0, Splits(train=(), validation=("a",), seed=0, fold=0, num_folds=2))
+    tool._link(tmp_path / "images", fold, {"a": case}, "image")
+    assert (tmp_path / "images" / "a.nii.gz").resolve() == tmp_path / "4f2a"
+
+
 def test_another_recipe_needs_another_folder(crossed, cross_validate):
     _, run = cross_validate
     code, _, stderr = run(*command(crossed, override="learning_rate=1e-2"))
@@ -170,6 +211,8 @@ def test_another_recipe_needs_another_folder(crossed, cross_validate):
         ({"flagfile": "nowhere.flags"}, "nowhere.flags: expected a file of flags"),
         ({"dataset": "nowhere"}, "nowhere: expected a data set's folder"),
         ({"dataset": "dicom.csv"}, "scan: expected NIfTI to cross-validate with, found DICOM"),
+        ({"dataset": "nameless.csv"}, "4f2a: expected a name that ends in .nii or .nii.gz"),
+        ({"always_train": "nameless.csv"}, "expected a data set that says CT or MR of its cases"),
     ],
 )
 def test_a_wrong_command_line_is_told_in_one_line(
@@ -181,6 +224,12 @@ def test_a_wrong_command_line_is_told_in_one_line(
         (tmp_path / "label.nii").touch()
         changes = {"dataset": tmp_path / "dicom.csv"}
         changes["dataset"].write_text("case,image,label\na,scan,label.nii\n")
+    for name in ("4f2a", "label.nii"):
+        (tmp_path / name).touch()
+    (tmp_path / "nameless.csv").write_text("case,image,label\na,4f2a,label.nii\n")
+    changes = {k: tmp_path / v if v == "nameless.csv" else v for k, v in changes.items()}
+    if "dataset" in changes:
+        changes["modality"] = "MR"
     code, _, stderr = run(*command(crossed, **{"output_dir": tmp_path / "new", **changes}))
     assert code == 2
     assert stderr.startswith("error: ")

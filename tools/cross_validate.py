@@ -98,7 +98,7 @@ def main(config: CrossValidateConfig) -> None:
     planes = _planes(config.planes)
     recipes = {plane: _recipe(config, plane) for plane in planes}
     listed = _listed(config)
-    others = [case for path in config.always_train for case in cases.load(path)]
+    others = [case for path in config.always_train for case in _trained_too(path)]
     folds = _folds(config, listed, others)
     output = files.make_folder(config.output_dir)
     plans.hold(output, _plan(config, recipes, folds), may_grow=("recipes",))
@@ -122,14 +122,14 @@ def main(config: CrossValidateConfig) -> None:
     if len(planes) > 1:
         members[FUSED] = planes
     predictions = [
-        functools.partial(_predict, output, fold, name, its_planes, config.tta)
-        for name, its_planes in members.items()
+        functools.partial(_predict, output, fold, its_planes, config.tta)
+        for its_planes in members.values()
         for fold in folds
     ]
     workers.side_by_side(predictions, config.jobs, "predict", "fold")
     evaluated = {name: output / "evaluation" / name for name in members}
     for name, folder in evaluated.items():
-        asked = _gather(output, folds, name)
+        asked = _gather(output, folds, name, members[name])
         _run(
             output / "logs" / f"evaluate_{name}.txt",
             *("-m", "spleen_tf.evaluate", f"--predictions={asked}"),
@@ -222,18 +222,43 @@ def _listed(config: CrossValidateConfig) -> list[Case]:
                 f"{case.image}: expected NIfTI to cross-validate with, found DICOM; convert it, "
                 "with dcm2niix for one."
             )
+        for path in (case.image, case.label):
+            _suffix(path)
     return listed
+
+
+def _trained_too(path: str) -> list[Case]:
+    """The cases of a data set of --always_train, which says their modality itself."""
+    try:
+        return cases.load(path)
+    except InputError as error:
+        if "--modality" not in str(error):
+            raise
+        raise InputError(
+            f"--always_train={path}: expected a data set that says CT or MR of its cases, found one "
+            "that does not; add a column modality to its table, or write it in its dataset.json."
+        ) from None
 
 
 def _link(folder: pathlib.Path, fold: Fold, by_name: dict[str, Case], kind: str) -> None:
     """Links the held-out cases' files by case name, which is how predict and evaluate pair them."""
     files.make_folder(folder)
     for name in fold.splits.validation:
-        source = pathlib.Path(getattr(by_name[name], kind)).resolve()
-        suffix = next(s for s in nifti.SUFFIXES if source.name.endswith(s))
-        link = folder / (name + suffix)
+        source = getattr(by_name[name], kind)
+        link = folder / (name + _suffix(source))
         link.unlink(missing_ok=True)
-        link.symlink_to(source)
+        link.symlink_to(pathlib.Path(source).resolve())
+
+
+def _suffix(path: str | os.PathLike) -> str:
+    """A file's ending, of the name that was given: that may be a link into a store without any."""
+    for suffix in nifti.SUFFIXES:
+        if str(path).endswith(suffix):
+            return suffix
+    raise InputError(
+        f"{path}: expected a name that ends in {' or '.join(nifti.SUFFIXES)} to cross-validate "
+        "with, found another; rename it, or link to it by such a name."
+    )
 
 
 def _row(case: Case) -> dict[str, str]:
@@ -277,14 +302,19 @@ def _train(
     )
 
 
-def _predict(output: pathlib.Path, fold: Fold, name: str, planes: Sequence[str], tta: bool) -> None:
+def _masks(output: pathlib.Path, planes: Sequence[str]) -> pathlib.Path:
+    """The folder for what these planes find together: planes may be added to a run."""
+    return output / "predictions" / "_".join(planes)
+
+
+def _predict(output: pathlib.Path, fold: Fold, planes: Sequence[str], tta: bool) -> None:
     """Segments a fold's held-out cases, unless that is done."""
-    masks = output / "predictions" / name
+    masks = _masks(output, planes)
     if all((masks / f"{case}.json").is_file() for case in fold.splits.validation):
         return
     models = [output / "models" / plane / f"fold_{fold.number}" / "saved_model" for plane in planes]
     _run(
-        output / "logs" / f"predict_{name}_fold_{fold.number}.txt",
+        output / "logs" / f"predict_{masks.name}_fold_{fold.number}.txt",
         *("-m", "spleen_tf.predict", *(f"--model={model}" for model in models)),
         f"--input={output / 'images' / f'fold_{fold.number}'}",
         f"--output={masks}",
@@ -292,15 +322,19 @@ def _predict(output: pathlib.Path, fold: Fold, name: str, planes: Sequence[str],
     )
 
 
-def _gather(output: pathlib.Path, folds: list[Fold], name: str) -> pathlib.Path:
+def _gather(
+    output: pathlib.Path, folds: list[Fold], name: str, planes: Sequence[str]
+) -> pathlib.Path:
     """A folder with links to the masks of these folds alone, and to their JSON."""
     asked = output / "evaluated_masks" / name
     shutil.rmtree(asked, ignore_errors=True)
     files.make_folder(asked)
     for fold in folds:
         for case in fold.splits.validation:
-            for path in (output / "predictions" / name).glob(f"{case}.*"):
-                (asked / path.name).symlink_to(path.resolve())
+            for suffix in (*nifti.SUFFIXES, ".json"):
+                path = _masks(output, planes) / (case + suffix)
+                if path.is_file():
+                    (asked / path.name).symlink_to(path.resolve())
     return asked
 
 
