@@ -253,11 +253,26 @@ def restore(manager: tf.train.CheckpointManager, model_dir: pathlib.Path) -> boo
         # A training that is over never asks for the optimizer's slots, of which TensorFlow warns.
         status.expect_partial()
     except (tf.errors.OpError, AssertionError, ValueError, IndexError):
+        if _lacks_loss_scale(manager.checkpoint.optimizer, latest):
+            raise InputError(
+                f"{latest}: expected a training that began in float16, found one of another "
+                "precision, without a loss scale; go on with --precision=bfloat16 or float32."
+            ) from None
         raise InputError(
             f"{latest}: expected a checkpoint of this model, found a damaged or another one; use "
             "another --model_dir to start anew."
         ) from None
     return True
+
+
+def _lacks_loss_scale(optimizer: keras.optimizers.Optimizer, path: str) -> bool:
+    if not isinstance(optimizer, keras.mixed_precision.LossScaleOptimizer):
+        return False
+    try:
+        names = [name for name, _ in tf.train.list_variables(path)]
+    except (tf.errors.OpError, ValueError):  # It is damaged.
+        return False
+    return not any("loss_scale" in name for name in names)
 
 
 def build(

@@ -153,14 +153,20 @@ def _on_grid_of(image: Volume, label: Volume) -> Volume:
 def make_splits(cases: list[Case], seed: int, fold: int, num_folds: int) -> Splits:
     """One fold of a cross-validation: a seeded shuffle dealt into num_folds parts of even size.
 
-    Where the data set itself assigns splits, those are taken and the rest is ignored. A single
-    case trains, and nothing validates.
+    Where the data set itself assigns splits, those are taken, and there are no folds. A single case
+    trains, and nothing validates.
 
     Raises:
-        DatasetError: if the fold does not exist or would hold no case.
+        DatasetError: if the fold does not exist or would hold no case, or is asked for beside a
+            data set's own splits.
     """
     names = [case.name for case in cases]
     if any(case.split for case in cases):
+        if fold:
+            raise DatasetError(
+                f"--fold: expected none with a table that has a column split of its own, found "
+                f"{fold}; leave out the column to have folds dealt."
+            )
         train, validation = ([c.name for c in cases if c.split == split] for split in SPLITS)
         return Splits(tuple(train), tuple(validation))
     if not 0 <= fold < num_folds:

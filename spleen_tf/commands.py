@@ -9,7 +9,7 @@ A command declares a frozen dataclass whose fields are made by `flag`, and calls
     def main(config: EvaluateConfig) -> int | None: ...
 
     if __name__ == "__main__":
-        config.run(main, EvaluateConfig)
+        commands.run(main, EvaluateConfig)
 """
 
 from __future__ import annotations
@@ -85,9 +85,9 @@ def flag(
 def run(main: Callable[[Config], int | None], config_type: type[Config]) -> typing.NoReturn:
     """Parses the command line, calls main(config), and exits with the project's exit codes.
 
-    0: done. 2: the command line or an input is at fault (ConfigError and every other InputError),
-    told in one line on stderr. 1: any other failure (CommandFailed in one line), or what main
-    returns.
+    0: done. 2: the command line or an input is at fault (ConfigError and every other InputError, or
+    a lack of permissions), told in one line on stderr. 1: any other failure (CommandFailed in one
+    line), or what main returns.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     # TensorFlow leaves oneDNN off on CPUs without VNNI, BF16 or AMX; they, too, are faster with it.
@@ -98,6 +98,13 @@ def run(main: Callable[[Config], int | None], config_type: type[Config]) -> typi
         sys.exit(main(parse(sys.argv, config_type, description)) or EXIT_DONE)
     except InputError as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        sys.exit(EXIT_INPUT)
+    except PermissionError as error:
+        print(
+            f"error: {error.filename}: expected a file or folder that may be read and written, "
+            f"found: {error.strerror}; change its permissions, or use another.",
+            file=sys.stderr,
+        )
         sys.exit(EXIT_INPUT)
     except CommandFailed as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)

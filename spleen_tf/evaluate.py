@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from spleen_tf import commands, files, metrics, nifti, plots, render, results, volume
+from spleen_tf import commands, files, metrics, nifti, plots, render, results, volume, workers
 from spleen_tf.commands import ConfigError, flag
 from spleen_tf.decision import SPLENOMEGALY_ML, assess
 from spleen_tf.files import InputError, InputWarning
@@ -63,7 +63,7 @@ class EvaluateConfig:
         "the labels. If left out, the imagesTr/ beside labelsTr/; without it, outlines only.",
     )
     workers: int = flag(
-        min(os.cpu_count() or 1, 4),
+        min(workers.available_cores(), 4),
         "Cases that are measured at a time; one of 512×512×1000 voxels takes over 1 GB.",
         minimum=1,
     )

@@ -14,6 +14,7 @@ from spleen_tf.config import TrainConfig
 
 _SWA_START = 0.5
 _SWA_PERIOD = 10
+_SWA_STATISTICS_DECAY = 0.99
 
 
 def build(config: TrainConfig, total_steps: int) -> keras.optimizers.Optimizer:
@@ -65,21 +66,38 @@ class Averages(tf.Module):
         super().__init__()
         self._decay = decay
         self.steps = tf.Variable(0, dtype=tf.int64, trainable=False)
-        self.values = [tf.Variable(variable, trainable=False) for variable in model.variables]
+        self.values = [tf.Variable(v, trainable=False) for v in self.averaged_of(model)]
+
+    def averaged_of(self, model: keras.Model) -> list[tf.Variable]:
+        """The variables of the network that are averaged, in the order of `values`."""
+        return model.variables
 
     @tf.function
     def update(self, model: keras.Model) -> None:
         """Takes the variables as they are after one more step."""
         steps = tf.cast(self.steps, tf.float32)
         decay = tf.minimum(self._decay, steps / (steps + 9.0))
-        for average, variable in zip(self.values, model.variables, strict=True):
+        for average, variable in zip(self.values, self.averaged_of(model), strict=True):
             # Written so that a decay of 0, the first step's, gives the variable itself.
             average.assign(variable + decay * (average - variable))
         self.steps.assign_add(1)
 
 
+class StatisticsOfSwa(Averages):
+    """What SWA, which averages weights, leaves out: BatchNorm's statistics, over recent steps."""
+
+    def __init__(self, model: keras.Model):
+        super().__init__(model, _SWA_STATISTICS_DECAY)
+
+    def averaged_of(self, model: keras.Model) -> list[tf.Variable]:
+        """The variables that no gradient moves."""
+        return model.non_trainable_variables
+
+
 def averages(config: TrainConfig, model: keras.Model) -> Averages | None:
-    """What averages the weights beside the optimizer; None if nothing does, or SWA itself."""
+    """What is averaged beside the optimizer; None if nothing is."""
+    if config.optimizer == "swa":
+        return StatisticsOfSwa(model)
     return Averages(model, config.ema) if config.optimizer == "adamw" and config.ema else None
 
 
@@ -101,12 +119,14 @@ def averaged(model: keras.Model, ema: Averages | None) -> Iterator[None]:
 
 
 def _averages(model, ema) -> list[tuple[tf.Variable, tf.Tensor]]:
-    if ema is not None:
-        pairs = zip(model.variables, ema.values, strict=True)
-        return [(v, average.value()) for v, average in pairs] if ema.steps.numpy() else []
+    if ema is None:
+        return []
+    pairs = zip(ema.averaged_of(model), ema.values, strict=True)
+    found = [(v, average.value()) for v, average in pairs] if ema.steps.numpy() else []
     optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)  # Of loss scaling.
     if not isinstance(optimizer, tfa.optimizers.SWA):
-        return []
+        return found
     if int(optimizer.iterations) <= int(optimizer._get_hyper("start_averaging")) + _SWA_PERIOD:
         return []
-    return [(v, optimizer.get_slot(v, "average").value()) for v in model.trainable_variables]
+    weights = model.trainable_variables
+    return [*found, *((v, optimizer.get_slot(v, "average").value()) for v in weights)]

@@ -24,7 +24,8 @@ VERSION = "1.0.0"
 
 # What cases.json says of each case, at least.
 CASE_KEYS = (
-    *("split", "modality", "plane", "num_slices", "pixel_mm", "slice_mm", "shape"),
+    *("split", "modality", "plane", "num_slices", "spleen_slices", "pixel_mm", "slice_mm"),
+    "shape",
     *("source_sha256", "label_sha256", "voxels_sha256", "label_voxels_sha256"),
 )
 

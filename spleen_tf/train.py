@@ -12,7 +12,7 @@ import math
 import pathlib
 from typing import TYPE_CHECKING, Any
 
-from spleen_tf import commands, files, fingerprint
+from spleen_tf import cases, commands, files, fingerprint
 from spleen_tf.config import TrainConfig
 from spleen_tf.files import InputError
 
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from spleen_tf import callbacks
     from spleen_tf.selection import Selection
 
-# What makes two trainings the same one; the others may differ between a run and its resumption.
+# What makes two trainings the same one; the others may differ between a run and its resumption,
+# but for precision: float16 goes on from float16 alone, whose loss scale it needs.
 _IDENTITY = (
     *("image_size", "pixel_mm", "window", "in_channels", "base_filters", "depth", "norm"),
     *("deep_supervision", "optimizer", "ema", "batch_size"),
@@ -121,8 +122,10 @@ def _settled(config: TrainConfig) -> TrainConfig:
     proposed = fingerprint.read(config.fingerprint)
     content = files.read_json(cases_json)
     listed = content.get("cases", {}) if isinstance(content, dict) else {}
+    splits = cases.read_splits(config.splits or f"{config.records}/splits.json", config.fold)
+    used = [listed.get(name, {}) for name in (*splits.train, *splits.validation)]
     for key in ("plane", "modality"):
-        found = {case.get(key) for case in listed.values()}
+        found = {case.get(key) for case in used}
         kind = found.pop() if len(found) == 1 else "any"
         if proposed.get(key, kind) != kind:
             raise InputError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import pathlib
 
 import keras
@@ -113,6 +114,7 @@ def _coarse_head(x: tf.Tensor, level: int) -> tf.Tensor:
 def _norm(norm: str, filters: int, name: str) -> layers.Layer:
     if norm == "batch":
         return layers.BatchNormalization(momentum=0.9, name=name)
-    groups = -1 if norm == "instance" else max(1, filters // 8)
+    # Some eight channels a group, if they can be shared out so.
+    groups = -1 if norm == "instance" else math.gcd(filters, max(1, filters // 8))
     # In float16 this layer returns zeros, without a word, once activations are large.
     return layers.GroupNormalization(groups=groups, dtype="float32", name=name)

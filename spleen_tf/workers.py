@@ -2,12 +2,37 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import queue
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent import futures
+from concurrent.futures.process import BrokenProcessPool
 
 import tqdm
+
+from spleen_tf.commands import CommandFailed
+
+
+def available_cores() -> int:
+    """Cores that this process may use: on a cluster, those of the job and not of the machine."""
+    return len(_cores()) or os.cpu_count() or 1
+
+
+@contextlib.contextmanager
+def loss_in_words() -> Iterator[None]:
+    """Tells in words that a process of a pool was killed.
+
+    Raises:
+        CommandFailed: in place of BrokenProcessPool.
+    """
+    try:
+        yield
+    except BrokenProcessPool:
+        raise CommandFailed(
+            "expected each of --workers to live, found one killed, most likely since memory ran "
+            "out; use fewer --workers."
+        ) from None
 
 
 def side_by_side(tasks: Sequence[Callable[[], None]], jobs: int, name: str, unit: str) -> None:
@@ -42,10 +67,15 @@ def side_by_side(tasks: Sequence[Callable[[], None]], jobs: int, name: str, unit
 
 def _shares_of_cores(jobs: int) -> list[list[int]]:
     """The cores of each worker; where there are fewer cores than workers, they take turns."""
-    if not hasattr(os, "sched_getaffinity"):  # Outside of Linux, cores are the system's to deal.
+    cores = _cores()
+    if not cores:
         return [[]] * jobs
-    cores = sorted(os.sched_getaffinity(0))
     return [cores[job::jobs] or [cores[job % len(cores)]] for job in range(jobs)]
+
+
+def _cores() -> list[int]:
+    """The numbers of this process's cores; none outside of Linux, where the system deals them."""
+    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
 
 
 def _keep_to(cores: list[int]) -> None:

@@ -383,6 +383,8 @@ def test_fold_that_holds_no_case_is_refused(fold, num_folds, sentence):
 def test_splits_of_the_data_set_itself_are_taken():
     listed = named("a", "b", split="train") + named("c", split="validation")
     assert cases.make_splits(listed, 7, 0, 5) == Splits(("a", "b"), ("c",))
+    with pytest.raises(DatasetError, match="--fold: expected none with a table that has a column"):
+        cases.make_splits(listed, 7, 2, 5)
 
 
 NAMES = strategies.lists(strategies.text(min_size=1, max_size=8), unique=True, max_size=6)

@@ -207,6 +207,23 @@ def test_swa_takes_the_mean_of_snapshots_from_the_second_half():
     np.testing.assert_allclose(averaged, np.mean(snapshots, axis=0), rtol=1e-5)
 
 
+def test_swa_has_statistics_that_are_averaged_like_its_weights():
+    model = toy_model(with_batch_norm=True)
+    config = settings(optimizer="swa", learning_rate=0.1, steps=40)
+    model.compile(optimizers.build(config, 40), "mse")
+    averages = optimizers.averages(config, model)
+    statistics = []
+    for seed in range(40):
+        model.train_on_batch(*toy_batch(seed))
+        averages.update(model)
+        statistics.append(values(model.non_trainable_variables)[0])
+    with optimizers.averaged(model, averages):
+        averaged = values(model.non_trainable_variables)[0]
+    recent = np.mean(statistics[-10:], axis=0)
+    assert np.abs(averaged - recent).max() < np.abs(statistics[-1] - recent).max()
+    np.testing.assert_array_equal(values(model.non_trainable_variables)[0], statistics[-1])
+
+
 @pytest.mark.parametrize(
     "changes",
     [{"optimizer": "swa"}, {"optimizer": "ranger"}, {"optimizer": "adamw", "ema": 0.0}],
@@ -217,7 +234,7 @@ def test_nothing_changes_where_nothing_is_averaged(changes):
     config = settings(learning_rate=0.1, **changes)
     model.compile(optimizers.build(config, 100), "mse")
     averages = optimizers.averages(config, model)
-    assert averages is None
+    assert (averages is None) == (config.optimizer != "swa")
     fit(model, 5)
     present = values(model.variables)
     with optimizers.averaged(model, averages):

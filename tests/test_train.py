@@ -227,6 +227,14 @@ def test_float16_trains_with_loss_scaling_and_goes_on(quick_training, tmp_path, 
     assert "resumes after 2 steps" in capsys.readouterr().out
     assert np.isfinite(column(tmp_path, "loss")).all()
     assert all(np.isfinite(weights).all() for weights in best_weights(tmp_path))
+    train.main(quick_training(model_dir=str(tmp_path), steps=6, precision="float32"))
+    assert "resumes after 4 steps" in capsys.readouterr().out
+
+
+def test_float16_does_not_go_on_without_a_loss_scale(quick_training, tmp_path):
+    train.main(quick_training(model_dir=str(tmp_path), steps=2, precision="float32"))
+    with pytest.raises(InputError, match="go on with --precision=bfloat16 or float32"):
+        train.main(quick_training(model_dir=str(tmp_path), steps=4, precision="float16"))
 
 
 def test_minutes_end_a_training_and_count_over_all_runs(quick_training, tmp_path, capsys):

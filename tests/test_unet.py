@@ -102,6 +102,8 @@ def test_group_norm_has_groups_of_8_channels_and_instance_norm_of_one():
 
     assert groups(norm="group", base_filters=32) == 4
     assert groups(norm="group", base_filters=2) == 1
+    assert groups(norm="group", base_filters=28) == 1  # Three groups would not share them out.
+    assert groups(norm="group", base_filters=44) == 1
     assert groups(norm="instance", base_filters=6) == 6
 
 

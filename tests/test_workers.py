@@ -1,5 +1,6 @@
 """Tasks side by side: which cores they have, and what a failure stops."""
 
+import concurrent.futures
 import os
 import threading
 import time
@@ -7,6 +8,7 @@ import time
 import pytest
 
 from spleen_tf import workers
+from spleen_tf.commands import CommandFailed
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="cores are dealt on Linux only")
@@ -28,6 +30,23 @@ def test_one_job_has_all_cores_and_many_share_few(monkeypatch):
     assert workers._shares_of_cores(1) == [[0, 1, 5]]
     assert workers._shares_of_cores(2) == [[0, 5], [1]]
     assert workers._shares_of_cores(4) == [[0], [1], [5], [0]]
+
+
+def test_the_cores_of_a_job_count_and_not_those_of_its_machine(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 5}, raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: 128)
+    assert workers.available_cores() == 3
+    monkeypatch.delattr(os, "sched_getaffinity")
+    assert workers.available_cores() == 128
+
+
+def test_a_process_that_is_killed_is_told_in_words():
+    with (
+        pytest.raises(CommandFailed, match="found one killed"),
+        workers.loss_in_words(),
+        concurrent.futures.ProcessPoolExecutor(1) as pool,
+    ):
+        pool.submit(os._exit, 9).result()
 
 
 def test_nothing_is_begun_after_a_failure():

@@ -235,8 +235,9 @@ def _trained_too(path: str) -> list[Case]:
         if "--modality" not in str(error):
             raise
         raise InputError(
-            f"--always_train={path}: expected a data set that says CT or MR of its cases, found one "
-            "that does not; add a column modality to its table, or write it in its dataset.json."
+            f"--always_train={path}: expected a data set that says CT or MR of its cases, found "
+            "one that does not; add a column modality to its table, or write it in its "
+            "dataset.json."
         ) from None
 
 
@@ -351,7 +352,8 @@ def _run(log: pathlib.Path, *arguments: str) -> None:
             [sys.executable, *arguments],
             stdout=out,
             stderr=subprocess.STDOUT,
-            env={**os.environ, "PYTHONPATH": path},
+            # Trainings side by side share a GPU, of which one would take all memory otherwise.
+            env={"TF_FORCE_GPU_ALLOW_GROWTH": "true", **os.environ, "PYTHONPATH": path},
         ).returncode
     if code:
         lines = log.read_text(errors="replace").split("\n")

@@ -12,7 +12,6 @@ from __future__ import annotations
 import concurrent.futures
 import dataclasses
 import multiprocessing
-import os
 import pathlib
 import sys
 from collections.abc import Iterator
@@ -23,7 +22,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 import numpy as np
 import tqdm
 
-from spleen_tf import commands, files, layouts, nifti, phantom
+from spleen_tf import commands, files, layouts, nifti, phantom, workers
 from spleen_tf.commands import flag
 from spleen_tf.files import InputError
 
@@ -54,7 +53,7 @@ class PhantomConfig:
         minimum=phantom.MIN_SIZE,
         maximum=1024,
     )
-    workers: int = flag(os.cpu_count() or 1, "Processes that make cases.", minimum=1)
+    workers: int = flag(workers.available_cores(), "Processes that make cases.", minimum=1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -137,14 +136,17 @@ def _clear(dataset: pathlib.Path) -> None:
             path.unlink()
 
 
-def _make_all(tasks: list[Task], workers: int) -> Iterator[dict]:
-    if workers == 1 or len(tasks) == 1:
+def _make_all(tasks: list[Task], processes: int) -> Iterator[dict]:
+    if processes == 1 or len(tasks) == 1:
         yield from map(_make, tasks)
         return
     # "spawn" behaves the same on every system.
     context = multiprocessing.get_context("spawn")
-    count = min(workers, len(tasks))
-    with concurrent.futures.ProcessPoolExecutor(count, mp_context=context) as pool:
+    count = min(processes, len(tasks))
+    with (
+        workers.loss_in_words(),
+        concurrent.futures.ProcessPoolExecutor(count, mp_context=context) as pool,
+    ):
         try:
             yield from pool.map(_make, tasks)
         finally:

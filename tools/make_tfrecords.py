@@ -24,7 +24,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
 import tqdm
 
-from spleen_tf import cases, commands, files, slices, sources, volume
+from spleen_tf import cases, commands, files, slices, sources, volume, workers
 from spleen_tf.cases import Case, Splits
 from spleen_tf.commands import flag
 from spleen_tf.files import InputError, InputWarning
@@ -50,7 +50,11 @@ class ConvertConfig:
     num_shards: int = flag(
         8, "Files a split; a split of fewer cases gets one a case.", minimum=1, maximum=99999
     )
-    workers: int = flag(os.cpu_count() or 1, "Processes that read volumes.", minimum=1)
+    workers: int = flag(
+        min(workers.available_cores(), 8),
+        "Processes that read volumes, each of which holds one or two in memory.",
+        minimum=1,
+    )
     splits: str = flag(
         "",
         "A splits.json that says which cases train and which validate; nnU-Net's "
@@ -221,7 +225,10 @@ def _load_all(members: list[Case], config: ConvertConfig) -> Iterator[tuple]:
         return
     # "spawn", because a fork of a process that runs TensorFlow's threads may hang.
     context = multiprocessing.get_context("spawn")
-    with concurrent.futures.ProcessPoolExecutor(config.workers, mp_context=context) as pool:
+    with (
+        workers.loss_in_words(),
+        concurrent.futures.ProcessPoolExecutor(config.workers, mp_context=context) as pool,
+    ):
         waiting = collections.deque(members)
         ahead: collections.deque = collections.deque()
         try:
