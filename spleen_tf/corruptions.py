@@ -125,16 +125,20 @@ def missing_slices(image: Volume, label_ijk: np.ndarray, rng: np.random.Generato
 
 
 def no_spleen(image: Volume, label_ijk: np.ndarray, rng: np.random.Generator):
-    """The part of the volume below the spleen, or above it where that is more."""
+    """The part of the volume below the spleen, or above it where that is more.
+
+    A volume of which less than two slices would be left stays as it is.
+    """
     axis = _axis(image, 2)
     inside = np.flatnonzero(label_ijk.any(axis=_others(axis)))
     if not inside.size:
         return image, label_ijk
     gap = round(_GAP_MM / volume.zooms_mm(image.affine)[axis])
-    before, after = slice(None, max(2, inside[0] - gap)), slice(inside[-1] + 1 + gap, None)
-    length = image.shape[axis]
-    longer = before if inside[0] > length - inside[-1] else after
-    return _cropped(image, label_ijk, axis, longer)
+    end, start = inside[0] - gap, inside[-1] + 1 + gap
+    above = image.shape[axis] - start
+    if max(end, above) < 2:
+        return image, label_ijk
+    return _cropped(image, label_ijk, axis, slice(0, end) if end > above else slice(start, None))
 
 
 ALL: dict[str, Corruption] = {

@@ -179,11 +179,19 @@ def write(
     folds = {str(fold): list(names) for fold, names in held_out.items()}
     files.write_json(folder / FILE_NAME, {**about, "folds": folds, "results": summaries})
     means = results.means_table(summaries, "plane")
-    files.write_text(folder / "results.md", _page(about, means, pooled, len(fold_of)))
+    lacking = {plane: results.left_out(summary) for plane, summary in summaries.items()}
+    notes = [f"{plane}: {note}" for plane, note in lacking.items() if note]
+    files.write_text(folder / "results.md", _page(about, means, notes, pooled, len(fold_of)))
     return means
 
 
-def _page(about: Mapping[str, Any], means: str, pooled: list[dict[str, Any]], count: int) -> str:
+def _page(
+    about: Mapping[str, Any],
+    means: str,
+    notes: list[str],
+    pooled: list[dict[str, Any]],
+    count: int,
+) -> str:
     note = (
         f"Each of {count} cases was segmented by models that did not train on it "
         f"({about['num_folds']} folds, seed {about['seed']}); threshold {about['threshold']:g}"
@@ -194,5 +202,12 @@ def _page(about: Mapping[str, Any], means: str, pooled: list[dict[str, Any]], co
     # A case that is empty in truth and prediction has no Dice; it comes last.
     worst = sorted(dices, key=lambda item: (math.isnan(item[0]), *item))
     listing = "\n".join(f"- {dice:.4f} {plane} {case}" for dice, plane, case in worst)
-    parts = ["# Cross-validation", means, note, "## Dice of every case, the worst first", listing]
+    parts = [
+        "# Cross-validation",
+        means,
+        note,
+        *notes,
+        "## Dice of every case, the worst first",
+        listing,
+    ]
     return "\n\n".join(parts) + "\n"

@@ -188,12 +188,17 @@ def _paths(path: str | os.PathLike) -> Iterator[pathlib.Path]:
     if not path.is_dir():
         yield path
         return
-    for folder, subfolders, names in os.walk(path):
+    for folder, subfolders, names in os.walk(path, onerror=_refuse):
         subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
         for name in sorted(names):
             hidden = name.startswith(".") or name.upper() == "DICOMDIR"
             if not hidden and (file := pathlib.Path(folder, name)).is_file():
                 yield file
+
+
+def _refuse(error: OSError) -> None:
+    """What cannot be looked into may hold slices, or another series to choose from."""
+    raise VolumeError(f"{error.filename}: expected a readable folder, found: {error.strerror}.")
 
 
 def _is_dicom_or_should_be(file: pathlib.Path) -> bool:

@@ -187,28 +187,36 @@ def _report(
 
 def _images(config: EvaluateConfig, cases: Sequence[str]) -> dict[str, pathlib.Path]:
     """Case to image for the report's pictures, of those that there are."""
-    images = config.images
     if not config.report:
         return {}
-    if not images:
-        folder = pathlib.Path(config.labels)
-        folder = folder if (folder / "labelsTr").is_dir() else folder.parent
-        images = str(folder / "imagesTr")
-        if not os.path.isdir(images):
-            return {}
-    if os.path.isfile(images):
-        return dict.fromkeys(cases, pathlib.Path(images))
-    found = as_cases(volumes_at(pathlib.Path(images)), cases)
+    if not config.images:
+        folder = _images_beside(pathlib.Path(config.labels))
+        # Nobody asked for these: where they are of no use, outlines do.
+        has_images = folder.is_dir() and any(nifti.is_nifti(path) for path in folder.iterdir())
+        return as_cases(volumes_at(folder), cases) if has_images else {}
+    if os.path.isfile(config.images):
+        return dict.fromkeys(cases, pathlib.Path(config.images))
+    found = as_cases(volumes_at(pathlib.Path(config.images)), cases)
     if not any(case in found for case in cases):
-        raise InputError(f"{images}: expected images named like the labels, found none of them.")
+        raise InputError(
+            f"{config.images}: expected images named like the labels, found none of them."
+        )
     return found
+
+
+def _images_beside(labels: pathlib.Path) -> pathlib.Path:
+    """The imagesTr/ of a data set, of its labelsTr/, or of a label in that."""
+    if (labels / "labelsTr").is_dir():
+        return labels / "imagesTr"
+    return (labels.parent if labels.is_file() else labels).parent / "imagesTr"
 
 
 def _picture(pair: Pair, path: pathlib.Path | None, config: EvaluateConfig) -> bytes:
     """A JPEG of both outlines, on the case's image where there is one."""
     truth = read_mask(pair.label, config.label_value)
     pred = volume.in_order_of(read_mask(pair.prediction, config.prediction_value), truth)
-    image = nifti.read(path) if path else dataclasses.replace(truth, array_ijk=truth.array_ijk * 0)
+    black = np.broadcast_to(np.uint8(0), truth.shape)
+    image = nifti.read(path) if path else dataclasses.replace(truth, array_ijk=black)
     image = volume.in_order_of(image, truth)
     volume.check_same_grid(truth, image)
     figure = render.draw(

@@ -179,6 +179,7 @@ def reasons_for_review(
     doubts: Sequence[str] = (),
     foreign: str = "",
     main_share: float = 1.0,
+    signs: Mapping[str, float] | None = None,
     is_second_opinion: bool = False,
 ) -> list[str]:
     """In words, why a person should look at a result before it is used; empty if nothing is odd.
@@ -189,9 +190,11 @@ def reasons_for_review(
         predicted_dice: what a calibration expects; None: there is none.
         review_below: the calibration's bound.
         doubts: what `orientation_doubts` returned.
+        foreign: that the model is for another modality, in words; '': it is not.
         main_share: the mask's share of all that was found; only looked at without a calibration,
             which knows better.
-        foreign: that the model is for another modality, in words; '': it is not.
+        signs: what `signs` says, where that was asked for and there is a mask.
+        is_second_opinion: the mask is of models that were asked since the first did not agree.
     """
     reasons = [
         f"orientation: more spleen is found with {direction} and its opposite exchanged; is the "
@@ -209,6 +212,11 @@ def reasons_for_review(
         )
     if not measured["voxels"]:
         return ["no spleen was found: absent, outside the field of view, or missed", *reasons]
+    if signs is not None and is_disputed(signs):
+        reasons.append(
+            "the models, or the views of one, do not agree on a spleen: a mean Dice of "
+            f"{signs['agreement']:.2f} between two of them"
+        )
     if predicted_dice is not None and predicted_dice < review_below:
         reasons.append(
             f"a Dice of {predicted_dice:.2f} is expected, and results below {review_below:.2f} are "

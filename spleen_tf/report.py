@@ -270,7 +270,7 @@ def _shortfalls(cases: Sequence[str], rows: Sequence[Mapping[str, float]]) -> st
         if row["truth_mm3"]
         else f"{case}: the reference is empty"
         for case, row in zip(cases, rows, strict=True)
-        if not row["dice"] > 0
+        if row["dice"] == 0
     ]
     heading = f"{len(lines)} of {len(cases)} cases have no overlap" if lines else ""
     return page.notice(heading, lines, alert=True) if lines else ""
@@ -285,7 +285,9 @@ def _means(summary: Mapping[str, Any]) -> list[tuple[str, str, str]]:
             continue
         interval = results.in_brackets(told["ci95"], digits)
         worst = told["minimum"] if digits == 3 else told["maximum"]
-        remark = "; ".join(filter(None, [interval, f"worst {worst:.{digits}f}"]))
+        without = f"without {results.counted(told['undefined'])}, where it is undefined"
+        remarks = [interval, f"worst {worst:.{digits}f}", without if told["undefined"] else ""]
+        remark = "; ".join(filter(None, remarks))
         found.append((name, f"{told['mean']:.{digits}f}", remark))
     return found
 

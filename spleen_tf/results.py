@@ -84,6 +84,8 @@ def write(
     if decision:
         files.write_json(folder / "decision.json", _strict(dict(decision)))
         text += f"\n## Decision\n\n{decision_section(decision)}\n"
+    else:  # An earlier one would be taken for these cases'.
+        (folder / "decision.json").unlink(missing_ok=True)
     files.write_text(folder / "results.md", text)
 
 
@@ -152,16 +154,27 @@ def page(
         for case, row in in_order
     ]
     header = ["case", "dice", "hd95 (mm)", "volume error (mL)", "volume error (%)"]
-    empty = sum(math.isnan(row["dice"]) for row in rows)
     note = (
         f"Means over {counted(len(rows))}, each measured over its whole volume on its own grid; in "
-        "brackets the bootstrapped 95% interval of the mean."
-    )
-    if empty:
-        note += f" Left out of them, as truth and prediction are both empty: {empty}."
+        f"brackets the bootstrapped 95% interval of the mean. {left_out(summary)}"
+    ).rstrip()
     means = means_table({str(len(rows)): summary})
     parts = ["# Results", table(models, rows), means, note, "## Cases, the worst first"]
     return "\n\n".join([*parts, _markdown(header, lines)]) + "\n"
+
+
+def left_out(summary: Mapping[str, Any]) -> str:
+    """In words, of how many cases each mean knows nothing; '' where all are in all.
+
+    The distance to an empty mask is undefined, and so is the Dice of two: cases in which nothing is
+    found would better a mean distance in silence.
+    """
+    lacking = [
+        f"{title} of {summary[column]['undefined']}"
+        for column, (title, _) in HEADLINES.items()
+        if summary[column]["undefined"]
+    ]
+    return f"Left out of a mean, since undefined: {', '.join(lacking)}." if lacking else ""
 
 
 def decision_section(decision: Mapping[str, Any]) -> str:

@@ -125,6 +125,7 @@ def segment(
         quality.orientation_doubts(found.mirrored_ml),
         foreign=foreign,
         main_share=main_share,
+        signs=found.signs,
         is_second_opinion=is_second,
     )
     lap("postprocess")

@@ -117,6 +117,15 @@ def test_a_second_opinion_that_does_not_agree_with_itself_is_not_believed(image)
     assert len(kept) == 1
 
 
+def test_models_that_do_not_agree_ask_for_a_review_whatever_else_is_known(image, known):
+    """Two find the same and a third something else: what is above the threshold is in one piece."""
+    disputed = opinion(SPLEEN, SPLEEN, ELSEWHERE)
+    why = "do not agree on a spleen: a mean Dice of 0.33 between two of them"
+    for about in ({"with_signs": True}, {"known": known}):
+        (reason,) = segmentation.segment(image, disputed, **about).reasons
+        assert reason.endswith(why)
+
+
 def test_no_second_opinion_is_asked_on_a_volume_that_is_not_for_these_models(make_affine):
     affine = make_affine("RAS", (3.0, 3.0, 3.0))
     image = Volume(np.ones(SHAPE, np.float32), affine, "a.nii", modality="CT")
