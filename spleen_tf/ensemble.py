@@ -8,6 +8,7 @@ import functools
 import os
 import pathlib
 import statistics
+import weakref
 from collections.abc import Iterable
 from typing import Any
 
@@ -49,6 +50,8 @@ class Member:
             InputError: if the folder does not hold one that spleen_tf.export wrote.
         """
         self.info: dict[str, Any] = models.describe(folder)
+        # Percentiles of a whole volume take a while. A weak reference keeps no volume in memory.
+        self._last_window: tuple[weakref.ref[Volume], tuple[float, float]] | None = None
         try:
             self._loaded = tf.saved_model.load(str(folder))
             self._windowed = self._loaded.signatures["windowed"]
@@ -157,7 +160,12 @@ class Member:
         return image.modality or ("CT" if is_hounsfield(image) else "MR")
 
     def window(self, image: Volume) -> tuple[float, float]:
-        """The intensities that become 0 and 1 for a volume."""
+        """The intensities that become 0 and 1 for a volume; found once for one that is the last."""
+        if self._last_window is None or self._last_window[0]() is not image:
+            self._last_window = weakref.ref(image), self._find_window(image)
+        return self._last_window[1]
+
+    def _find_window(self, image: Volume) -> tuple[float, float]:
         if self.modality(image) == "MR":
             low, high = percentiles(image.array_ijk, self.info["window"])
         else:

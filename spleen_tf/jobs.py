@@ -21,6 +21,12 @@ SUFFIXES: dict[str, tuple[str, ...]] = {
     "dicom_seg": (".dcm",),
 }
 
+# What a whole JSON tells: the table of `predict --table` has all of it.
+_TOLD = frozenset(
+    {"voxels", "seconds", "volume_ml", "complete", "review", "reasons"}
+    | {"predicted_dice", "predicted_dice_interval", "predicted_dice_note"}
+)
+
 
 @dataclasses.dataclass(frozen=True)
 class Job:
@@ -57,8 +63,8 @@ class Job:
         if not self.json.is_file():
             return None
         content = files.read_json(self.json)
-        # These are written last: a run that was cut short has not come to them.
-        if not (isinstance(content, dict) and {"voxels", "seconds"} <= content.keys()):
+        # A run that was cut short has not come to all of them, nor had versions before this one.
+        if not (isinstance(content, dict) and _TOLD.issubset(content)):
             return None
         # Of an empty mask there is no surface.
         wanted = [p for kind, p in self.others.items() if kind != "mesh" or content["voxels"]]

@@ -241,6 +241,8 @@ def main(told):
         raise commands.CommandFailed("training diverged\\nat step 7")
     if told.end == "bug":
         raise RuntimeError("a bug")
+    if told.end == "locked":
+        raise PermissionError(13, "Permission denied", "a/b")
     if told.end == "interrupted":
         raise KeyboardInterrupt
     if told.end == "oneDNN":
@@ -269,6 +271,13 @@ def program(tmp_path, run_python):
         ("--end=bad file", 2, "told bad file\n", "error: a.nii: expected a volume, found none.\n"),
         ("--end=failed", 1, "told failed\n", "error: training diverged at step 7\n"),
         ("--end=interrupted", 1, "told interrupted\n", "error: interrupted\n"),
+        (
+            "--end=locked",
+            2,
+            "told locked\n",
+            "error: a/b: expected a file or folder that may be read and written, found: Permission "
+            "denied; change its permissions, or use another.\n",
+        ),
         ("--end=warned", 0, "told warned\n", "warning: a.nii: it may be wrong\n"),
         ("--x=y", 2, "", "error: Unknown command line flag 'x'; --help lists the flags.\n"),
     ],

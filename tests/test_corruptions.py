@@ -99,6 +99,14 @@ def test_no_spleen_is_left_in_a_view_beside_it(case):
     assert not label.any()
 
 
+def test_where_all_is_spleen_none_can_be_left_out(case):
+    image, label = case[0], np.zeros_like(case[1])
+    label[1:-1, 1:-1, 1:-1] = True
+    left, left_label = corrupted((image, label), "no_spleen")
+    np.testing.assert_array_equal(left.array_ijk, image.array_ijk)
+    np.testing.assert_array_equal(left_label, label)
+
+
 def test_a_third_of_the_thick_slices_is_lost_and_the_spacing_stays(case):
     image, label = corrupted(case, "missing_slices")
     assert image.shape == (24, 20, 11) == label.shape

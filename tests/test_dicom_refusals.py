@@ -313,3 +313,18 @@ def test_a_slice_that_was_copied_twice_is_refused(tmp_path):
     paths = dicom_files.write_series(tmp_path, dicom_files.ramp())
     shutil.copy(paths[1], tmp_path / "copy")
     assert "expected one image at each position, found 2 at 705.00 mm" in refused(tmp_path)
+
+
+def test_a_folder_that_cannot_be_looked_into_may_hold_another_series(tmp_path, monkeypatch):
+    dicom_files.write_series(tmp_path / "a", dicom_files.ramp())
+    scandir = os.scandir
+
+    def locked(path):
+        if str(path).endswith("b"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    (tmp_path / "b").mkdir()
+    monkeypatch.setattr(os, "scandir", locked)
+    with pytest.raises(InputError, match="b: expected a readable folder, found: Permission denied"):
+        dicom.read(tmp_path)

@@ -175,7 +175,9 @@ def test_a_decision_without_a_diseased_case_is_null_in_json_and_explained(two_ca
     assert "No case is truly positive: sensitivity, likelihood ratios and post" in done.stdout
 
 
-def test_without_a_decision_none_is_written(two_cases):
+def test_without_a_decision_none_is_written_and_none_of_before_stays(two_cases):
+    files.make_folder(two_cases / "out")
+    (two_cases / "out/decision.json").touch()
     evaluate.main(config(two_cases))
     assert not (two_cases / "out/decision.json").exists()
     assert "Decision" not in (two_cases / "out/results.md").read_text()
@@ -240,6 +242,19 @@ def test_a_report_draws_on_the_images_of_the_data_set_or_on_those_that_are_named
         flags = [f"--images={two_cases}/elsewhere"] if folder == "elsewhere" else []
         assert run(two_cases, report, *flags).returncode == 0
         assert brightness() > 150
+
+
+@pytest.mark.parametrize("labels", ["", "labelsTr", "labelsTr/a.nii.gz"])
+def test_images_are_looked_for_beside_the_labels_whatever_names_these(two_cases, labels):
+    save(two_cases / "data_set/imagesTr/a.nii.gz", SPLEEN)
+    settings = config(two_cases, report="r.html", labels=str(two_cases / "data_set" / labels))
+    assert evaluate._images(settings, ["a"])["a"] == two_cases / "data_set/imagesTr/a.nii.gz"
+
+
+def test_images_that_nobody_asked_for_refuse_nothing(two_cases):
+    (two_cases / "data_set/imagesTr").mkdir()
+    (two_cases / "data_set/imagesTr/scan.dcm").touch()
+    assert evaluate._images(config(two_cases, report="r.html"), ["a"]) == {}
 
 
 @pytest.mark.parametrize(

@@ -474,11 +474,13 @@ def test_what_is_there_is_left_alone_and_what_lacks_an_output_is_done_again(
     assert (tmp_path / "all.csv").read_text() == table
 
 
-def test_a_volume_that_was_cut_short_is_done_again(run, write_scan, tmp_path, capsys):
+@pytest.mark.parametrize("lacking", ["seconds", "predicted_dice_note"])
+def test_a_volume_that_was_cut_short_is_done_again(run, write_scan, tmp_path, capsys, lacking):
+    """Or was made by a version that told less."""
     scan = write_scan()
     run(scan)
     content = content_of(tmp_path / "out.json")
-    del content["seconds"]
+    del content[lacking]
     (tmp_path / "out.json").write_text(json.dumps(content))
     run(scan, skip_existing=True)
     assert "is there already" not in capsys.readouterr().out

@@ -1,6 +1,7 @@
 """The reports, as a reader sees them: opened in a browser, without a network."""
 
 import json
+import math
 import re
 import time
 
@@ -315,6 +316,14 @@ def test_an_evaluation_shows_the_worst_first(open_page):
     words = browser.find_element("tag name", "body").text
     assert "0.583" in words  # (0.95 + 0 + 0.8) / 3
     assert "bias" in words
+
+
+def test_two_empty_masks_agree_and_are_no_alarm():
+    empty = dict.fromkeys(metrics.COLUMNS, math.nan) | {"truth_mm3": 0.0, "pred_mm3": 0.0}
+    rows = [measured(0.9), empty]
+    html = report.evaluation(["found", "none"], rows, metrics.summary(rows, 0), {})
+    assert "no overlap" not in html
+    assert "without 1 case, where it is undefined" in html
 
 
 def test_limits_of_agreement_are_those_of_the_plot():

@@ -48,7 +48,13 @@ def test_page_names_the_worst_case_first_and_the_undefined_last():
         "| b | – | – | 0.00 | – |\n"
     )
     assert "Means over 3 cases" in page
-    assert "truth and prediction are both empty: 1." in page
+    told = "Dice of 1, Jaccard of 1, HD95 (mm) of 2, NSD at 2 mm of 3, volume error (%) of 3"
+    assert f"Left out of a mean, since undefined: {told}." in page
+
+
+def test_nothing_is_said_of_means_that_know_all_cases():
+    whole = dict.fromkeys(results.HEADLINES, 1.0)
+    assert results.left_out(metrics.summary([row(**whole), row(**whole)])) == ""
 
 
 def test_means_have_intervals_where_several_cases_give_one():

@@ -54,6 +54,9 @@ class CompareConfig:
     base_filters: int = flag(32, "Channels of the first level.", minimum=1, maximum=256)
     learning_rate: float = flag(1e-3, "Peak learning rate.", minimum=1e-9, maximum=10)
     compile: bool = flag(True, "Compiles the network, which needs a C++ compiler.")
+    label_value: int = flag(
+        0, "The label's value that means spleen; 0: any value above 0.", minimum=0
+    )
     modality: str = flag(
         "", "CT or MR; needed where the data set does not say it.", choices=("", *cases.MODALITIES)
     )
@@ -73,7 +76,7 @@ def main(config: CompareConfig) -> None:
     for fold, splits in folds.items():
         network = _trained([by_name[name] for name in splits.train], config, fold)
         for name in splits.validation:
-            image, _ = cases.read(by_name[name])
+            image, _ = cases.read(by_name[name], config.label_value)
             nifti.write_mask(output / f"{name}.nii.gz", _segmented(network, image), like=image)
             print(f"{output / name}.nii.gz: fold {fold}", flush=True)
 
@@ -85,11 +88,11 @@ def _scaled(image: Volume) -> np.ndarray:
     return np.clip((slices_nhw - low) / max(high - low, 1e-6), 0, 1)[:, np.newaxis]
 
 
-def _examples(train: Sequence[Case]) -> list[dict[str, np.ndarray]]:
+def _examples(train: Sequence[Case], label_value: int) -> list[dict[str, np.ndarray]]:
     """Every axial slice of these cases: image (1, H, W) float32 and label (1, H, W) uint8."""
     examples = []
     for case in train:
-        image, label = cases.read(case)
+        image, label = cases.read(case, label_value)
         labels_nhw = slices.split(label.array_ijk, label.affine, "axial")[:, np.newaxis]
         pairs = zip(_scaled(image), labels_nhw, strict=True)
         examples += [{"image": a, "label": np.ascontiguousarray(b)} for a, b in pairs]
@@ -101,7 +104,7 @@ def _batches(train: Sequence[Case], config: CompareConfig, seed: int) -> Any:
     import torch
     from monai import data, transforms
 
-    examples = _examples(train)
+    examples = _examples(train, config.label_value)
     both = ("image", "label")
     augment = transforms.Compose(
         [
