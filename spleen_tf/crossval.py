@@ -179,8 +179,11 @@ def write(
     folds = {str(fold): list(names) for fold, names in held_out.items()}
     files.write_json(folder / FILE_NAME, {**about, "folds": folds, "results": summaries})
     means = results.means_table(summaries, "plane")
-    lacking = {plane: results.left_out(summary) for plane, summary in summaries.items()}
-    notes = [f"{plane}: {note}" for plane, note in lacking.items() if note]
+    notes = [
+        f"{plane}: {note}"
+        for plane, summary in summaries.items()
+        if (note := results.left_out(summary))
+    ]
     files.write_text(folder / "results.md", _page(about, means, notes, pooled, len(fold_of)))
     return means
 

@@ -22,10 +22,10 @@ SUFFIXES: dict[str, tuple[str, ...]] = {
 }
 
 # What a whole JSON tells: the table of `predict --table` has all of it.
-_TOLD = frozenset(
-    {"voxels", "seconds", "volume_ml", "complete", "review", "reasons"}
-    | {"predicted_dice", "predicted_dice_interval", "predicted_dice_note"}
-)
+_TOLD = {
+    *("voxels", "seconds", "volume_ml", "complete", "review", "reasons"),
+    *("predicted_dice", "predicted_dice_interval", "predicted_dice_note"),
+}
 
 
 @dataclasses.dataclass(frozen=True)
