@@ -16,6 +16,9 @@ _TEXTURE_CHANNELS = 4
 _ORGAN_FACTORS = (0.08, 1.5)
 _MOST_COARSE = 4.0
 _MOST_CUT = 1 / 3
+# Half axes, as shares of the height and width: from a simple cyst to a full stomach.
+_MASS_REACH = (0.05, 0.3)
+_MASS_LUMPS = 0.15
 
 
 def augment(
@@ -31,6 +34,7 @@ def augment(
     gamma: float = 0.0,
     bias_field: float = 0.0,
     organ: float = 0.0,
+    mass: float = 0.0,
     invert: float = 0.0,
     curve: float = 0.0,
     texture: float = 0.0,
@@ -56,6 +60,8 @@ def augment(
         gamma: exponents from exp(-gamma) to exp(gamma).
         bias_field: standard deviation of the logarithm of a smooth shading.
         organ: share of slices in which the organ itself is made darker or brighter.
+        mass: share of slices into which a round body of even brightness is laid, behind the organ:
+            a cyst, a tumour, a full stomach, which large and bright as they are belong to no organ.
         invert: share of slices in which light and dark are exchanged.
         curve: share of slices whose intensities go through a random curve, rising or not, so that
             tissues change places in brightness, as they do from one MR sequence to another.
@@ -72,13 +78,14 @@ def augment(
     Returns:
         image in 0..1, of the same shape, and label [H, W, 1], 0 or 1, of the middle channel.
     """
-    seeds = tf.unstack(tf.random.experimental.stateless_split(seed, 12))
+    seeds = tf.unstack(tf.random.experimental.stateless_split(seed, 13))
     image, label = image_hwc, label_hwc
     if rotation_degrees or scale or shift or elastic_pixels:
         image, label = _warp(
             image, label, seeds[:2], rotation_degrees, scale, shift, elastic_pixels, pixel_aspect
         )
     image = _recolour_organ(image, label, seeds[2], organ)
+    image = _mass(image, label, seeds[12], mass)
     image = _random_curve(image, seeds[8], curve)
     image = _texture(image, seeds[9], texture)
     image = _bias_field(image, seeds[3], bias_field)
@@ -153,6 +160,34 @@ def _recolour_organ(image, label, seed, share) -> tf.Tensor:
         return image * (1.0 + soft_label * (change - 1.0))
 
     return _where_drawn(chance < share, recoloured, image)
+
+
+def _mass(image, label, seed, share) -> tf.Tensor:
+    if not share:
+        return image
+    height, width, _ = image.shape
+    seeds = tf.random.experimental.stateless_split(seed, 2)
+    chance, row, column, high, wide, brightness, opacity = tf.unstack(
+        _uniform(seeds[0], [7], 0.0, 1.0)
+    )
+
+    def laid_in() -> tf.Tensor:
+        least, most = _MASS_REACH
+        half_rows = height * (least + (most - least) * high)
+        half_columns = width * (least + (most - least) * wide)
+        rows = tf.range(height, dtype=tf.float32)[:, tf.newaxis] - row * (height - 1)
+        columns = tf.range(width, dtype=tf.float32) - column * (width - 1)
+        distance = tf.sqrt((rows / half_rows) ** 2 + (columns / half_columns) ** 2)
+        lumps = tf.random.stateless_normal([1, 4, 4, 1], seeds[1], 0.0, _MASS_LUMPS)
+        distance *= tf.exp(tf.image.resize(lumps, (height, width), "bicubic")[0, ..., 0])
+        # One at the centre, none outside, and a rim of about a pixel.
+        shape = tf.clip_by_value((1.0 - distance) * tf.sqrt(half_rows * half_columns), 0.0, 1.0)
+        # Fluid is brighter than all else in T2 images: a third of them are as bright as can be.
+        value = tf.minimum(1.5 * brightness, 1.0)
+        covers = shape[..., tf.newaxis] * (0.7 + 0.3 * opacity) * (1.0 - label)
+        return image + covers * (value - image)
+
+    return _where_drawn(chance < share, laid_in, image)
 
 
 def _bias_field(image, seed, strength) -> tf.Tensor:

@@ -121,6 +121,13 @@ class TrainConfig:
         minimum=0,
         maximum=1,
     )
+    augment_mass: float = flag(
+        0.0,
+        "Share of slices into which a round body of even brightness is laid, as a cyst or a full "
+        "stomach, that is no spleen.",
+        minimum=0,
+        maximum=1,
+    )
     augment_invert: float = flag(
         0.0, "Share of slices with light and dark exchanged.", minimum=0, maximum=1
     )

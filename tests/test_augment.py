@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from spleen_tf import augment
+from spleen_tf import augment, postprocess
 from spleen_tf.config import TrainConfig
 
 DEFAULTS = TrainConfig(records="records", model_dir="model", steps=1).augmentation
@@ -234,6 +234,37 @@ def test_recolouring_takes_its_share_of_the_slices():
     share = (images[:, 8, 8, 0] != 0.5).mean()
     # 200 draws with a chance of 0.3: three standard deviations are 0.097.
     assert abs(share - 0.3) < 0.1
+
+
+def test_a_mass_is_one_even_body_behind_the_organ_in_its_share_of_the_slices():
+    label = square(64, 64, 24, 40, 16)
+    image = np.where(label > 0, 0.9, 0.5).astype(np.float32)
+    images, labels = variants(constant(image), constant(label), count=300, mass=0.5)
+    assert (labels[..., 0] == label).all()
+    assert (images[:, label > 0, 0] == np.float32(0.9)).all()
+    changed = np.abs(images[..., 0] - image) > 1e-6
+    drawn = changed.any(axis=(1, 2))
+    assert 0.4 < drawn.mean() < 0.6
+    for body, shown in zip(changed[drawn], images[drawn, ..., 0], strict=True):
+        # The organ may cut it in two.
+        assert postprocess.count_components(body[..., np.newaxis]) <= 2
+        counts = np.unique(shown[body].round(4), return_counts=True)[1]
+        assert counts.max() >= 0.4 * counts.sum()  # The rest is its rim.
+    sizes = changed[drawn].sum(axis=(1, 2)) / 64**2
+    assert sizes.max() < math.pi * 0.3**2 * 2.5  # Lumps reach further than the ellipse.
+    assert sizes.max() > 0.15
+    assert np.quantile(sizes, 0.1) < 0.03
+    assert images.max() > 0.98  # As bright as fluid,
+    assert images.min() < 0.2  # and dark.
+
+
+def test_a_mass_goes_through_neighbouring_slices_where_the_organ_does_not():
+    label = np.zeros((32, 32, 3), np.float32)
+    label[8:24, 8:24, 0] = 1
+    images, _ = variants(tf.fill([32, 32, 3], 0.5), tf.constant(label), mass=1.0)
+    assert (images[:, 8:24, 8:24, 0] == 0.5).all()
+    np.testing.assert_array_equal(images[..., 1], images[..., 2])
+    assert (images[:, 8:24, 8:24, 1] != 0.5).any()
 
 
 def test_gain_is_a_line_of_slope_and_offset_within_its_bounds():
