@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import pathlib
-from collections.abc import Mapping, Sequence
+import types
+from collections.abc import Mapping
 from typing import Any
 
 from spleen_tf import files
@@ -13,13 +14,19 @@ from spleen_tf.files import InputError
 FILE_NAME = "plan.json"
 
 
-def hold(folder: str | os.PathLike, plan: Mapping[str, Any], may_grow: Sequence[str] = ()) -> None:
+def hold(
+    folder: str | os.PathLike,
+    plan: Mapping[str, Any],
+    may_grow: Mapping[str, Mapping[str, Any]] = types.MappingProxyType({}),
+) -> None:
     """Writes down what is run, or holds this run against what was written down.
 
     Args:
         folder: the run's output.
         plan: what makes two runs the same one, as JSON gives it back.
-        may_grow: keys of dicts to which a later run may add entries, but whose entries stay.
+        may_grow: keys of dicts to which a later run may add entries, but whose entries stay; each
+            with the defaults that stand for what its entries lack: an entry from before there was
+            such a setting went by its default.
 
     Raises:
         InputError: if the folder holds another run, whose results would be taken for this one's: a
@@ -42,11 +49,18 @@ def hold(folder: str | os.PathLike, plan: Mapping[str, Any], may_grow: Sequence[
     files.write_json(path, joined)
 
 
-def _read(path: pathlib.Path, may_grow: Sequence[str]) -> dict[str, Any]:
+def _read(path: pathlib.Path, may_grow: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     content = files.read_json(path)
-    is_plan = isinstance(content, dict) and all(
-        isinstance(content.get(key, {}), dict) for key in may_grow
-    )
+    is_plan = isinstance(content, dict) and all(_is_entries(content.get(k, {})) for k in may_grow)
     if not is_plan:
         raise InputError(f"{path}: expected the plan of a run, found other JSON; remove it.")
-    return content
+    grown = {
+        key: {name: {**defaults, **entry} for name, entry in content[key].items()}
+        for key, defaults in may_grow.items()
+        if key in content
+    }
+    return {**content, **grown}
+
+
+def _is_entries(value: Any) -> bool:
+    return isinstance(value, dict) and all(isinstance(entry, dict) for entry in value.values())

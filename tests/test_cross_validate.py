@@ -158,6 +158,10 @@ def test_a_plane_that_is_added_is_fused_anew(crossed, cross_validate, monkeypatc
     for plane in ("axial", "coronal"):
         shutil.copy(crossed / f"{plane}.flags", tmp_path)
     (tmp_path / "sagittal.flags").write_text(RECIPE)
+    plan = json.loads((tmp_path / "cv" / "plan.json").read_text())
+    for recipe in plan["recipes"].values():
+        del recipe["augment_mass"]  # As in a run from before there was this flag.
+    (tmp_path / "cv" / "plan.json").write_text(json.dumps(plan))
     started = []
     monkeypatch.setattr(tool, "_run", lambda log, *arguments: started.append(log.stem))
     monkeypatch.setattr(tool.crossval, "write", lambda *results: "")

@@ -9,6 +9,7 @@ from spleen_tf import plans
 from spleen_tf.files import InputError
 
 PLAN = {"seed": 0, "recipes": {"axial": {"steps": 10}}}
+GROWS = {"recipes": {}}
 
 
 def written(folder):
@@ -23,7 +24,7 @@ def test_the_same_run_goes_on(tmp_path):
 
 def test_what_may_grow_keeps_what_it_had(tmp_path):
     plans.hold(tmp_path, PLAN)
-    plans.hold(tmp_path, {**PLAN, "recipes": {"coronal": {"steps": 20}}}, may_grow=["recipes"])
+    plans.hold(tmp_path, {**PLAN, "recipes": {"coronal": {"steps": 20}}}, may_grow=GROWS)
     both = {"axial": {"steps": 10}, "coronal": {"steps": 20}}
     assert written(tmp_path)["recipes"] == both
 
@@ -43,7 +44,7 @@ def test_what_may_grow_keeps_what_it_had(tmp_path):
 def test_another_run_is_refused_and_changes_nothing(tmp_path, other, message):
     plans.hold(tmp_path, PLAN)
     with pytest.raises(InputError, match=re.escape(f"plan.json: expected the same {message}")):
-        plans.hold(tmp_path, other, may_grow=["recipes"])
+        plans.hold(tmp_path, other, may_grow=GROWS)
     assert written(tmp_path) == PLAN
 
 
@@ -56,11 +57,23 @@ def test_what_may_not_grow_stays_as_it_is(tmp_path):
 def test_a_run_of_another_kind_is_refused(tmp_path):
     plans.hold(tmp_path, {"seed": 0})
     with pytest.raises(InputError, match="expected the same precision"):
-        plans.hold(tmp_path, {"seed": 0, "precision": "auto", "recipes": {}}, ["recipes"])
+        plans.hold(tmp_path, {"seed": 0, "precision": "auto", "recipes": {}}, GROWS)
 
 
-@pytest.mark.parametrize("content", ["[]", '{"recipes": null}', '{"recipes": ["axial"]}'])
+def test_an_entry_from_before_there_was_a_setting_went_by_its_default(tmp_path):
+    plans.hold(tmp_path, PLAN)
+    newer = {**PLAN, "recipes": {"axial": {"steps": 10, "mass": 0.0}}}
+    plans.hold(tmp_path, newer, {"recipes": {"steps": 600, "mass": 0.0}})
+    assert written(tmp_path) == newer
+    other = {**PLAN, "recipes": {"axial": {"steps": 10, "mass": 0.1}}}
+    with pytest.raises(InputError, match="expected the same recipes"):
+        plans.hold(tmp_path, other, {"recipes": {"steps": 600, "mass": 0.0}})
+
+
+@pytest.mark.parametrize(
+    "content", ["[]", '{"recipes": null}', '{"recipes": ["axial"]}', '{"recipes": {"axial": 1}}']
+)
 def test_other_json_is_refused(tmp_path, content):
     (tmp_path / "plan.json").write_text(content)
     with pytest.raises(InputError, match="expected the plan of a run, found other JSON"):
-        plans.hold(tmp_path, PLAN, ["recipes"])
+        plans.hold(tmp_path, PLAN, GROWS)

@@ -25,7 +25,7 @@ import pathlib
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 # Lets the program run from a checkout in which the package is not installed.
@@ -50,6 +50,8 @@ from spleen_tf.files import InputError
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 FUSED = "fused"
+# Where the files of a training are, which tells nothing of how it goes.
+_PLACES = ("records", "model_dir", "splits", "fingerprint")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,7 +103,8 @@ def main(config: CrossValidateConfig) -> None:
     others = [case for path in config.always_train for case in _trained_too(path)]
     folds = _folds(config, listed, others)
     output = files.make_folder(config.output_dir)
-    plans.hold(output, _plan(config, recipes, folds), may_grow=("recipes",))
+    defaults = _as_json({field.name: field.default for field in dataclasses.fields(TrainConfig)})
+    plans.hold(output, _plan(config, recipes, folds), may_grow={"recipes": defaults})
     by_name = {case.name: case for case in listed}
     for fold in folds:
         _link(output / "images" / f"fold_{fold.number}", fold, by_name, "image")
@@ -207,10 +210,13 @@ def _settled(recipe: list[str]) -> dict[str, Any]:
     """The whole configuration that a recipe stands for, as JSON gives it back."""
     config = commands.parse(["train", *recipe, "--records=-", "--model_dir=-"], TrainConfig)
     proposed = fingerprint.read(config.fingerprint) if config.fingerprint else {}
-    content = dataclasses.asdict(config.settled(proposed))
-    for place in ("records", "model_dir", "splits", "fingerprint"):
-        del content[place]
-    return {k: list(v) if isinstance(v, tuple) else v for k, v in content.items()}
+    return _as_json(dataclasses.asdict(config.settled(proposed)))
+
+
+def _as_json(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of a training, less those that say where its files are."""
+    kept = {k: v for k, v in settings.items() if k not in _PLACES}
+    return {k: list(v) if isinstance(v, tuple) else v for k, v in kept.items()}
 
 
 def _listed(config: CrossValidateConfig) -> list[Case]:
