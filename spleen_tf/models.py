@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import itertools
 import os
 import pathlib
@@ -29,10 +30,15 @@ def find(paths: Iterable[str | os.PathLike]) -> dict[pathlib.Path, dict[str, Any
         paths: SavedModel folders, or folders with several of them below.
 
     Raises:
-        InputError: if one holds none, or one that spleen_tf.export did not write, or if models
-            of CT and of MR are mixed.
+        InputError: if one holds none, or one that spleen_tf.export did not write, if one is named
+            twice, or if models of CT and of MR are mixed.
     """
-    found = {folder: describe(folder) for path in paths for folder in folders(path)}
+    named = [folder for path in paths for folder in folders(path)]
+    counts = collections.Counter(folder.resolve() for folder in named)
+    for folder in named:
+        if counts[folder.resolve()] > 1:
+            raise InputError(f"--model: expected each model once, found {folder} more often.")
+    found = {folder: describe(folder) for folder in named}
     modalities = {info["modality"] for info in found.values()}
     if {"CT", "MR"} <= modalities:
         raise InputError("--model: expected models of one modality, found CT and MR.")

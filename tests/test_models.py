@@ -55,6 +55,14 @@ def test_several_paths_are_taken_together(make_model, tmp_path):
     assert list(models.find([other, tmp_path / "one", two])) == [other, one, two]
 
 
+def test_a_model_that_is_named_twice_is_refused(make_model, tmp_path):
+    """It would count once, where its user may have meant twice."""
+    place = make_model("family/axial")
+    for twice in ([place, place], [tmp_path / "family", place / ".." / place.name]):
+        with pytest.raises(InputError, match=r"--model: expected each model once, found .*axial"):
+            models.find(twice)
+
+
 def test_half_written_models_are_left_out(make_model, tmp_path):
     make_model("family/.partial-1234-saved_model")
     make_model("family/.hidden/axial/saved_model")
