@@ -61,7 +61,7 @@ def augment(
         bias_field: standard deviation of the logarithm of a smooth shading.
         organ: share of slices in which the organ itself is made darker or brighter.
         mass: share of slices into which a round body of even brightness is laid, behind the organ:
-            a cyst, a tumour, a full stomach, which large and bright as they are belong to no organ.
+            a cyst, a tumour, a full stomach, which large and bright as they are must not pass for it.
         invert: share of slices in which light and dark are exchanged.
         curve: share of slices whose intensities go through a random curve, rising or not, so that
             tissues change places in brightness, as they do from one MR sequence to another.
@@ -182,7 +182,7 @@ def _mass(image, label, seed, share) -> tf.Tensor:
         distance *= tf.exp(tf.image.resize(lumps, (height, width), "bicubic")[0, ..., 0])
         # One at the centre, none outside, and a rim of about a pixel.
         shape = tf.clip_by_value((1.0 - distance) * tf.sqrt(half_rows * half_columns), 0.0, 1.0)
-        # Fluid is brighter than all else in T2 images: a third of them are as bright as can be.
+        # A third are as bright as can be, as fluid is in T2 images.
         value = tf.minimum(1.5 * brightness, 1.0)
         covers = shape[..., tf.newaxis] * (0.7 + 0.3 * opacity) * (1.0 - label)
         return image + covers * (value - image)

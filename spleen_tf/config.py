@@ -124,7 +124,7 @@ class TrainConfig:
     augment_mass: float = flag(
         0.0,
         "Share of slices into which a round body of even brightness is laid, as a cyst or a full "
-        "stomach, that is no spleen.",
+        "stomach, that is not the spleen; a third as bright as the window goes, as fluid in T2.",
         minimum=0,
         maximum=1,
     )

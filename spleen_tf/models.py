@@ -37,7 +37,7 @@ def find(paths: Iterable[str | os.PathLike]) -> dict[pathlib.Path, dict[str, Any
     counts = collections.Counter(folder.resolve() for folder in named)
     for folder in named:
         if counts[folder.resolve()] > 1:
-            raise InputError(f"--model: expected each model once, found {folder} more often.")
+            raise InputError(f"--model: expected each model once, found {folder} more than once.")
     found = {folder: describe(folder) for folder in named}
     modalities = {info["modality"] for info in found.values()}
     if {"CT", "MR"} <= modalities:

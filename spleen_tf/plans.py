@@ -24,9 +24,9 @@ def hold(
     Args:
         folder: the run's output.
         plan: what makes two runs the same one, as JSON gives it back.
-        may_grow: keys of dicts to which a later run may add entries, but whose entries stay; each
-            with the defaults that stand for what its entries lack: an entry from before there was
-            such a setting went by its default.
+        may_grow: keys of dicts to which a later run may add entries, but whose entries stay. Each
+            has the defaults of its entries' settings, by which an entry went that is older than a
+            setting.
 
     Raises:
         InputError: if the folder holds another run, whose results would be taken for this one's: a

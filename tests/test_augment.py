@@ -84,17 +84,18 @@ def test_the_same_seed_gives_the_same_variant_and_another_seed_another():
 
 def test_a_graph_gives_what_eager_mode_gives_with_several_channels_too():
     image, label = noise_image(32, 40, 3), constant(square(32, 40, 8, 9, 12), 3)
-    images, labels = variants(image, label, count=3, **DEFAULTS)
+    strengths = {**DEFAULTS, "mass": 1.0}
+    images, labels = variants(image, label, count=3, **strengths)
     assert images.shape == (3, 32, 40, 3)
     assert labels.shape == (3, 32, 40, 1)
     for n in range(3):
-        eager, eager_label = augment.augment(image, label, [3, n], **DEFAULTS)
+        eager, eager_label = augment.augment(image, label, [3, n], **strengths)
         np.testing.assert_allclose(images[n], eager, atol=1e-5)
         np.testing.assert_array_equal(labels[n], eager_label)
 
 
 def test_images_stay_in_0_to_1_and_labels_binary_under_strong_changes():
-    strong = {"gain": 1.0, "gamma": 2.0, "bias_field": 2.0, "organ": 1.0, "noise": 1.0}
+    strong = {"gain": 1.0, "gamma": 2.0, "bias_field": 2.0, "organ": 1.0, "mass": 1.0, "noise": 1.0}
     images, labels = variants(
         noise_image(32, 32), constant(square(32, 32, 8, 8, 9)), **GEOMETRY, **strong, blur_pixels=8
     )

@@ -59,7 +59,9 @@ def test_a_model_that_is_named_twice_is_refused(make_model, tmp_path):
     """It would count once, where its user may have meant twice."""
     place = make_model("family/axial")
     for twice in ([place, place], [tmp_path / "family", place / ".." / place.name]):
-        with pytest.raises(InputError, match=r"--model: expected each model once, found .*axial"):
+        with pytest.raises(
+            InputError, match=r"--model: expected each model once, found .*axial more than once"
+        ):
             models.find(twice)
 
 
