@@ -61,7 +61,7 @@ def augment(
         bias_field: standard deviation of the logarithm of a smooth shading.
         organ: share of slices in which the organ itself is made darker or brighter.
         mass: share of slices into which a round body of even brightness is laid, behind the organ:
-            a cyst, a tumour, a full stomach, which large and bright as they are must not pass for it.
+            a cyst, a tumour, a full stomach, which however large and bright must not pass for it.
         invert: share of slices in which light and dark are exchanged.
         curve: share of slices whose intensities go through a random curve, rising or not, so that
             tissues change places in brightness, as they do from one MR sequence to another.
