@@ -229,14 +229,14 @@ def test_an_empty_mask_shows_no_signs():
     ("as_is", "mirror", "doubted"),
     [
         (200, 100, []),
-        (200, 250, []),
-        (200, 300, ["right"]),
+        (200, 290, []),
+        (200, 310, ["right"]),
         (10, 300, ["right"]),
         (0, 20, []),
         (0, 40, ["right"]),
     ],
 )
-def test_orientation_is_doubted_where_the_mirror_shows_a_third_more(as_is, mirror, doubted):
+def test_orientation_is_doubted_where_the_mirror_shows_half_as_much_again(as_is, mirror, doubted):
     assert quality.orientation_doubts({"right": (as_is, mirror)}) == doubted
 
 
