@@ -34,9 +34,10 @@ def find(paths: Iterable[str | os.PathLike]) -> dict[pathlib.Path, dict[str, Any
             twice, or if models of CT and of MR are mixed.
     """
     named = [folder for path in paths for folder in folders(path)]
-    counts = collections.Counter(folder.resolve() for folder in named)
+    # A link is a second name that someone chose to give.
+    counts = collections.Counter(map(os.path.abspath, named))
     for folder in named:
-        if counts[folder.resolve()] > 1:
+        if counts[os.path.abspath(folder)] > 1:
             raise InputError(f"--model: expected each model once, found {folder} more than once.")
     found = {folder: describe(folder) for folder in named}
     modalities = {info["modality"] for info in found.values()}

@@ -63,6 +63,8 @@ def test_a_model_that_is_named_twice_is_refused(make_model, tmp_path):
             InputError, match=r"--model: expected each model once, found .*axial more than once"
         ):
             models.find(twice)
+    (tmp_path / "link").symlink_to(place)
+    assert len(models.find([place, tmp_path / "link"])) == 2
 
 
 def test_half_written_models_are_left_out(make_model, tmp_path):
