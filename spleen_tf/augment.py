@@ -178,8 +178,7 @@ def _mass(image, label, seed, share) -> tf.Tensor:
         rows = tf.range(height, dtype=tf.float32)[:, tf.newaxis] - row * (height - 1)
         columns = tf.range(width, dtype=tf.float32) - column * (width - 1)
         distance = tf.sqrt((rows / half_rows) ** 2 + (columns / half_columns) ** 2)
-        lumps = tf.random.stateless_normal([1, 4, 4, 1], seeds[1], 0.0, _MASS_LUMPS)
-        distance *= tf.exp(tf.image.resize(lumps, (height, width), "bicubic")[0, ..., 0])
+        distance *= _smooth_factor((height, width), seeds[1], _MASS_LUMPS)[..., 0]
         # One at the centre, none outside, and a rim of about a pixel.
         shape = tf.clip_by_value((1.0 - distance) * tf.sqrt(half_rows * half_columns), 0.0, 1.0)
         # A third are as bright as can be, as fluid is in T2 images.
@@ -191,10 +190,13 @@ def _mass(image, label, seed, share) -> tf.Tensor:
 
 
 def _bias_field(image, seed, strength) -> tf.Tensor:
-    if not strength:
-        return image
+    return image * _smooth_factor(image.shape[:2], seed, strength) if strength else image
+
+
+def _smooth_factor(shape_hw, seed, strength) -> tf.Tensor:
+    """float32 [H, W, 1] around 1: the exponential of a smooth random field."""
     control = tf.random.stateless_normal([1, 4, 4, 1], seed, 0.0, strength)
-    return image * tf.exp(tf.image.resize(control, image.shape[:2], "bicubic")[0])
+    return tf.exp(tf.image.resize(control, shape_hw, "bicubic")[0])
 
 
 def _random_curve(image, seed, share) -> tf.Tensor:
