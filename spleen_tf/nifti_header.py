@@ -118,7 +118,9 @@ def affine(header: nib.Nifti1Header, shape: tuple[int, ...], source: str) -> np.
             InputWarning,
             stacklevel=2,
         )
-    volume.check_affine(chosen, source)
+    scale = np.diag([_MM_PER_UNIT.get(_length_unit(header), 1.0)] * 3 + [1.0])
+    affine = scale @ chosen.astype(np.float64)
+    volume.check_affine(affine, source)
     if sform is not None and qform is not None:
         apart = volume.corner_distance_voxels(sform, qform, shape)
         if not apart <= 0.5:
@@ -127,8 +129,7 @@ def affine(header: nib.Nifti1Header, shape: tuple[int, ...], source: str) -> np.
                 InputWarning,
                 stacklevel=2,
             )
-    scale = np.diag([_MM_PER_UNIT.get(_length_unit(header), 1.0)] * 3 + [1.0])
-    return scale @ chosen.astype(np.float64)
+    return affine
 
 
 def _length_unit(header) -> str:

@@ -19,6 +19,8 @@ _VIEW_DIRECTIONS = {
     "axial": ("S", "P", "L"),
     "sagittal": ("R", "I", "P"),
 }
+# Beyond these a header is wrong, in its unit most likely, and slices would be as large as memory.
+_PLAUSIBLE_ZOOMS_MM = (0.01, 100.0)
 _AXIS_OF_LETTER = {"L": 0, "R": 0, "P": 1, "A": 1, "I": 2, "S": 2}
 
 
@@ -85,7 +87,7 @@ def zooms_mm(affine: np.ndarray) -> np.ndarray:
 
 
 def check_affine(affine: np.ndarray, source: str) -> None:
-    """Raises VolumeError unless the affine is finite and invertible with positive zooms."""
+    """Raises VolumeError unless the affine is finite and invertible with zooms that scans have."""
     if not np.isfinite(affine).all():
         raise VolumeError(f"{source}: expected a finite affine, found NaN or infinite entries.")
     zooms = zooms_mm(affine)
@@ -94,6 +96,13 @@ def check_affine(affine: np.ndarray, source: str) -> None:
         raise VolumeError(
             f"{source}: expected an invertible affine, found a singular one "
             f"(rows {np.round(affine[:3], 4).tolist()}); rewrite the header's sform or qform."
+        )
+    low, high = _PLAUSIBLE_ZOOMS_MM
+    if zooms.min() < low or zooms.max() > high:
+        raise VolumeError(
+            f"{source}: expected voxels of {low:g} to {high:g} mm, found "
+            f"{'×'.join(f'{mm:g}' for mm in zooms)} mm; correct the header's voxel sizes, or its "
+            "unit of length (xyzt_units)."
         )
 
 

@@ -82,6 +82,14 @@ BAD_HEADERS = {
         {"sform_code": 0, "qoffset": (np.nan, 0, 0)},
         "expected a finite affine, found NaN or infinite entries",
     ),
+    "metres for millimetres": (
+        {"xyzt_units": 1},
+        "expected voxels of 0.01 to 100 mm, found 800×700×5000 mm; correct the header's voxel",
+    ),
+    "micrometres for millimetres": (
+        {"xyzt_units": 3},
+        "expected voxels of 0.01 to 100 mm, found 0.0008×0.0007×0.005 mm; correct the header's",
+    ),
     "complex": ({"datatype": 32}, "expected one real number of at most 64 bits a voxel, found"),
     "RGB": ({"datatype": 128}, "expected one real number of at most 64 bits a voxel, found"),
     "RGBA": ({"datatype": 2304}, "expected one real number of at most 64 bits a voxel, found"),

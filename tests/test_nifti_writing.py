@@ -72,7 +72,10 @@ def test_free_text_of_the_source_does_not_reach_the_mask(tmp_path, tiny_nifti, f
 def test_scaling_type_and_unit_of_the_source_do_not_change_the_mask(
     tmp_path, write_bytes, sound, patched, field_of
 ):
-    source = nifti.read(write_bytes(patched(sound, scaling=(0.25, -1024), xyzt_units=3 + 8)))
+    in_micrometres = {"pixdim": (-1, 800, 700, 5000, 1, 1, 1, 1), "sform_code": 0}
+    source = nifti.read(
+        write_bytes(patched(sound, scaling=(0.25, -1024), xyzt_units=3 + 8, **in_micrometres))
+    )
     nifti.write_mask(tmp_path / "mask.nii", MASK, source)
     mask = nifti.read(tmp_path / "mask.nii")
     np.testing.assert_array_equal(mask.array_ijk, MASK)
