@@ -19,6 +19,7 @@ from spleen_tf.files import InputError
 from spleen_tf.selection import Selection
 
 BEST_WEIGHTS = "best.weights.h5"
+LOG = "log.csv"
 
 _PICTURED_CASES = 4
 # Weights, their average, two moments of the optimizer, all once more while old files still lie
@@ -51,7 +52,7 @@ class State(tf.Module):
 class Budget(keras.callbacks.Callback):
     """Counts steps and time, sets the learning rate, shows progress, and ends the training.
 
-    Raises CommandFailed when the loss is no longer finite.
+    Raises CommandFailed when the loss is no longer finite. To be closed, however training ends.
     """
 
     def __init__(self, config: TrainConfig, state: State, steps_per_epoch: int):
@@ -96,6 +97,10 @@ class Budget(keras.callbacks.Callback):
         self._bar.update(self._config.batch_size)
         if self._state.progress(self._config, self._steps_per_epoch) >= 1.0:
             self.model.stop_training = True
+
+    def close(self):
+        """Ends the line of the progress bar."""
+        self._bar.close()
 
     def on_epoch_end(self, epoch, logs=None):
         """Adds to the log what the bar has shown."""
@@ -233,7 +238,12 @@ def _picture(batch, n, pred_hw, truth_hw) -> np.ndarray:
 def checkpoint_manager(
     model: keras.Model, state: State, model_dir: pathlib.Path
 ) -> tf.train.CheckpointManager:
-    """Keeps the last checkpoint of model, optimizer and state below model_dir."""
+    """Keeps the last checkpoint of model, optimizer and state below model_dir.
+
+    Raises:
+        InputError: if the file that names the one that is there is damaged.
+    """
+    _latest_checkpoint(model_dir)  # The manager would fail in other words.
     checkpoint = tf.train.Checkpoint(model=model, optimizer=model.optimizer, state=state)
     return tf.train.CheckpointManager(checkpoint, model_dir / "checkpoints", max_to_keep=1)
 
@@ -242,10 +252,18 @@ def restore(manager: tf.train.CheckpointManager, model_dir: pathlib.Path) -> boo
     """Restores the last checkpoint below model_dir; False if there is none.
 
     Raises:
-        InputError: if it does not fit the model or cannot be read.
+        InputError: if it does not fit the model or cannot be read, or is gone.
     """
-    latest = tf.train.latest_checkpoint(model_dir / "checkpoints")
+    latest = _latest_checkpoint(model_dir)
     if latest is None:
+        log = model_dir / LOG
+        # An epoch is logged after its checkpoint is saved.
+        if log.is_file() and log.stat().st_size:
+            raise InputError(
+                f"{model_dir}: expected a checkpoint to resume from, since {LOG} has epochs in it, "
+                "found none; use another --model_dir to start anew, with --init_from="
+                f"{model_dir} from these weights."
+            )
         return False
     try:
         status = manager.checkpoint.restore(latest)
@@ -265,6 +283,25 @@ def restore(manager: tf.train.CheckpointManager, model_dir: pathlib.Path) -> boo
     return True
 
 
+def _latest_checkpoint(model_dir: pathlib.Path) -> str | None:
+    """The path of the last checkpoint below model_dir; None if there never was one.
+
+    Raises:
+        InputError: if there is one, but the file that names it is damaged or gone.
+    """
+    folder = model_dir / "checkpoints"
+    try:
+        latest = tf.train.latest_checkpoint(folder)
+    except ValueError:  # The file that names it is empty.
+        latest = None
+    if latest is None and any(folder.glob("ckpt-*")):
+        raise InputError(
+            f"{folder / 'checkpoint'}: expected the name of the last checkpoint, found a damaged "
+            "file, or none; restore it, or use another --model_dir to start anew."
+        )
+    return latest
+
+
 def _lacks_loss_scale(optimizer: keras.optimizers.Optimizer, path: str) -> bool:
     if not isinstance(optimizer, keras.mixed_precision.LossScaleOptimizer):
         return False
@@ -281,23 +318,28 @@ def build(
     state: State,
     manager: tf.train.CheckpointManager,
     model_dir: pathlib.Path,
-    steps_per_epoch: int,
 ) -> list[keras.callbacks.Callback]:
-    """All callbacks, in the order in which they add to the log and use it; model_dir gets all."""
+    """What follows Budget, in the order in which they add to the log and use it.
+
+    model_dir gets all that they write.
+    """
     writer = tf.summary.create_file_writer(str(model_dir / "tensorboard" / "validation"))
     return [
-        Budget(config, state, steps_per_epoch),
         *([Averaging(state.averages)] if state.averages else []),
         Validation(config, data, state, writer),
         Checkpoints(model_dir, manager, state),
-        keras.callbacks.CSVLogger(str(model_dir / "log.csv"), append=True),
+        keras.callbacks.CSVLogger(str(model_dir / LOG), append=True),
         keras.callbacks.TensorBoard(str(model_dir / "tensorboard"), write_graph=False),
     ]
 
 
 def best_dice(model_dir: pathlib.Path) -> float | None:
-    """The validation Dice of the best weights; None if nothing validated them."""
-    latest = tf.train.latest_checkpoint(model_dir / "checkpoints")
+    """The validation Dice of the best weights; None if nothing validated them.
+
+    Raises:
+        InputError: if the file that names the checkpoint is damaged.
+    """
+    latest = _latest_checkpoint(model_dir)
     if latest is None:
         return None
     dice = float(tf.train.load_variable(latest, "state/best_dice/.ATTRIBUTES/VARIABLE_VALUE"))

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import spleen_tf
 from spleen_tf import commands, files, volume
 from spleen_tf.commands import flag
-from spleen_tf.config import TrainConfig
+from spleen_tf.config import TrainConfig, read_training
 from spleen_tf.files import InputError
 
 if TYPE_CHECKING:
@@ -177,10 +177,10 @@ def _read_training(model_dir: str) -> dict[str, Any]:
             raise InputError(
                 f"{folder}: expected a folder that spleen_tf.train wrote, found no {name} in it."
             )
-    training = files.read_json(folder / "training.json")
+    training = read_training(folder / "training.json")
     try:
         TrainConfig(**training["config"])
-    except (TypeError, KeyError) as error:
+    except TypeError as error:
         raise InputError(
             f"{folder / 'training.json'}: expected the flags of a training by this version, found "
             f"others: {error}."

@@ -7,13 +7,14 @@ Example:
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 import pathlib
 from typing import TYPE_CHECKING, Any
 
 from spleen_tf import cases, commands, files, fingerprint
-from spleen_tf.config import TrainConfig
+from spleen_tf.config import TrainConfig, read_training
 from spleen_tf.files import InputError
 
 if TYPE_CHECKING:
@@ -70,8 +71,9 @@ def main(config: TrainConfig) -> None:
         print(f"{model_dir}: trained to the end already ({int(state.steps)} steps)")
         return
     files.write_json(model_dir / "training.json", description)
-    fitting = callbacks.build(config, data, state, manager, own_folder, steps_per_epoch)
-    _fit(model, config, data, state, fitting, steps_per_epoch)
+    fitting = callbacks.build(config, data, state, manager, own_folder)
+    with contextlib.closing(callbacks.Budget(config, state, steps_per_epoch)) as budget:
+        _fit(model, config, data, state, [budget, *fitting], steps_per_epoch)
     best = float(state.best_dice)
     found = f"best val_dice {best:.4f}" if best >= 0 else "not validated"
     print(f"{model_dir}: {int(state.steps)} steps, {found}")
@@ -158,7 +160,7 @@ def _describe(config: TrainConfig, data: Selection) -> dict[str, Any]:
         }
     )
     if path.is_file():
-        earlier = files.read_json(path)
+        earlier = read_training(path)
         for key in _IDENTITY:
             # A training from before there was such a flag went by its default.
             before = earlier["config"].get(key, getattr(TrainConfig, key))
@@ -237,7 +239,14 @@ def initialize(model: keras.Model, init_from: str) -> None:
             f"{folder}: expected {callbacks.BEST_WEIGHTS} (a --model_dir) or saved_model.pb (an "
             "exported model), found neither."
         )
-    saved = getattr(tf.saved_model.load(folder), "variables_of_network", ())
+    try:
+        saved = getattr(tf.saved_model.load(folder), "variables_of_network", ())
+    except (OSError, LookupError, ValueError, RuntimeError, tf.errors.OpError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(
+            f"{folder}: expected a SavedModel that spleen_tf.export wrote, found one that does not "
+            f"load ({reason})."
+        ) from None
     loaded = {variable.name: variable for variable in saved}
     wanted = {variable.name: tuple(variable.shape) for variable in model.variables}
     there = {name: tuple(variable.shape) for name, variable in loaded.items()}

@@ -283,6 +283,32 @@ def test_before_the_first_checkpoint_nothing_is_known_or_restored(kept, tmp_path
     assert not callbacks.restore(callbacks.checkpoint_manager(*kept[:2], tmp_path), tmp_path)
 
 
+@pytest.mark.parametrize("content", ["", "x", None])
+def test_a_checkpoint_whose_name_is_lost_is_not_trained_over(kept, tmp_path, content):
+    model, state, checkpoints = kept
+    checkpoints.on_epoch_end(0, {"val_dice": 0.1})
+    index = tmp_path / "checkpoints" / "checkpoint"
+    index.unlink()
+    if content is not None:
+        index.write_text(content)
+    sentence = "checkpoint: expected the name of the last checkpoint, found a damaged file, or none"
+    with pytest.raises(InputError, match=sentence):
+        callbacks.restore(callbacks.checkpoint_manager(model, state, tmp_path), tmp_path)
+    with pytest.raises(InputError, match=sentence):
+        callbacks.best_dice(tmp_path)
+
+
+def test_a_training_whose_checkpoints_are_gone_is_not_trained_over(kept, tmp_path):
+    model, state, checkpoints = kept
+    checkpoints.on_epoch_end(0, {"val_dice": 0.1})
+    shutil.rmtree(tmp_path / "checkpoints")
+    manager = callbacks.checkpoint_manager(model, state, tmp_path)
+    assert not callbacks.restore(manager, tmp_path)  # It was stopped before it logged an epoch.
+    (tmp_path / callbacks.LOG).write_text("epoch,loss\n0,1.0\n")
+    with pytest.raises(InputError, match=r"expected a checkpoint to resume from, since log\.csv"):
+        callbacks.restore(manager, tmp_path)
+
+
 @pytest.mark.parametrize("kind", ["index", "data"])
 def test_a_damaged_checkpoint_is_refused_in_words(kept, tmp_path, kind):
     _, state, checkpoints = kept

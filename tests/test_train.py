@@ -349,6 +349,16 @@ def test_other_cases_in_the_same_folder_are_refused(quick_training, copy, tmp_pa
         train.main(quick_training(model_dir=str(copy), steps=8, splits=str(splits)))
 
 
+@pytest.mark.parametrize("content", ["{}", "[]", '{"config": {}, "plane": 7}'])
+def test_a_training_json_of_another_form_is_refused(quick_training, copy, content):
+    (copy / "training.json").write_text(content)
+    sentence = (
+        r"training\.json: expected '(config|plane)', as spleen_tf\.train writes it, found none"
+    )
+    with pytest.raises(InputError, match=sentence):
+        train.main(quick_training(model_dir=str(copy), steps=8))
+
+
 def test_a_damaged_checkpoint_is_refused(quick_training, copy):
     (path,) = (copy / "checkpoints").glob("*.index")
     path.write_bytes(path.read_bytes()[:20])
@@ -398,7 +408,9 @@ def test_records_that_are_no_folder_are_refused_first(quick_training, tmp_path):
 
 
 @pytest.mark.parametrize("split", ["train", "validation"])
-def test_damaged_records_are_told_in_words(quick_training, disc_records, tmp_path, split):
+def test_damaged_records_are_told_in_words_on_a_line_of_their_own(
+    quick_training, disc_records, tmp_path, capsys, split
+):
     records = pathlib.Path(shutil.copytree(disc_records, tmp_path / "records"))
     path = sorted(records.glob(f"spleen-{split}.*"))[0]
     content = bytearray(path.read_bytes())
@@ -408,6 +420,7 @@ def test_damaged_records_are_told_in_words(quick_training, disc_records, tmp_pat
         InputError, match=r"records: expected intact records, found damage; .*verify"
     ):
         train.main(quick_training(records=str(records), model_dir=str(tmp_path / "m"), steps=2))
+    assert capsys.readouterr().err.endswith("\n")  # Of the progress bar, which is closed.
 
 
 # Starting from an earlier model
@@ -459,6 +472,16 @@ def test_weights_of_another_architecture_are_refused(four_steps, tmp_path, kind)
         sentence = "expected weights of the architecture that the flags describe, found others"
         with pytest.raises(InputError, match=sentence):
             train.initialize(network, str(source))
+
+
+def test_a_damaged_saved_model_is_refused(four_steps, tmp_path):
+    source = tmp_path / "tiny" / "saved_model"
+    export.main(export.ExportConfig(model_dir=str(four_steps), export_dir=str(source)))
+    (source / "saved_model.pb").write_bytes(b"0123456789")
+    with pytest.raises(
+        InputError, match=r"expected a SavedModel that spleen_tf\.export wrote, found"
+    ):
+        train.initialize(unet.build(base_filters=2, depth=1), str(source))
 
 
 def test_a_folder_without_weights_is_refused(tmp_path):
