@@ -100,7 +100,8 @@ class Member:
             stop = min(start + batch, count)
             first, last = max(0, start - reach), min(count, stop + reach)
             shown = view.show(np.ascontiguousarray(slices_nhw[first:last], np.float32), native_mm)
-            found = self._run(shown, pixel_mm, window, margins=(start - first, last - stop))
+            margins = (start - first, last - stop)
+            found = self._run(image, shown, pixel_mm, window, margins)
             found = view.undo(found, native_mm)
             if not np.isfinite(found.sum()):
                 raise InputError(
@@ -130,23 +131,30 @@ class Member:
         total = 0.0
         for index in chosen:
             first, last = max(0, index - reach), min(count, index + 1 + reach)
-            probability = self._run(
-                np.ascontiguousarray(slices_nhw[first:last], np.float32),
-                pixel_mm,
-                window,
-                margins=(index - first, last - index - 1),
-            )
+            shown = np.ascontiguousarray(slices_nhw[first:last], np.float32)
+            margins = (index - first, last - index - 1)
+            probability = self._run(image, shown, pixel_mm, window, margins)
             total += float(probability[probability >= self.threshold].sum())
         return total * image.voxel_mm3 / 1000 * count / len(chosen)
 
-    def _run(self, slices_nhw, pixel_mm, window, margins: tuple[int, int]) -> np.ndarray:
+    def _run(
+        self, image: Volume, slices_nhw, pixel_mm, window, margins: tuple[int, int]
+    ) -> np.ndarray:
         """float32 probabilities of slices, less the margins, which are there as neighbours."""
         slices = tf.constant(slices_nhw)
-        if any(margins) and self._inner is not None:
-            found = self._inner(slices, pixel_mm, window, tf.constant(margins))
-            return found["probability"].numpy()
-        found = self._windowed(slices=slices, pixel_mm=pixel_mm, window=window)
-        return found["probability"].numpy()[margins[0] : len(slices_nhw) - margins[1]]
+        try:
+            if any(margins) and self._inner is not None:
+                found = self._inner(slices, pixel_mm, window, tf.constant(margins))
+                return found["probability"].numpy()
+            found = self._windowed(slices=slices, pixel_mm=pixel_mm, window=window)
+            return found["probability"].numpy()[margins[0] : len(slices_nhw) - margins[1]]
+        except tf.errors.ResourceExhaustedError:
+            height, width = slices_nhw.shape[1:] * pixel_mm.numpy()
+            raise InputError(
+                f"{image.source}: expected slices that fit into memory, found {height:.0f} by "
+                f"{width:.0f} mm in pixels of {self.info['pixel_mm']} mm; crop it, or use a "
+                "machine with more memory."
+            ) from None
 
     @property
     def threshold(self) -> float:

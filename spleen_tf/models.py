@@ -6,16 +6,30 @@ import collections
 import itertools
 import os
 import pathlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from spleen_tf import files, volume
 from spleen_tf.files import InputError
 
-_KEYS = (
-    *("name", "version", "plane", "modality", "pixel_mm", "window", "image_size"),
-    *("learning_rate", "in_channels"),
-)
+# What a model.json has to tell, and what may stand there.
+_KEYS: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    "name": ("a text", lambda value: isinstance(value, str)),
+    "version": ("a text", lambda value: isinstance(value, str)),
+    "plane": (f"one of {', '.join(volume.PLANES)}", lambda value: value in volume.PLANES),
+    "modality": ("CT, MR or any", lambda value: value in ("CT", "MR", "any")),
+    "pixel_mm": ("two numbers", lambda value: _are_numbers(value, 2)),
+    "window": ("two numbers", lambda value: _are_numbers(value, 2)),
+    "image_size": (
+        "one integer or two",
+        lambda value: _are_numbers([value], 1) or _are_numbers(value, 2),
+    ),
+    "learning_rate": ("a number", lambda value: _are_numbers([value], 1)),
+    "in_channels": ("an odd integer", lambda value: isinstance(value, int) and value % 2 == 1),
+}
+_MAY_LACK: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    "threshold": ("a number", lambda value: _are_numbers([value], 1)),
+}
 
 # FAMILY/PLANE/saved_model: no member of a family lies deeper.
 _FAMILY_DEPTH = 2
@@ -105,7 +119,7 @@ def describe(folder: pathlib.Path) -> dict[str, Any]:
     """The content of a SavedModel's model.json.
 
     Raises:
-        InputError: if there is none, or one that says too little.
+        InputError: if there is none, or one that says too little or what cannot be.
     """
     path = folder / "assets.extra" / "model.json"
     if not path.is_file():
@@ -117,12 +131,18 @@ def describe(folder: pathlib.Path) -> dict[str, Any]:
     missing = [key for key in _KEYS if not isinstance(info, dict) or key not in info]
     if missing:
         raise InputError(f"{path}: expected the key {missing[0]!r}, found none.")
-    if info["plane"] not in volume.PLANES:
-        raise InputError(
-            f"{path}: expected one of {', '.join(volume.PLANES)} as the plane, found "
-            f"{info['plane']!r}."
-        )
+    for key, (expected, is_right) in (_KEYS | _MAY_LACK).items():
+        if key in info and not is_right(info[key]):
+            raise InputError(f"{path}: expected {expected} as the {key}, found {info[key]!r}.")
     return info
+
+
+def _are_numbers(values: Any, count: int) -> bool:
+    return (
+        isinstance(values, list)
+        and len(values) == count
+        and all(type(value) in (int, float) for value in values)
+    )
 
 
 def in_common(infos: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -190,6 +190,11 @@ def read_examples(path: str | os.PathLike) -> Iterator[dict[str, Any]]:
         ) from None
     except tf.errors.NotFoundError:
         raise RecordError(f"{path}: expected a TFRecord file, found none.") from None
+    except tf.errors.PermissionDeniedError:
+        raise InputError(
+            f"{path}: expected a file that may be read, found: permission denied; change its "
+            "permissions."
+        ) from None
     except tf.errors.OpError as error:
         raise RecordError(f"{path}: expected a readable TFRecord file, found: {error}.") from None
 

@@ -155,8 +155,8 @@ def test_streaming_sends_batches_of_bounded_size(monkeypatch, slices_a_batch, me
     model = member("CT", plane="coronal")
     sent, answered, run = [], [], model._run
 
-    def counted(slices_nhw, *others, **margins):
-        found = run(slices_nhw, *others, **margins)
+    def counted(image, slices_nhw, *others):
+        found = run(image, slices_nhw, *others)
         sent.append(len(slices_nhw))
         answered.append(len(found))
         return found
@@ -166,6 +166,19 @@ def test_streaming_sends_batches_of_bounded_size(monkeypatch, slices_a_batch, me
     ensemble.probability([model], noise)
     assert sent == [5, 6, 3]  # Of slices 0…9: 0…4, 3…8, 7…9.
     assert answered == [4, 4, 2]
+
+
+def test_slices_that_do_not_fit_into_memory_are_told_by_their_size(monkeypatch, member, noise):
+    import tensorflow as tf
+
+    def exhausted(**slices):
+        raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor")
+
+    model = member("CT", plane="coronal")
+    monkeypatch.setattr(model, "_inner", None)
+    monkeypatch.setattr(model, "_windowed", exhausted)
+    with pytest.raises(InputError, match=r"^noise\.nii: expected slices that fit .* mm in pixels"):
+        ensemble.probability([model], noise)
 
 
 def test_members_of_different_planes_are_fused_by_their_mean(member, noise):
@@ -296,7 +309,7 @@ def test_a_saved_model_without_the_signature_is_refused(exported, tmp_path):
 def test_nan_is_no_probability(monkeypatch, member, noise):
     """As when activations are too large for half precision: no mask is made of it."""
     model = member("MR")
-    monkeypatch.setattr(model, "_run", lambda slices_nhw, *_, **__: slices_nhw * np.nan)
+    monkeypatch.setattr(model, "_run", lambda image, slices_nhw, *_: slices_nhw * np.nan)
     with pytest.raises(
         InputError, match="by_hand_MR: expected probabilities, found NaN; use --prec"
     ):

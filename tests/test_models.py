@@ -114,9 +114,33 @@ def test_a_description_of_another_form_is_refused(make_model, content, message):
         models.describe(place)
 
 
-def test_an_unknown_plane_is_refused(make_model):
-    with pytest.raises(InputError, match="expected one of coronal, axial, sagittal as the plane"):
-        models.describe(make_model("my_model", plane="frontal"))
+@pytest.mark.parametrize(
+    ("key", "value", "expected"),
+    [
+        ("name", None, "a text"),
+        ("version", 2, "a text"),
+        ("plane", "frontal", "one of coronal, axial, sagittal"),
+        ("modality", "US", "CT, MR or any"),
+        ("pixel_mm", 1.5, "two numbers"),
+        ("pixel_mm", [1.5], "two numbers"),
+        ("window", ["low", "high"], "two numbers"),
+        ("image_size", "256", "one integer or two"),
+        ("learning_rate", "fast", "a number"),
+        ("in_channels", "a", "an odd integer"),
+        ("in_channels", 2, "an odd integer"),
+        ("threshold", "high", "a number"),
+        ("threshold", True, "a number"),
+    ],
+)
+def test_a_description_that_says_what_cannot_be_is_refused(make_model, key, value, expected):
+    place = make_model("my_model", **{key: value})
+    with pytest.raises(InputError, match=rf"model\.json: expected {expected} as the {key}, found"):
+        models.describe(place)
+
+
+def test_image_sizes_are_one_integer_or_two_and_a_threshold_is_one_number(make_model):
+    for number, entries in enumerate(({"image_size": [64, 112]}, {"threshold": 0.5})):
+        assert models.describe(make_model(f"model_{number}", **entries)).items() >= entries.items()
 
 
 def test_models_of_ct_and_mr_are_not_fused_but_those_of_any_go_with_either(make_model):

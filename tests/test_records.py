@@ -296,3 +296,16 @@ def test_full_disk_is_told_in_words(tmp_path, make_volume, no_room):
         pytest.raises(InputError, match="/x: expected a place to write to, found: File too large"),
     ):
         write(tmp_path / "x", serialized)
+
+
+def test_a_file_that_may_not_be_read_is_no_damage(tmp_path, monkeypatch):
+    """Root may read everything, so that TensorFlow's own complaint is put in its mouth."""
+    import tensorflow as tf
+
+    def denied(path):
+        raise tf.errors.PermissionDeniedError(None, None, f"{path}; Permission denied")
+
+    monkeypatch.setattr(tf.data, "TFRecordDataset", denied)
+    with pytest.raises(InputError, match="expected a file that may be read, found: perm") as caught:
+        list(records.read_examples(tmp_path / "x"))
+    assert not isinstance(caught.value, records.RecordError)
