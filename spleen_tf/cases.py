@@ -250,6 +250,10 @@ def _check(cases: list[Case], source: pathlib.Path, missing_ok: bool) -> None:
             raise DatasetError(
                 f"{source}: expected case names that can name files, found {case.name!r}."
             )
+        if case.name.encode(errors="replace") != case.name.encode(errors="ignore"):
+            raise DatasetError(
+                f"{source}: expected files with names in UTF-8, found {case.name!r}; rename them."
+            )
         for path, is_there in (
             (case.image, os.path.exists(case.image)),
             (case.label, os.path.isfile(case.label)),

@@ -15,6 +15,8 @@ A command declares a frozen dataclass whose fields are made by `flag`, and calls
 from __future__ import annotations
 
 import dataclasses
+import io
+import logging
 import os
 import sys
 import textwrap
@@ -86,23 +88,31 @@ def run(main: Callable[[Config], int | None], config_type: type[Config]) -> typi
     """Parses the command line, calls main(config), and exits with the project's exit codes.
 
     0: done. 2: the command line or an input is at fault (ConfigError and every other InputError, or
-    a lack of permissions), told in one line on stderr. 1: any other failure (CommandFailed in one
-    line), or what main returns.
+    a file or folder that the system does not let the command use), told in one line on stderr. 1:
+    any other failure (CommandFailed in one line), or what main returns.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     # TensorFlow leaves oneDNN off on CPUs without VNNI, BF16 or AMX; they, too, are faster with it.
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
     _show_own_warnings_only()
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # What a terminal cannot show, or the name of a file that is no text, ends no command.
+        sys.stdout.reconfigure(errors="backslashreplace")
     description = sys.modules[main.__module__].__doc__ or ""
     try:
         sys.exit(main(parse(sys.argv, config_type, description)) or EXIT_DONE)
     except InputError as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(EXIT_INPUT)
-    except PermissionError as error:
+    except OSError as error:
+        if error.filename is None:  # Not about a file of the user's.
+            raise
+        may = isinstance(error, PermissionError)
         print(
-            f"error: {error.filename}: expected a file or folder that may be read and written, "
-            f"found: {error.strerror}; change its permissions, or use another.",
+            f"error: {error.filename}: expected a file or folder that {'may' if may else 'can'} be "
+            f"read and written, found: {error.strerror}; "
+            f"{'change its permissions, or ' * may}use another.",
             file=sys.stderr,
         )
         sys.exit(EXIT_INPUT)

@@ -6,6 +6,7 @@ import contextlib
 import csv
 import errno
 import hashlib
+import io
 import json
 import os
 import pathlib
@@ -80,23 +81,24 @@ def sha256(path: str | os.PathLike) -> str:
 
 
 def write_text(path: str | os.PathLike, text: str) -> None:
-    """Writes a whole text file or none."""
+    """Writes a whole text file or none, in UTF-8; names of files that are no text are escaped."""
     with replacing(path) as partial:
-        partial.write_text(text, encoding="utf-8")
+        partial.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def write_csv(path: str | os.PathLike, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Writes a whole table or none; the columns are those of the row that has most.
+    """Writes a whole table or none, as write_text; the columns are those of the row that has most.
 
     Args:
         path: the file.
         rows: at least one; what a row lacks stays empty.
     """
     fullest = max(rows, key=lambda row: len(row))
-    with replacing(path) as partial, open(partial, "w", newline="", encoding="utf-8") as out:
-        writer = csv.DictWriter(out, list(fullest), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    out = io.StringIO(newline="")
+    writer = csv.DictWriter(out, list(fullest), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text(path, out.getvalue())
 
 
 def write_json(path: str | os.PathLike, content: Any) -> None:

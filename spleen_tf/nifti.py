@@ -39,6 +39,11 @@ def stem(path: str | os.PathLike) -> str:
     return pathlib.Path(path).name.removesuffix(".gz").removesuffix(".nii")
 
 
+def case(path: str | os.PathLike) -> str:
+    """The case that a file is of: its stem, as text that can be shown and written anywhere."""
+    return stem(path).encode(errors="backslashreplace").decode()
+
+
 def read(path: str | os.PathLike) -> Volume:
     """Reads a volume whole: voxels, geometry and, for .gz, the checksum at the stream's end.
 

@@ -46,7 +46,7 @@ def find_pairs(predictions: str | os.PathLike, labels: str | os.PathLike) -> lis
     if (labels / "labelsTr").is_dir():
         labels = labels / "labelsTr"
     if predictions.is_file() and labels.is_file():
-        return [Pair(nifti.stem(labels), predictions, labels)]
+        return [Pair(nifti.case(labels), predictions, labels)]
     label_of = volumes_at(labels)
     prediction_of = as_cases(volumes_at(predictions), label_of)
     for case, path in prediction_of.items():
@@ -102,7 +102,7 @@ def volumes_at(path: pathlib.Path) -> dict[str, pathlib.Path]:
         InputError: if there is no NIfTI file, or a folder holds two of one case.
     """
     if path.is_file():
-        return {nifti.stem(path): path}
+        return {nifti.case(path): path}
     if not path.is_dir():
         raise InputError(f"{path}: expected a mask or a folder of masks, found no such path.")
     try:
@@ -114,7 +114,7 @@ def volumes_at(path: pathlib.Path) -> dict[str, pathlib.Path]:
         # Archives made on a Mac bring a ._CASE.nii.gz beside each file.
         if not nifti.is_nifti(file) or file.name.startswith(".") or not file.is_file():
             continue
-        twin = masks.setdefault(nifti.stem(file), file)
+        twin = masks.setdefault(nifti.case(file), file)
         if twin != file:
             raise InputError(f"{file}: expected one file a case, found {twin.name} beside it.")
     if not masks:

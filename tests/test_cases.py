@@ -69,6 +69,12 @@ def test_decathlon_layout_gives_the_pairs_of_training_by_name(folder):
     ]
 
 
+def test_files_whose_names_are_no_text_are_refused(folder):
+    nnunet(folder, b"m\xfcller".decode(errors="surrogateescape"))
+    with pytest.raises(DatasetError, match=r"names in UTF-8, found 'm\\udcfcller'; rename them"):
+        cases.load(folder)
+
+
 @pytest.mark.parametrize("ending", [".nii.gz", ".nii"])
 def test_nnunet_layout_gives_every_label_and_its_first_channel(folder, ending):
     nnunet(folder, "amos_0007", "amos_0001", channel="T2", ending=ending)

@@ -243,6 +243,12 @@ def main(told):
         raise RuntimeError("a bug")
     if told.end == "locked":
         raise PermissionError(13, "Permission denied", "a/b")
+    if told.end == "long name":
+        open("n" * 300)
+    if told.end == "no disk":
+        raise OSError(5, "Input/output error")
+    if told.end == "letters":
+        print("1\\N{EN DASH}2", b"m\\xfcller".decode("utf-8", "surrogateescape"))
     if told.end == "interrupted":
         raise KeyboardInterrupt
     if told.end == "oneDNN":
@@ -278,6 +284,13 @@ def program(tmp_path, run_python):
             "error: a/b: expected a file or folder that may be read and written, found: Permission "
             "denied; change its permissions, or use another.\n",
         ),
+        (
+            "--end=long name",
+            2,
+            "told long name\n",
+            f"error: {'n' * 300}: expected a file or folder that can be read and written, found: "
+            "File name too long; use another.\n",
+        ),
         ("--end=warned", 0, "told warned\n", "warning: a.nii: it may be wrong\n"),
         ("--x=y", 2, "", "error: Unknown command line flag 'x'; --help lists the flags.\n"),
     ],
@@ -304,6 +317,22 @@ def test_a_bug_ends_with_1_and_shows_where_it_is(program):
     assert done.returncode == 1
     assert done.stderr.startswith("Traceback")
     assert done.stderr.endswith("RuntimeError: a bug\n")
+
+
+def test_trouble_that_no_file_is_named_for_is_a_bug(program):
+    done = program("--end=no disk")
+    assert done.returncode == 1
+    assert done.stderr.endswith("OSError: [Errno 5] Input/output error\n")
+
+
+@pytest.mark.parametrize(
+    ("encoding", "dash"), [("utf-8", "–"), ("latin-1", "\\u2013"), ("ascii", "\\u2013")]
+)
+def test_letters_that_cannot_be_printed_end_no_command(program, monkeypatch, encoding, dash):
+    monkeypatch.setenv("PYTHONIOENCODING", encoding)
+    done = program("--end=letters")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == f"told letters\n1{dash}2 m\\udcfcller\n"
 
 
 def test_help_of_a_command_opens_with_the_docstring_of_its_module(program):

@@ -325,6 +325,16 @@ def test_the_same_grid_with_its_axes_in_another_order_is_no_other_grid(two_cases
     assert float(rows[1]["dice"]) == pytest.approx(2 * 4 / (4 + 8))
 
 
+def test_a_name_that_is_no_text_is_escaped_in_all_results(two_cases):
+    name = b"m\xfcller.nii.gz".decode(errors="surrogateescape")
+    for folder in ("predictions", "data_set/labelsTr"):
+        save(two_cases / folder / name, SPLEEN)
+    done = run(two_cases, f"--report={two_cases}/out.html")
+    assert (done.returncode, done.stderr) == (0, "")
+    for path in ("out/cases.csv", "out/results.md", "out.html"):
+        assert r"m\udcfcller" in (two_cases / path).read_text(encoding="utf-8")
+
+
 def test_a_prediction_without_label_is_an_error(two_cases):
     save(two_cases / "predictions/c.nii.gz", HALF)
     assert_refused(

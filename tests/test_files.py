@@ -191,3 +191,11 @@ def test_make_folder_returns_it_and_is_content_with_one_that_exists(tmp_path):
 def test_a_table_has_the_columns_of_its_fullest_row(tmp_path):
     files.write_csv(tmp_path / "t.csv", [{"a": 1}, {"a": "x, y", "b": 2.5}])
     assert (tmp_path / "t.csv").read_bytes() == b'a,b\n1,\n"x, y",2.5\n'
+
+
+def test_names_of_files_that_are_no_text_are_escaped_in_tables_and_texts(tmp_path):
+    name = b"m\xfcller.nii".decode(errors="surrogateescape")
+    files.write_csv(tmp_path / "t.csv", [{"case": name}])
+    files.write_text(tmp_path / "t.txt", name)
+    assert (tmp_path / "t.csv").read_text(encoding="utf-8") == "case\nm\\udcfcller.nii\n"
+    assert (tmp_path / "t.txt").read_text(encoding="utf-8") == "m\\udcfcller.nii"
