@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import pathlib
 import shutil
 import time
@@ -238,14 +239,13 @@ def _picture(batch, n, pred_hw, truth_hw) -> np.ndarray:
 def checkpoint_manager(
     model: keras.Model, state: State, model_dir: pathlib.Path
 ) -> tf.train.CheckpointManager:
-    """Keeps the last checkpoint of model, optimizer and state below model_dir.
-
-    Raises:
-        InputError: if the file that names the one that is there is damaged.
-    """
-    _latest_checkpoint(model_dir)  # The manager would fail in other words.
+    """Keeps the last checkpoint of model, optimizer and state below model_dir."""
     checkpoint = tf.train.Checkpoint(model=model, optimizer=model.optimizer, state=state)
-    return tf.train.CheckpointManager(checkpoint, model_dir / "checkpoints", max_to_keep=1)
+    folder = model_dir / "checkpoints"
+    named = folder / "checkpoint"
+    if named.is_file() and not named.stat().st_size:
+        named.unlink()  # The manager would fail for a file that names nothing.
+    return tf.train.CheckpointManager(checkpoint, folder, max_to_keep=1)
 
 
 def restore(manager: tf.train.CheckpointManager, model_dir: pathlib.Path) -> bool:
@@ -284,22 +284,25 @@ def restore(manager: tf.train.CheckpointManager, model_dir: pathlib.Path) -> boo
 
 
 def _latest_checkpoint(model_dir: pathlib.Path) -> str | None:
-    """The path of the last checkpoint below model_dir; None if there never was one.
+    """The path of the last checkpoint below model_dir; None if there is none.
 
     Raises:
-        InputError: if there is one, but the file that names it is damaged or gone.
+        InputError: if there is one, but not the file that names it.
     """
     folder = model_dir / "checkpoints"
     try:
-        latest = tf.train.latest_checkpoint(folder)
+        named = tf.train.get_checkpoint_state(str(folder))
     except ValueError:  # The file that names it is empty.
-        latest = None
-    if latest is None and any(folder.glob("ckpt-*")):
+        named = None
+    if named and os.path.isfile(f"{named.model_checkpoint_path}.index"):
+        return named.model_checkpoint_path
+    # A checkpoint's index is written last.
+    if indices := sorted(folder.glob("ckpt-*.index"), key=os.path.getmtime):
         raise InputError(
             f"{folder / 'checkpoint'}: expected the name of the last checkpoint, found a damaged "
-            "file, or none; restore it, or use another --model_dir to start anew."
+            f'file, or none; write into it: model_checkpoint_path: "{indices[-1].stem}".'
         )
-    return latest
+    return None
 
 
 def _lacks_loss_scale(optimizer: keras.optimizers.Optimizer, path: str) -> bool:
@@ -337,7 +340,7 @@ def best_dice(model_dir: pathlib.Path) -> float | None:
     """The validation Dice of the best weights; None if nothing validated them.
 
     Raises:
-        InputError: if the file that names the checkpoint is damaged.
+        InputError: if the file that names the checkpoint is damaged or gone.
     """
     latest = _latest_checkpoint(model_dir)
     if latest is None:

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import os
 from collections.abc import Mapping
 from typing import Any
 
-from spleen_tf import files
 from spleen_tf.commands import ConfigError, flag
-from spleen_tf.files import InputError
 
 OPTIMIZERS = ("adamw", "ranger", "swa")
 DISTRIBUTIONS = ("none", "mirrored", "multi_worker")
@@ -22,17 +19,6 @@ _DEFAULTS: dict[str, Any] = {
     "window": (),
     "depth": 4,
     "batch_size": 8,
-}
-
-# What a training.json holds, and of which type.
-_TRAINING = {
-    "config": dict,
-    "plane": str,
-    "modality": str,
-    "pixel_mm": list,
-    "window": list,
-    "train": dict,
-    "validation": dict,
 }
 
 
@@ -265,23 +251,3 @@ class TrainConfig:
     def image_hw(self) -> tuple[int, int]:
         """Rows and columns of a training image."""
         return int(self.image_size[0]), int(self.image_size[-1])
-
-
-def read_training(path: str | os.PathLike) -> dict[str, Any]:
-    """The content of a training.json, which a training leaves in its folder.
-
-    Returns:
-        config: the fields of TrainConfig, those of another version maybe; plane; modality;
-        pixel_mm; window; train and validation: SHA-256 of each case's image by its name.
-
-    Raises:
-        InputError: if it is none.
-    """
-    content = files.read_json(path)
-    for key, kind in _TRAINING.items():
-        if not isinstance(content, dict) or not isinstance(content.get(key), kind):
-            raise InputError(
-                f"{path}: expected {key!r}, as spleen_tf.train writes it, found none; use another "
-                "--model_dir to start anew."
-            )
-    return content

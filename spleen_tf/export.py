@@ -13,9 +13,9 @@ import shutil
 from typing import TYPE_CHECKING, Any
 
 import spleen_tf
-from spleen_tf import commands, files, volume
+from spleen_tf import commands, files, training_json, volume
 from spleen_tf.commands import flag
-from spleen_tf.config import TrainConfig, read_training
+from spleen_tf.config import TrainConfig
 from spleen_tf.files import InputError
 
 if TYPE_CHECKING:
@@ -157,10 +157,10 @@ def _validation(model_dir: str, training: dict[str, Any]) -> dict[str, Any]:
     """The Dice that the exported weights reached in training."""
     from spleen_tf import callbacks
 
-    dice = callbacks.best_dice(pathlib.Path(model_dir))
     count = len(training["validation"])
     if not count:
         return {"dice": None, "how": "not measured: every case was trained on"}
+    dice = callbacks.best_dice(pathlib.Path(model_dir))
     if dice is None:
         return {"dice": None, "how": "not measured: training was not validated"}
     return {
@@ -172,18 +172,18 @@ def _validation(model_dir: str, training: dict[str, Any]) -> dict[str, Any]:
 
 def _read_training(model_dir: str) -> dict[str, Any]:
     folder = pathlib.Path(model_dir)
-    for name in ("training.json", "best.weights.h5"):
+    for name in (training_json.FILE_NAME, "best.weights.h5"):
         if not (folder / name).is_file():
             raise InputError(
                 f"{folder}: expected a folder that spleen_tf.train wrote, found no {name} in it."
             )
-    training = read_training(folder / "training.json")
+    path = folder / training_json.FILE_NAME
+    training = training_json.read(path)
     try:
         TrainConfig(**training["config"])
     except TypeError as error:
         raise InputError(
-            f"{folder / 'training.json'}: expected the flags of a training by this version, found "
-            f"others: {error}."
+            f"{path}: expected the flags of a training by this version, found others: {error}."
         ) from None
     return training
 

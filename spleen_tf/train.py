@@ -8,13 +8,12 @@ Example:
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import math
 import pathlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from spleen_tf import cases, commands, files, fingerprint
-from spleen_tf.config import TrainConfig, read_training
+from spleen_tf import cases, commands, files, fingerprint, training_json
+from spleen_tf.config import TrainConfig
 from spleen_tf.files import InputError
 
 if TYPE_CHECKING:
@@ -24,12 +23,7 @@ if TYPE_CHECKING:
     from spleen_tf import callbacks
     from spleen_tf.selection import Selection
 
-# What makes two trainings the same one; the others may differ between a run and its resumption,
-# but for precision: float16 goes on from float16 alone, whose loss scale it needs.
-_IDENTITY = (
-    *("image_size", "pixel_mm", "window", "in_channels", "base_filters", "depth", "norm"),
-    *("deep_supervision", "optimizer", "ema", "batch_size"),
-)
+_WILDCARDS = "*?[]"
 
 
 def main(config: TrainConfig) -> None:
@@ -41,7 +35,8 @@ def main(config: TrainConfig) -> None:
     from spleen_tf import callbacks, losses, optimizers, selection, unet
 
     data = selection.select(config)
-    description = _describe(config, data)
+    description = training_json.describe(config, data)
+    training_json.check_resumes(config.model_dir, description)
     model_dir = files.make_folder(config.model_dir)
     keras.utils.set_random_seed(config.seed)
     policy, reason = unet.precision_policy(config.precision)
@@ -70,7 +65,7 @@ def main(config: TrainConfig) -> None:
     if state.progress(config, steps_per_epoch) >= 1.0:
         print(f"{model_dir}: trained to the end already ({int(state.steps)} steps)")
         return
-    files.write_json(model_dir / "training.json", description)
+    files.write_json(model_dir / training_json.FILE_NAME, description)
     fitting = callbacks.build(config, data, state, manager, own_folder)
     with contextlib.closing(callbacks.Budget(config, state, steps_per_epoch)) as budget:
         _fit(model, config, data, state, [budget, *fitting], steps_per_epoch)
@@ -105,6 +100,11 @@ def _fit(
             f"{config.records}: expected intact records, found damage; "
             "tools/verify_tfrecords.py --records says in which file."
         ) from None
+    except (tf.errors.PermissionDeniedError, tf.errors.NotFoundError) as error:
+        raise InputError(
+            f"{config.records}: expected records that are there and may be read, found: "
+            f"{str(error.message).splitlines()[0]}."
+        ) from None
 
 
 def _settled(config: TrainConfig) -> TrainConfig:
@@ -113,6 +113,11 @@ def _settled(config: TrainConfig) -> TrainConfig:
     Raises:
         InputError: for what can be seen without TensorFlow.
     """
+    if set(_WILDCARDS) & set(config.model_dir):
+        raise InputError(
+            f"--model_dir: expected a path without {' '.join(_WILDCARDS)}, which TensorFlow takes for "
+            f"wildcards when it looks for checkpoints, found {config.model_dir!r}."
+        )
     cases_json = pathlib.Path(config.records, "cases.json")
     if not cases_json.is_file():
         raise InputError(
@@ -138,51 +143,6 @@ def _settled(config: TrainConfig) -> TrainConfig:
     settled = config.settled(proposed)
     commands.check(settled)
     return settled
-
-
-def _describe(config: TrainConfig, data: Selection) -> dict[str, Any]:
-    """The content of training.json, which resuming and exporting go by.
-
-    Raises:
-        InputError: if it does not fit the one that is there.
-    """
-    path = pathlib.Path(config.model_dir) / "training.json"
-    known = {name: data.cases[name]["source_sha256"] for name in (*data.train, *data.validation)}
-    description = _plain(
-        {
-            "config": dataclasses.asdict(config),
-            "plane": data.plane,
-            "modality": data.modality,
-            "pixel_mm": data.pixel_mm,
-            "window": data.window,
-            "train": {name: known[name] for name in data.train},
-            "validation": {name: known[name] for name in data.validation},
-        }
-    )
-    if path.is_file():
-        earlier = read_training(path)
-        for key in _IDENTITY:
-            # A training from before there was such a flag went by its default.
-            before = earlier["config"].get(key, getattr(TrainConfig, key))
-            if before != description["config"][key]:
-                raise InputError(
-                    f"{path}: expected --{key}={before} to resume, found "
-                    f"{description['config'][key]}; use another --model_dir for another model."
-                )
-        for key in ("plane", "modality", "train", "validation"):
-            if earlier[key] != description[key]:
-                raise InputError(
-                    f"{path}: expected records with the same {key} as before to resume, found "
-                    "others; use another --model_dir for another model."
-                )
-    return description
-
-
-def _plain(content: Any) -> Any:
-    """Tuples as lists, as JSON gives them back."""
-    if isinstance(content, dict):
-        return {key: _plain(value) for key, value in content.items()}
-    return [_plain(value) for value in content] if isinstance(content, (list, tuple)) else content
 
 
 def _strategy(distribution: str):
@@ -224,7 +184,7 @@ def initialize(model: keras.Model, init_from: str) -> None:
     """
     import tensorflow as tf
 
-    from spleen_tf import callbacks
+    from spleen_tf import callbacks, ensemble
 
     folder = pathlib.Path(init_from)
     weights = folder / callbacks.BEST_WEIGHTS
@@ -239,14 +199,8 @@ def initialize(model: keras.Model, init_from: str) -> None:
             f"{folder}: expected {callbacks.BEST_WEIGHTS} (a --model_dir) or saved_model.pb (an "
             "exported model), found neither."
         )
-    try:
+    with ensemble.loading(folder):
         saved = getattr(tf.saved_model.load(folder), "variables_of_network", ())
-    except (OSError, LookupError, ValueError, RuntimeError, tf.errors.OpError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(
-            f"{folder}: expected a SavedModel that spleen_tf.export wrote, found one that does not "
-            f"load ({reason})."
-        ) from None
     loaded = {variable.name: variable for variable in saved}
     wanted = {variable.name: tuple(variable.shape) for variable in model.variables}
     there = {name: tuple(variable.shape) for name, variable in loaded.items()}

@@ -283,25 +283,39 @@ def test_before_the_first_checkpoint_nothing_is_known_or_restored(kept, tmp_path
     assert not callbacks.restore(callbacks.checkpoint_manager(*kept[:2], tmp_path), tmp_path)
 
 
-@pytest.mark.parametrize("content", ["", "x", None])
+@pytest.mark.parametrize("content", ["", "x", None, 'model_checkpoint_path: "ckpt-9"'])
 def test_a_checkpoint_whose_name_is_lost_is_not_trained_over(kept, tmp_path, content):
     model, state, checkpoints = kept
     checkpoints.on_epoch_end(0, {"val_dice": 0.1})
-    index = tmp_path / "checkpoints" / "checkpoint"
-    index.unlink()
+    named = tmp_path / "checkpoints" / "checkpoint"
+    named.unlink()
     if content is not None:
-        index.write_text(content)
-    sentence = "checkpoint: expected the name of the last checkpoint, found a damaged file, or none"
+        named.write_text(content)
+    sentence = (
+        "checkpoint: expected the name of the last checkpoint, found a damaged file, or none; "
+        'write into it: model_checkpoint_path: "ckpt-1"'
+    )
+    manager = callbacks.checkpoint_manager(model, state, tmp_path)
     with pytest.raises(InputError, match=sentence):
-        callbacks.restore(callbacks.checkpoint_manager(model, state, tmp_path), tmp_path)
+        callbacks.restore(manager, tmp_path)
     with pytest.raises(InputError, match=sentence):
         callbacks.best_dice(tmp_path)
+    named.write_text('model_checkpoint_path: "ckpt-1"\n')
+    assert callbacks.restore(callbacks.checkpoint_manager(model, state, tmp_path), tmp_path)
 
 
-def test_a_training_whose_checkpoints_are_gone_is_not_trained_over(kept, tmp_path):
+@pytest.mark.parametrize("left", ["nothing", "the name", "half of a first one"])
+def test_a_training_whose_checkpoints_are_gone_is_not_trained_over(kept, tmp_path, left):
     model, state, checkpoints = kept
     checkpoints.on_epoch_end(0, {"val_dice": 0.1})
-    shutil.rmtree(tmp_path / "checkpoints")
+    folder = tmp_path / "checkpoints"
+    if left == "the name":
+        for path in folder.glob("ckpt-*"):
+            path.unlink()
+    else:
+        shutil.rmtree(folder)
+    if left == "half of a first one":
+        (folder / "ckpt-1_temp").mkdir(parents=True)
     manager = callbacks.checkpoint_manager(model, state, tmp_path)
     assert not callbacks.restore(manager, tmp_path)  # It was stopped before it logged an epoch.
     (tmp_path / callbacks.LOG).write_text("epoch,loss\n0,1.0\n")

@@ -408,9 +408,20 @@ def test_a_damaged_description_is_refused(trained_copy, tmp_path, export_quickly
         export_quickly(folder, tmp_path / "saved_model")
 
 
-@pytest.mark.parametrize("content", ["[]", "{}", '{"config": {"steps": 3, "of_the_future": 1}}'])
+@pytest.mark.parametrize("content", ["[]", "{}", '{"config": []}'])
 def test_a_description_of_another_kind_is_refused(trained_copy, tmp_path, export_quickly, content):
     folder = trained_copy()
     (folder / "training.json").write_text(content)
-    with pytest.raises(InputError, match=r"training\.json: expected the flags of a training"):
+    with pytest.raises(InputError, match=r"training\.json: expected 'config' as spleen_tf\.train"):
+        export_quickly(folder, tmp_path / "saved_model")
+
+
+def test_a_description_by_another_version_is_refused(trained_copy, tmp_path, export_quickly):
+    folder = trained_copy()
+    content = json.loads((folder / "training.json").read_text())
+    content["config"]["of_the_future"] = 1
+    (folder / "training.json").write_text(json.dumps(content))
+    with pytest.raises(
+        InputError, match=r"training\.json: expected the flags of a training by this"
+    ):
         export_quickly(folder, tmp_path / "saved_model")

@@ -36,7 +36,8 @@ ORDER = (
         "records",
         "shards",
     ),
-    *("preprocess", "augment", "config", "selection", "dataset", "unet", "losses", "optimizers"),
+    *("preprocess", "augment", "config", "selection", "training_json", "dataset"),
+    *("unet", "losses", "optimizers"),
     *(
         "pairing",
         "surfaces",

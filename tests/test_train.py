@@ -352,9 +352,7 @@ def test_other_cases_in_the_same_folder_are_refused(quick_training, copy, tmp_pa
 @pytest.mark.parametrize("content", ["{}", "[]", '{"config": {}, "plane": 7}'])
 def test_a_training_json_of_another_form_is_refused(quick_training, copy, content):
     (copy / "training.json").write_text(content)
-    sentence = (
-        r"training\.json: expected '(config|plane)', as spleen_tf\.train writes it, found none"
-    )
+    sentence = r"training\.json: expected '(config|plane)' as spleen_tf\.train writes it, found a"
     with pytest.raises(InputError, match=sentence):
         train.main(quick_training(model_dir=str(copy), steps=8))
 
@@ -395,6 +393,15 @@ def test_a_fingerprint_of_other_data_is_refused(quick_training, tmp_path, key, o
         train.main(config)
 
 
+@pytest.mark.parametrize("name", ["run[1]", "run*", "run?"])
+def test_a_folder_in_which_no_checkpoint_is_found_is_refused(quick_training, tmp_path, name):
+    with pytest.raises(
+        InputError, match=r"^--model_dir: expected a path without \* \? \[ \], which"
+    ):
+        train.main(quick_training(model_dir=str(tmp_path / name), steps=1))
+    assert not (tmp_path / name).exists()
+
+
 def test_records_that_are_no_folder_are_refused_first(quick_training, tmp_path):
     with pytest.raises(
         InputError, match=r"nothing: expected a folder that tools/make_tfrecords\.py"
@@ -420,7 +427,8 @@ def test_damaged_records_are_told_in_words_on_a_line_of_their_own(
         InputError, match=r"records: expected intact records, found damage; .*verify"
     ):
         train.main(quick_training(records=str(records), model_dir=str(tmp_path / "m"), steps=2))
-    assert capsys.readouterr().err.endswith("\n")  # Of the progress bar, which is closed.
+    if split == "train":  # Validation comes when the epoch's progress bar is closed.
+        assert capsys.readouterr().err.endswith("\n")
 
 
 # Starting from an earlier model
