@@ -250,7 +250,7 @@ def _check(cases: list[Case], source: pathlib.Path, missing_ok: bool) -> None:
             raise DatasetError(
                 f"{source}: expected case names that can name files, found {case.name!r}."
             )
-        if case.name.encode(errors="replace") != case.name.encode(errors="ignore"):
+        if case.name.encode(errors="ignore").decode() != case.name:
             raise DatasetError(
                 f"{source}: expected files with names in UTF-8, found {case.name!r}; rename them."
             )

@@ -15,6 +15,7 @@ A command declares a frozen dataclass whose fields are made by `flag`, and calls
 from __future__ import annotations
 
 import dataclasses
+import errno
 import io
 import logging
 import os
@@ -32,6 +33,12 @@ from spleen_tf.files import InputError, InputWarning
 Config = TypeVar("Config")
 
 EXIT_DONE, EXIT_FAILED, EXIT_INPUT = 0, 1, 2
+
+# What the system says of files and folders that someone named, as they are or where they lie.
+_UNFIT_PLACES = (
+    *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP),
+    *(errno.EISDIR, errno.ENOTDIR),
+)
 
 _DEFINE: dict[Any, Callable[..., Any]] = {
     bool: flags.DEFINE_boolean,
@@ -106,15 +113,16 @@ def run(main: Callable[[Config], int | None], config_type: type[Config]) -> typi
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(EXIT_INPUT)
     except OSError as error:
-        if error.filename is None:  # Not about a file of the user's.
+        if error.filename is None or error.errno not in _UNFIT_PLACES:
             raise
-        may = isinstance(error, PermissionError)
-        print(
-            f"error: {error.filename}: expected a file or folder that {'may' if may else 'can'} be "
-            f"read and written, found: {error.strerror}; "
-            f"{'change its permissions, or ' * may}use another.",
-            file=sys.stderr,
+        remedy = "change its permissions, or use another"
+        if not isinstance(error, PermissionError):
+            remedy = "use another"
+        told = (
+            f"error: {error.filename}: expected a file or folder that can be read and written, "
+            f"found: {error.strerror}; {remedy}."
         )
+        print(" ".join(told.split()), file=sys.stderr)
         sys.exit(EXIT_INPUT)
     except CommandFailed as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)

@@ -9,7 +9,7 @@ import os
 import pathlib
 import statistics
 import weakref
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -52,17 +52,11 @@ class Member:
         self.info: dict[str, Any] = models.describe(folder)
         # Percentiles of a whole volume take a while. A weak reference keeps no volume in memory.
         self._last_window: tuple[weakref.ref[Volume], tuple[float, float]] | None = None
-        try:
+        with loading(folder):
             self._loaded = tf.saved_model.load(str(folder))
             self._windowed = self._loaded.signatures["windowed"]
             # Models of other makers have the signatures alone.
             self._inner = getattr(self._loaded, "inner", None)
-        except (OSError, LookupError, ValueError, RuntimeError, tf.errors.OpError) as error:
-            reason = str(error).splitlines()[0]
-            raise InputError(
-                f"{folder}: expected a SavedModel that spleen_tf.export wrote, found one that does "
-                f"not load ({reason})."
-            ) from None
 
     def add_probability(
         self,
@@ -141,8 +135,8 @@ class Member:
         self, image: Volume, slices_nhw, pixel_mm, window, margins: tuple[int, int]
     ) -> np.ndarray:
         """float32 probabilities of slices, less the margins, which are there as neighbours."""
-        slices = tf.constant(slices_nhw)
         try:
+            slices = tf.constant(slices_nhw)
             if any(margins) and self._inner is not None:
                 found = self._inner(slices, pixel_mm, window, tf.constant(margins))
                 return found["probability"].numpy()
@@ -152,8 +146,8 @@ class Member:
             height, width = slices_nhw.shape[1:] * pixel_mm.numpy()
             raise InputError(
                 f"{image.source}: expected slices that fit into memory, found {height:.0f} by "
-                f"{width:.0f} mm in pixels of {self.info['pixel_mm']} mm; crop it, or use a "
-                "machine with more memory."
+                f"{width:.0f} mm in pixels of {self.info['pixel_mm']} mm; crop it, use "
+                "--device=cpu, or a machine with more memory."
             ) from None
 
     @property
@@ -179,6 +173,19 @@ class Member:
         else:
             low, high = self.info["window"] if self.info["modality"] == "CT" else windows.CT_HU
         return float(low), float(high)
+
+
+@contextlib.contextmanager
+def loading(folder: pathlib.Path) -> Iterator[None]:
+    """Raises InputError, which names the SavedModel's folder, where loading it fails."""
+    try:
+        yield
+    except (OSError, LookupError, ValueError, RuntimeError, tf.errors.OpError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise InputError(
+            f"{folder}: expected a SavedModel that spleen_tf.export wrote, found one that does "
+            f"not load ({reason})."
+        ) from None
 
 
 def setup(device: str, precision: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import itertools
+import math
 import os
 import pathlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -18,17 +19,24 @@ _KEYS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "version": ("a text", lambda value: isinstance(value, str)),
     "plane": (f"one of {', '.join(volume.PLANES)}", lambda value: value in volume.PLANES),
     "modality": ("CT, MR or any", lambda value: value in ("CT", "MR", "any")),
-    "pixel_mm": ("two numbers", lambda value: _are_numbers(value, 2)),
-    "window": ("two numbers", lambda value: _are_numbers(value, 2)),
-    "image_size": (
-        "one integer or two",
-        lambda value: _are_numbers([value], 1) or _are_numbers(value, 2),
+    "pixel_mm": (
+        "two numbers above 0",
+        lambda value: _are_two_numbers(value) and min(value) > 0,
     ),
-    "learning_rate": ("a number", lambda value: _are_numbers([value], 1)),
-    "in_channels": ("an odd integer", lambda value: isinstance(value, int) and value % 2 == 1),
+    "window": ("two numbers", lambda value: _are_two_numbers(value)),
+    "image_size": (
+        "an integer or two",
+        lambda value: all(type(n) is int for n in (value if isinstance(value, list) else [value])),
+    ),
+    "learning_rate": ("a number", lambda value: _is_number(value)),
+    "in_channels": (
+        "an odd integer above 0",
+        lambda value: type(value) is int and value > 0 and value % 2 == 1,
+    ),
 }
-_MAY_LACK: dict[str, tuple[str, Callable[[Any], bool]]] = {
-    "threshold": ("a number", lambda value: _are_numbers([value], 1)),
+# What it may lack, and may stand there if it does not.
+_OPTIONAL_KEYS: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    "threshold": ("a number of 0 to 1", lambda value: _is_number(value) and 0 <= value <= 1),
 }
 
 # FAMILY/PLANE/saved_model: no member of a family lies deeper.
@@ -131,18 +139,18 @@ def describe(folder: pathlib.Path) -> dict[str, Any]:
     missing = [key for key in _KEYS if not isinstance(info, dict) or key not in info]
     if missing:
         raise InputError(f"{path}: expected the key {missing[0]!r}, found none.")
-    for key, (expected, is_right) in (_KEYS | _MAY_LACK).items():
+    for key, (expected, is_right) in (_KEYS | _OPTIONAL_KEYS).items():
         if key in info and not is_right(info[key]):
             raise InputError(f"{path}: expected {expected} as the {key}, found {info[key]!r}.")
     return info
 
 
-def _are_numbers(values: Any, count: int) -> bool:
-    return (
-        isinstance(values, list)
-        and len(values) == count
-        and all(type(value) in (int, float) for value in values)
-    )
+def _are_two_numbers(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 2 and all(map(_is_number, value))
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float) and math.isfinite(value)
 
 
 def in_common(infos: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -178,6 +178,7 @@ def read_examples(path: str | os.PathLike) -> Iterator[dict[str, Any]]:
 
     Raises:
         RecordError: if the file is truncated, fails its checksums, or has another schema.
+        InputError: if it may not be read.
     """
     try:
         serialized_examples = tf.data.TFRecordDataset(str(path)).with_options(options())

@@ -98,11 +98,10 @@ def check_affine(affine: np.ndarray, source: str) -> None:
             f"(rows {np.round(affine[:3], 4).tolist()}); rewrite the header's sform or qform."
         )
     low, high = _PLAUSIBLE_ZOOMS_MM
-    if zooms.min() < low or zooms.max() > high:
+    if zooms.min() < low * (1 - 1e-6) or zooms.max() > high * (1 + 1e-6):  # float32 rounds.
         raise VolumeError(
             f"{source}: expected voxels of {low:g} to {high:g} mm, found "
-            f"{'×'.join(f'{mm:g}' for mm in zooms)} mm; correct the header's voxel sizes, or its "
-            "unit of length (xyzt_units)."
+            f"{'×'.join(f'{mm:g}' for mm in zooms)} mm; correct its voxel sizes, or their unit."
         )
 
 

@@ -246,7 +246,7 @@ def main(told):
     if told.end == "long name":
         open("n" * 300)
     if told.end == "no disk":
-        raise OSError(5, "Input/output error")
+        raise OSError(5, "Input/output error", "a.nii")
     if told.end == "letters":
         print("1\\N{EN DASH}2", b"m\\xfcller".decode("utf-8", "surrogateescape"))
     if told.end == "interrupted":
@@ -281,7 +281,7 @@ def program(tmp_path, run_python):
             "--end=locked",
             2,
             "told locked\n",
-            "error: a/b: expected a file or folder that may be read and written, found: Permission "
+            "error: a/b: expected a file or folder that can be read and written, found: Permission "
             "denied; change its permissions, or use another.\n",
         ),
         (
@@ -319,10 +319,10 @@ def test_a_bug_ends_with_1_and_shows_where_it_is(program):
     assert done.stderr.endswith("RuntimeError: a bug\n")
 
 
-def test_trouble_that_no_file_is_named_for_is_a_bug(program):
+def test_trouble_that_another_file_would_not_mend_is_no_fault_of_an_input(program):
     done = program("--end=no disk")
     assert done.returncode == 1
-    assert done.stderr.endswith("OSError: [Errno 5] Input/output error\n")
+    assert done.stderr.endswith("OSError: [Errno 5] Input/output error: 'a.nii'\n")
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Exported models are found, and judged by their model.json, without TensorFlow."""
 
 import json
+import math
 
 import pytest
 
@@ -121,15 +122,21 @@ def test_a_description_of_another_form_is_refused(make_model, content, message):
         ("version", 2, "a text"),
         ("plane", "frontal", "one of coronal, axial, sagittal"),
         ("modality", "US", "CT, MR or any"),
-        ("pixel_mm", 1.5, "two numbers"),
-        ("pixel_mm", [1.5], "two numbers"),
+        ("pixel_mm", 1.5, "two numbers above 0"),
+        ("pixel_mm", [1.5], "two numbers above 0"),
+        ("pixel_mm", [0, 1.5], "two numbers above 0"),
+        ("pixel_mm", [math.nan, 1.5], "two numbers above 0"),
         ("window", ["low", "high"], "two numbers"),
-        ("image_size", "256", "one integer or two"),
+        ("image_size", "256", "an integer or two"),
+        ("image_size", 1.5, "an integer or two"),
         ("learning_rate", "fast", "a number"),
-        ("in_channels", "a", "an odd integer"),
-        ("in_channels", 2, "an odd integer"),
-        ("threshold", "high", "a number"),
-        ("threshold", True, "a number"),
+        ("in_channels", "a", "an odd integer above 0"),
+        ("in_channels", 2, "an odd integer above 0"),
+        ("in_channels", -1, "an odd integer above 0"),
+        ("in_channels", True, "an odd integer above 0"),
+        ("threshold", "high", "a number of 0 to 1"),
+        ("threshold", True, "a number of 0 to 1"),
+        ("threshold", 7, "a number of 0 to 1"),
     ],
 )
 def test_a_description_that_says_what_cannot_be_is_refused(make_model, key, value, expected):

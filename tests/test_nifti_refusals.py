@@ -84,11 +84,11 @@ BAD_HEADERS = {
     ),
     "metres for millimetres": (
         {"xyzt_units": 1},
-        "expected voxels of 0.01 to 100 mm, found 800×700×5000 mm; correct the header's voxel",
+        "expected voxels of 0.01 to 100 mm, found 800×700×5000 mm; correct its",
     ),
     "micrometres for millimetres": (
         {"xyzt_units": 3},
-        "expected voxels of 0.01 to 100 mm, found 0.0008×0.0007×0.005 mm; correct the header's",
+        "expected voxels of 0.01 to 100 mm, found 0.0008×0.0007×0.005 mm; correct its voxel sizes",
     ),
     "complex": ({"datatype": 32}, "expected one real number of at most 64 bits a voxel, found"),
     "RGB": ({"datatype": 128}, "expected one real number of at most 64 bits a voxel, found"),

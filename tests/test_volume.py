@@ -91,9 +91,15 @@ def test_a_singular_affine_is_refused_with_what_it_is_and_a_remedy(matrix):
         volume.check_affine(affine, "ct.nii")
 
 
-@pytest.mark.parametrize("zoom_mm", [1e-6, 1e6])
-def test_tiny_and_huge_voxels_are_not_singular(zoom_mm):
+@pytest.mark.parametrize("zoom_mm", [np.float32(0.01), np.float32(100)])
+def test_the_smallest_and_the_largest_voxels_are_not_singular(zoom_mm):
     volume.check_affine(np.diag([zoom_mm, zoom_mm, zoom_mm, 1]), "micro.nii")
+
+
+@pytest.mark.parametrize("zooms_mm", [(0.0099, 1, 1), (1, 1, 101)])
+def test_voxels_of_sizes_that_no_scan_has_are_refused(zooms_mm):
+    with pytest.raises(VolumeError, match=r"a\.nii: expected voxels of 0\.01 to 100 mm, found"):
+        volume.check_affine(np.diag([*zooms_mm, 1]), "a.nii")
 
 
 def test_grids_that_agree_to_a_tenth_of_a_voxel_are_the_same(make_volume):
