@@ -115,8 +115,8 @@ def _settled(config: TrainConfig) -> TrainConfig:
     """
     if set(_WILDCARDS) & set(config.model_dir):
         raise InputError(
-            f"--model_dir: expected a path without {' '.join(_WILDCARDS)}, which TensorFlow takes for "
-            f"wildcards when it looks for checkpoints, found {config.model_dir!r}."
+            f"--model_dir: expected a path without {' '.join(_WILDCARDS)}, which TensorFlow takes "
+            f"for wildcards when it looks for checkpoints, found {config.model_dir!r}."
         )
     cases_json = pathlib.Path(config.records, "cases.json")
     if not cases_json.is_file():
