@@ -96,15 +96,14 @@ def _fit(
             verbose=0,
         )
     except tf.errors.DataLossError:
-        raise InputError(
-            f"{config.records}: expected intact records, found damage; "
-            "tools/verify_tfrecords.py --records says in which file."
-        ) from None
-    except (tf.errors.PermissionDeniedError, tf.errors.NotFoundError) as error:
-        raise InputError(
-            f"{config.records}: expected records that are there and may be read, found: "
-            f"{str(error.message).splitlines()[0]}."
-        ) from None
+        raise _unfit_records(config, "expected intact records, found damage") from None
+    except (tf.errors.PermissionDeniedError, tf.errors.NotFoundError):
+        raise _unfit_records(config, "expected records, found some gone or not readable") from None
+
+
+def _unfit_records(config: TrainConfig, told: str) -> InputError:
+    remedy = "tools/verify_tfrecords.py --records says in which file"
+    return InputError(f"{config.records}: {told}; {remedy}.")
 
 
 def _settled(config: TrainConfig) -> TrainConfig:

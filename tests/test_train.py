@@ -431,6 +431,16 @@ def test_damaged_records_are_told_in_words_on_a_line_of_their_own(
         assert capsys.readouterr().err.endswith("\n")
 
 
+def test_records_that_vanish_are_told_in_words(quick_training, disc_records, tmp_path, monkeypatch):
+    records = pathlib.Path(shutil.copytree(disc_records, tmp_path / "records"))
+    path = sorted(records.glob("spleen-validation.*"))[0]
+    gone = keras.callbacks.LambdaCallback(on_train_begin=lambda logs: path.unlink())
+    build = callbacks.build
+    monkeypatch.setattr(callbacks, "build", lambda *arguments: [gone, *build(*arguments)])
+    with pytest.raises(InputError, match=r"records: expected records, found some gone or not .*ve"):
+        train.main(quick_training(records=str(records), model_dir=str(tmp_path / "m"), steps=2))
+
+
 # Starting from an earlier model
 
 
