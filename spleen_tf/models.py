@@ -13,22 +13,32 @@ from typing import Any
 from spleen_tf import files, volume
 from spleen_tf.files import InputError
 
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float) and math.isfinite(value)
+
+
+def _are_two_numbers(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 2 and all(map(_is_number, value))
+
+
 # What a model.json has to tell, and what may stand there.
 _KEYS: dict[str, tuple[str, Callable[[Any], bool]]] = {
-    "name": ("a text", lambda value: isinstance(value, str)),
-    "version": ("a text", lambda value: isinstance(value, str)),
+    "name": ("a text", _is_text),
+    "version": ("a text", _is_text),
     "plane": (f"one of {', '.join(volume.PLANES)}", lambda value: value in volume.PLANES),
     "modality": ("CT, MR or any", lambda value: value in ("CT", "MR", "any")),
-    "pixel_mm": (
-        "two numbers above 0",
-        lambda value: _are_two_numbers(value) and min(value) > 0,
-    ),
-    "window": ("two numbers", lambda value: _are_two_numbers(value)),
+    "pixel_mm": ("two numbers above 0", lambda value: _are_two_numbers(value) and min(value) > 0),
+    "window": ("two numbers", _are_two_numbers),
     "image_size": (
         "an integer or two",
         lambda value: all(type(n) is int for n in (value if isinstance(value, list) else [value])),
     ),
-    "learning_rate": ("a number", lambda value: _is_number(value)),
+    "learning_rate": ("a number", _is_number),
     "in_channels": (
         "an odd integer above 0",
         lambda value: type(value) is int and value > 0 and value % 2 == 1,
@@ -143,14 +153,6 @@ def describe(folder: pathlib.Path) -> dict[str, Any]:
         if key in info and not is_right(info[key]):
             raise InputError(f"{path}: expected {expected} as the {key}, found {info[key]!r}.")
     return info
-
-
-def _are_two_numbers(value: Any) -> bool:
-    return isinstance(value, list) and len(value) == 2 and all(map(_is_number, value))
-
-
-def _is_number(value: Any) -> bool:
-    return type(value) in (int, float) and math.isfinite(value)
 
 
 def in_common(infos: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

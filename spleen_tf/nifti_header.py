@@ -119,8 +119,8 @@ def affine(header: nib.Nifti1Header, shape: tuple[int, ...], source: str) -> np.
             stacklevel=2,
         )
     scale = np.diag([_MM_PER_UNIT.get(_length_unit(header), 1.0)] * 3 + [1.0])
-    affine = scale @ chosen.astype(np.float64)
-    volume.check_affine(affine, source)
+    affine_mm = scale @ chosen.astype(np.float64)
+    volume.check_affine(affine_mm, source)
     if sform is not None and qform is not None:
         apart = volume.corner_distance_voxels(sform, qform, shape)
         if not apart <= 0.5:
@@ -129,7 +129,7 @@ def affine(header: nib.Nifti1Header, shape: tuple[int, ...], source: str) -> np.
                 InputWarning,
                 stacklevel=2,
             )
-    return affine
+    return affine_mm
 
 
 def _length_unit(header) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from spleen_tf import files
@@ -41,7 +41,10 @@ def describe(config: TrainConfig, data: Selection) -> dict[str, Any]:
         config: the fields of TrainConfig; plane; modality; pixel_mm; window; train and validation:
         the SHA-256 of each case's image, by its name.
     """
-    known = {name: data.cases[name]["source_sha256"] for name in (*data.train, *data.validation)}
+
+    def hashes(names: Iterable[str]) -> dict[str, str]:
+        return {name: data.cases[name]["source_sha256"] for name in names}
+
     return _plain(
         {
             "config": dataclasses.asdict(config),
@@ -49,8 +52,8 @@ def describe(config: TrainConfig, data: Selection) -> dict[str, Any]:
             "modality": data.modality,
             "pixel_mm": data.pixel_mm,
             "window": data.window,
-            "train": {name: known[name] for name in data.train},
-            "validation": {name: known[name] for name in data.validation},
+            "train": hashes(data.train),
+            "validation": hashes(data.validation),
         }
     )
 
