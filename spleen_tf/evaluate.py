@@ -27,11 +27,15 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from spleen_tf import commands, files, metrics, nifti, plots, render, results, volume, workers
-from spleen_tf.commands import ConfigError, flag
-from spleen_tf.decision import SPLENOMEGALY_ML, assess
-from spleen_tf.files import InputError, InputWarning
-from spleen_tf.pairing import Pair, as_cases, find_pairs, read_mask, volumes_at
+from spleen_tf.core import files, flags, parallel
+from spleen_tf.core.files import InputError, InputWarning
+from spleen_tf.core.flags import ConfigError, flag
+from spleen_tf.evaluation import metrics, results
+from spleen_tf.evaluation.decision import SPLENOMEGALY_ML, assess
+from spleen_tf.evaluation.pairing import Pair, as_cases, find_pairs, read_mask, volumes_at
+from spleen_tf.imaging import volume
+from spleen_tf.io import nifti
+from spleen_tf.reporting import plots, preview
 
 # A third of the cases, within these.
 _MIN_PICTURES, _MAX_PICTURES = 4, 12
@@ -63,7 +67,7 @@ class EvaluateConfig:
         "the labels. If left out, the imagesTr/ beside labelsTr/; without it, outlines only.",
     )
     workers: int = flag(
-        min(workers.available_cores(), 4),
+        min(parallel.available_cores(), 4),
         "Cases that are measured at a time; one of 512×512×1000 voxels takes over 1 GB.",
         minimum=1,
     )
@@ -173,7 +177,7 @@ def _report(
     config: EvaluateConfig,
 ) -> str:
     """The page, with pictures of the worst cases."""
-    from spleen_tf import report  # Its plotting library takes half a second to import.
+    from spleen_tf.reporting import report  # Its plotting library takes half a second to import.
 
     defined = [n for n, row in enumerate(rows) if not np.isnan(row["dice"])]
     count = min(_MAX_PICTURES, max(_MIN_PICTURES, math.ceil(len(defined) / 3)))
@@ -219,14 +223,14 @@ def _picture(pair: Pair, path: pathlib.Path | None, config: EvaluateConfig) -> b
     image = nifti.read(path) if path else dataclasses.replace(truth, array_ijk=black)
     image = volume.in_order_of(image, truth)
     volume.check_same_grid(truth, image)
-    figure = render.draw(
+    figure = preview.draw(
         image,
         pred.array_ijk,
         truth_ijk=truth.array_ijk,
-        modality=render.guessed_modality(image) if path else "outlines only",
+        modality=preview.guessed_modality(image) if path else "outlines only",
     )
     return plots.jpeg(figure, _PICTURE_PX)
 
 
 if __name__ == "__main__":
-    commands.run(main, EvaluateConfig)
+    flags.run(main, EvaluateConfig)

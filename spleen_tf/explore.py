@@ -23,22 +23,16 @@ from typing import Any
 import numpy as np
 import tqdm
 
-from spleen_tf import (
-    cases,
-    commands,
-    files,
-    fingerprint,
-    plots,
-    quality,
-    render,
-    slices,
-    sources,
-    volume,
-)
-from spleen_tf.cases import Case
-from spleen_tf.commands import flag
-from spleen_tf.files import InputError
-from spleen_tf.volume import Volume
+from spleen_tf.core import files, flags
+from spleen_tf.core.files import InputError
+from spleen_tf.core.flags import flag
+from spleen_tf.datasets import cases, fingerprint
+from spleen_tf.datasets.cases import Case
+from spleen_tf.imaging import planes, volume
+from spleen_tf.imaging.volume import Volume
+from spleen_tf.io import readers
+from spleen_tf.quality import evidence
+from spleen_tf.reporting import plots, preview
 
 # A modified z-score beyond this is an outlier: Iglewicz and Hoaglin (1993), How to Detect and
 # Handle Outliers.
@@ -128,7 +122,7 @@ def main(config: ExploreConfig) -> int:
             else:
                 print(f"{finding.case}: {oddity}")
     print(_summary(output, findings, proposed))
-    return commands.EXIT_FAILED if len(known) < len(findings) else commands.EXIT_DONE
+    return flags.EXIT_FAILED if len(known) < len(findings) else flags.EXIT_DONE
 
 
 def look_at(case: Case, plane: str, label_value: int = 0) -> Finding:
@@ -147,14 +141,14 @@ def look_at(case: Case, plane: str, label_value: int = 0) -> Finding:
     except InputError as error:
         return Finding(case.name, {}, None, (str(error),))
     inside = label.array_ijk > 0
-    labels_nhw = slices.split(inside, image.affine, plane)
-    spleen = quality.measure(image, inside)
+    labels_nhw = planes.split(inside, image.affine, plane)
+    spleen = evidence.measure(image, inside)
     measured = {
         "modality": case.modality,
         "shape": "x".join(map(str, image.shape)),
         "zooms_mm": "x".join(f"{mm:.4g}" for mm in image.zooms_mm),
         "orientation": image.orientation,
-        **sources.storage(image),
+        **readers.storage(image),
         "lowest": float(image.array_ijk.min()),
         "highest": float(image.array_ijk.max()),
         "spleen_mm3": round(spleen["volume_mm3"], 1),
@@ -162,8 +156,8 @@ def look_at(case: Case, plane: str, label_value: int = 0) -> Finding:
         "touches_edge": spleen["complete"] is False,
     }
     facts = fingerprint.Facts.of(image, inside, case.modality)
-    window = render.default_window(image, case.modality)
-    figure = render.draw(image, inside, window=window, modality=case.modality)
+    window = preview.default_window(image, case.modality)
+    figure = preview.draw(image, inside, window=window, modality=case.modality)
     return Finding(
         case.name,
         measured,
@@ -181,7 +175,7 @@ def _oddities(image: Volume, inside_ijk: np.ndarray, spleen: dict[str, Any]) -> 
     found = []
     if not spleen["complete"]:
         found.append("the spleen touches the volume's edge: its volume is a lower bound")
-    if quality.is_on_the_right(image, spleen["centroid_ras_mm"]):
+    if evidence.is_on_the_right(image, spleen["centroid_ras_mm"]):
         found.append("the spleen lies in the right half of the volume; is the header right?")
     axis = int(np.argmax(image.zooms_mm))
     gaps = _gaps(np.moveaxis(inside_ijk, axis, 0))
@@ -241,7 +235,7 @@ def _row(finding: Finding) -> dict[str, Any]:
 
 def _report(findings: Sequence[Finding], proposed: dict[str, Any]) -> str:
     """The page: intensities are in HU for CT, else on the grey scale of each volume's picture."""
-    from spleen_tf import report  # Its plotting library takes half a second to import.
+    from spleen_tf.reporting import report  # Its plotting library takes half a second to import.
 
     in_hu = proposed["modality"] == "CT"
 
@@ -282,4 +276,4 @@ def _summary(output: os.PathLike, findings: Sequence[Finding], proposed: dict[st
 
 
 if __name__ == "__main__":
-    commands.run(main, ExploreConfig)
+    flags.run(main, ExploreConfig)

@@ -13,10 +13,12 @@ import shutil
 from typing import TYPE_CHECKING, Any
 
 import spleen_tf
-from spleen_tf import commands, files, training_json, volume
-from spleen_tf.commands import flag
-from spleen_tf.config import TrainConfig
-from spleen_tf.files import InputError
+from spleen_tf.core import files, flags
+from spleen_tf.core.files import InputError
+from spleen_tf.core.flags import flag
+from spleen_tf.imaging import volume
+from spleen_tf.training import training_json
+from spleen_tf.training.config import TrainConfig
 
 if TYPE_CHECKING:
     import keras
@@ -72,7 +74,8 @@ def servable(network: keras.Model, training: dict[str, Any]) -> tf.Module:
     """
     import tensorflow as tf
 
-    from spleen_tf import preprocess, windows
+    from spleen_tf.imaging import intensity
+    from spleen_tf.network import preprocess
 
     config = TrainConfig(**training["config"])
     in_channels, multiple = config.in_channels, config.multiple
@@ -100,7 +103,7 @@ def servable(network: keras.Model, training: dict[str, Any]) -> tf.Module:
         if training["modality"] != "CT":
             window = preprocess.percentile_window(slices, tuple(training["window"]))
         if training["modality"] == "any":
-            ends = (windows.LOWEST_PERCENTILE, 100.0)
+            ends = (intensity.LOWEST_PERCENTILE, 100.0)
             window = preprocess.window_for_any(
                 preprocess.percentile_window(slices, ends)[0], window
             )
@@ -155,7 +158,7 @@ def describe(
 
 def _validation(model_dir: str, training: dict[str, Any]) -> dict[str, Any]:
     """The Dice that the exported weights reached in training."""
-    from spleen_tf import callbacks
+    from spleen_tf.training import callbacks
 
     count = len(training["validation"])
     if not count:
@@ -192,7 +195,8 @@ def _load_network(model_dir: str, training: dict[str, Any]) -> keras.Model:
     """The network in float32, whatever precision it was trained in."""
     import keras
 
-    from spleen_tf import callbacks, unet
+    from spleen_tf.network import unet
+    from spleen_tf.training import callbacks
 
     policy = keras.mixed_precision.global_policy()
     keras.mixed_precision.set_global_policy("float32")
@@ -256,4 +260,4 @@ def _replace_folder(partial: pathlib.Path, place: pathlib.Path) -> None:
 
 
 if __name__ == "__main__":
-    commands.run(main, ExportConfig)
+    flags.run(main, ExportConfig)

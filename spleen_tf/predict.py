@@ -25,28 +25,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import spleen_tf
-from spleen_tf import (
-    calibration,
-    commands,
-    cost,
-    files,
-    jobs,
-    models,
-    nifti,
-    outputs,
-    render,
-    segmentation,
-    sources,
-)
-from spleen_tf.calibration import Calibration
-from spleen_tf.commands import flag
-from spleen_tf.files import InputError
-from spleen_tf.jobs import Job
-from spleen_tf.segmentation import Rule, Segmentation
-from spleen_tf.volume import Volume
+from spleen_tf.core import files, flags, timing
+from spleen_tf.core.files import InputError
+from spleen_tf.core.flags import flag
+from spleen_tf.imaging.volume import Volume
+from spleen_tf.inference import jobs, model_files, prediction
+from spleen_tf.inference.jobs import Job
+from spleen_tf.inference.prediction import Rule, Segmentation
+from spleen_tf.io import nifti, readers
+from spleen_tf.quality import calibration
+from spleen_tf.quality.calibration import Calibration
+from spleen_tf.reporting import outputs
+from spleen_tf.reporting import preview as render
 
 if TYPE_CHECKING:
-    from spleen_tf.ensemble import Member
+    from spleen_tf.inference.fusion import Member
 
 
 @dataclasses.dataclass(frozen=True)
@@ -133,13 +126,13 @@ def main(config: PredictConfig) -> int:
         _check_headers(planned[0], config)
 
     known = _calibration(config)
-    others = models.second_opinion(config.model) if config.second_opinion else []
+    others = model_files.second_opinion(config.model) if config.second_opinion else []
     # TensorFlow takes seconds to import, which a wrong flag should not cost.
-    from spleen_tf import ensemble
+    from spleen_tf.inference import fusion
 
-    note = ensemble.setup(config.device, config.precision)
-    members = ensemble.load(config.model)
-    second_opinion = functools.cache(lambda: ensemble.load(others)) if others else None
+    note = fusion.setup(config.device, config.precision)
+    members = fusion.load(config.model)
+    second_opinion = functools.cache(lambda: fusion.load(others)) if others else None
     print(f"{', '.join(member.info['name'] for member in members)}; {note}", flush=True)
     rows, failed = [], []
     for job in planned:
@@ -163,12 +156,12 @@ def main(config: PredictConfig) -> int:
     if failed:
         names = ", ".join(failed)
         print(f"{len(failed)} of {len(planned)} cases failed: {names}", file=sys.stderr)
-    return commands.EXIT_FAILED if failed else commands.EXIT_DONE
+    return flags.EXIT_FAILED if failed else flags.EXIT_DONE
 
 
 def _check(config: PredictConfig) -> None:
     """Raises InputError for what can be seen without TensorFlow."""
-    models.find(config.model)
+    model_files.find(config.model)
     if not re.fullmatch(r"auto|cpu|gpu(:\d+)?", config.device):
         raise InputError(f"--device: expected auto, cpu, gpu or gpu:N, found {config.device!r}.")
     if config.table:
@@ -196,12 +189,12 @@ def _check_headers(job: Job, config: PredictConfig) -> None:
     """Raises InputError for what the headers of a volume show without its voxels."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Said again when the volume is read.
-        image = sources.read_geometry(job.source, job.series_uid)
+        image = readers.read_geometry(job.source, job.series_uid)
     _check_voxel(config, image)
     if "dicom_seg" in job.others:
-        from spleen_tf import dicom_seg  # Its library takes a second to import.
+        from spleen_tf.io.dicom import segmentation  # Its library takes a second to import.
 
-        dicom_seg.check(image)
+        segmentation.check(image)
 
 
 def _calibration(config: PredictConfig) -> Calibration | None:
@@ -215,7 +208,7 @@ def _calibration(config: PredictConfig) -> Calibration | None:
     if not (config.largest_component and config.fill_holes):
         return None
     folder = pathlib.Path(config.model[0])
-    found = models.find(config.model)
+    found = model_files.find(config.model)
     path = (folder.parent if folder in found else folder) / calibration.FILE_NAME
     if not path.is_file():
         return None
@@ -243,8 +236,8 @@ def segment(
     Returns:
         The content of the JSON.
     """
-    clock = cost.Clock()
-    image = sources.read(job.source, job.series_uid)
+    clock = timing.Clock()
+    image = readers.read(job.source, job.series_uid)
     _check_voxel(config, image)  # In a folder, each volume has a shape of its own.
     clock.lap("read")
 
@@ -255,7 +248,7 @@ def segment(
             clock.lap("probabilities")
 
     rule = Rule(config.threshold, config.largest_component, config.fill_holes, config.tta)
-    found = segmentation.segment(
+    found = prediction.segment(
         image,
         members,
         rule,
@@ -273,11 +266,11 @@ def segment(
         window = members[0].window(image) if modality == "CT" else None
         if window is None:  # A model for MR may have been given a CT, which is shown as one.
             modality = image.modality or render.guessed_modality(image)
-        made_by = models.family_name([member.info for member in found.members])
+        made_by = model_files.family_name([member.info for member in found.members])
         how = outputs.How(modality, window, _voxel_ijk(config), config.smooth_mesh, made_by)
         outputs.write(job.others, image, found.mask_ijk, result, how)
         clock.lap("others")
-    result |= {"seconds": clock.seconds(), "peak_rss_mb": cost.peak_rss_mb()}
+    result |= {"seconds": clock.seconds(), "peak_rss_mb": timing.peak_rss_mb()}
     files.write_json(job.json, result)
     return result
 
@@ -294,7 +287,7 @@ def _result(found: Segmentation, known: Calibration | None, modality: str) -> di
         "signs": found.signs,
         "review": bool(found.reasons),
         "reasons": found.reasons,
-        **models.in_common([member.info for member in found.members]),
+        **model_files.in_common([member.info for member in found.members]),
         "software": f"spleen_tf {spleen_tf.__version__}",
     }
 
@@ -307,4 +300,4 @@ def _sentence(result: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    commands.run(main, PredictConfig)
+    flags.run(main, PredictConfig)

@@ -12,16 +12,18 @@ import math
 import pathlib
 from typing import TYPE_CHECKING
 
-from spleen_tf import cases, commands, files, fingerprint, training_json
-from spleen_tf.config import TrainConfig
-from spleen_tf.files import InputError
+from spleen_tf.core import files, flags
+from spleen_tf.core.files import InputError
+from spleen_tf.datasets import cases, fingerprint
+from spleen_tf.training import training_json
+from spleen_tf.training.config import TrainConfig
 
 if TYPE_CHECKING:
     import keras
     import tensorflow as tf
 
-    from spleen_tf import callbacks
-    from spleen_tf.selection import Selection
+    from spleen_tf.training import callbacks
+    from spleen_tf.training.run import Selection
 
 _WILDCARDS = "*?[]"
 
@@ -32,9 +34,10 @@ def main(config: TrainConfig) -> None:
     # TensorFlow takes seconds to import, which a wrong flag should not cost.
     import keras
 
-    from spleen_tf import callbacks, losses, optimizers, selection, unet
+    from spleen_tf.network import unet
+    from spleen_tf.training import callbacks, losses, optimizers, run
 
-    data = selection.select(config)
+    data = run.select(config)
     description = training_json.describe(config, data)
     training_json.check_resumes(config.model_dir, description)
     model_dir = files.make_folder(config.model_dir)
@@ -84,11 +87,11 @@ def _fit(
 ) -> None:
     import tensorflow as tf
 
-    from spleen_tf import dataset
+    from spleen_tf.training import pipeline
 
     try:
         model.fit(
-            dataset.for_training(config, data, start=int(state.steps) * config.batch_size),
+            pipeline.for_training(config, data, start=int(state.steps) * config.batch_size),
             steps_per_epoch=steps_per_epoch,
             initial_epoch=int(state.epochs),
             epochs=2**31,  # The budget ends it.
@@ -140,7 +143,7 @@ def _settled(config: TrainConfig) -> TrainConfig:
                 f"{f' --plane={kind}' if key == 'plane' else ' of this data'}."
             )
     settled = config.settled(proposed)
-    commands.check(settled)
+    flags.check(settled)
     return settled
 
 
@@ -183,7 +186,8 @@ def initialize(model: keras.Model, init_from: str) -> None:
     """
     import tensorflow as tf
 
-    from spleen_tf import callbacks, ensemble
+    from spleen_tf.inference import fusion
+    from spleen_tf.training import callbacks
 
     folder = pathlib.Path(init_from)
     weights = folder / callbacks.BEST_WEIGHTS
@@ -198,7 +202,7 @@ def initialize(model: keras.Model, init_from: str) -> None:
             f"{folder}: expected {callbacks.BEST_WEIGHTS} (a --model_dir) or saved_model.pb (an "
             "exported model), found neither."
         )
-    with ensemble.loading(folder):
+    with fusion.loading(folder):
         saved = getattr(tf.saved_model.load(folder), "variables_of_network", ())
     loaded = {variable.name: variable for variable in saved}
     wanted = {variable.name: tuple(variable.shape) for variable in model.variables}
@@ -219,4 +223,4 @@ def _other_architecture(folder: pathlib.Path, detail: object) -> InputError:
 
 
 if __name__ == "__main__":
-    commands.run(main, TrainConfig)
+    flags.run(main, TrainConfig)

@@ -18,9 +18,11 @@ import nibabel
 import numpy as np
 import pytest
 
-from spleen_tf import commands, nifti, slices
-from spleen_tf.config import TrainConfig
-from spleen_tf.volume import Volume
+from spleen_tf.core import flags as commands
+from spleen_tf.imaging import planes
+from spleen_tf.imaging.volume import Volume
+from spleen_tf.io import nifti
+from spleen_tf.training.config import TrainConfig
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
@@ -206,7 +208,7 @@ def make_records(make_affine, load_tool, tmp_path_factory):
         rows = ["case,image,label,modality,split"]
         for name, (split, modality, images_nhw, labels_nhw) in cases.items():
             for part, slices_nhw in (("image", images_nhw), ("label", labels_nhw)):
-                array_ijk = slices.stack(slices_nhw, affine, "axial")
+                array_ijk = planes.stack(slices_nhw, affine, "axial")
                 nibabel.save(nibabel.Nifti1Image(array_ijk, affine), folder / f"{name}_{part}.nii")
             rows.append(f"{name},{name}_image.nii,{name}_label.nii,{modality},{split}")
         (folder / "cases.csv").write_text("\n".join(rows) + "\n")
@@ -233,7 +235,7 @@ def write_weights_by_hand(path, in_channels):
     With one channel, x is the image itself. With three, it is the image one slice, one row and
     one column before: what is bright comes out moved by one voxel towards each of the three.
     """
-    from spleen_tf import unet
+    from spleen_tf.network import unet
 
     network = unet.build(in_channels=in_channels, base_filters=2, depth=2)
     tap = 1 if in_channels == 1 else 0  # The kernel's middle, or its upper left corner.

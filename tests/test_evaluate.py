@@ -14,9 +14,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from spleen_tf import evaluate, files, metrics, nifti, pairing
-from spleen_tf.files import InputWarning
-from spleen_tf.volume import Volume, VolumeError
+from spleen_tf import evaluate
+from spleen_tf.core import files
+from spleen_tf.core.files import InputWarning
+from spleen_tf.evaluation import metrics, pairing
+from spleen_tf.imaging.volume import Volume, VolumeError
+from spleen_tf.io import nifti
 
 SHAPE = (6, 5, 4)
 AFFINE = np.diag([2.0, 1.0, 5.0, 1.0])  # A voxel has 10 mm³.

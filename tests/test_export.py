@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from spleen_tf import export
-from spleen_tf.files import InputError
+from spleen_tf.core.files import InputError
 
 # A process as on a server that has TensorFlow and none of what the model was made with.
 PLAIN_TENSORFLOW = """
@@ -300,7 +300,7 @@ def test_names_come_from_the_folder_unless_given(trained, tmp_path, export_quick
 def test_the_validation_dice_is_that_of_the_best_weights(trained_copy, tmp_path, export_quickly):
     import tensorflow as tf
 
-    from spleen_tf import callbacks
+    from spleen_tf.training import callbacks
 
     folder = trained_copy(validation={"case_c": "cc33", "case_d": "dd44"})
     state = callbacks.State()

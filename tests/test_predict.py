@@ -19,9 +19,13 @@ import nibabel
 import numpy as np
 import pytest
 
-from spleen_tf import calibration, ensemble, nifti, predict, render, report
-from spleen_tf.files import InputError
+from spleen_tf import predict
+from spleen_tf.core.files import InputError
+from spleen_tf.inference import fusion
+from spleen_tf.io import nifti
 from spleen_tf.predict import PredictConfig
+from spleen_tf.quality import calibration
+from spleen_tf.reporting import preview, report
 
 SHAPE = (24, 20, 16)
 ZOOMS_MM = (2.0, 2.0, 2.0)
@@ -30,12 +34,12 @@ LEFT_BLOCK = np.s_[4:12, 6:16, 3:13]  # 8 · 10 · 10 voxels of 8 mm³ are 6.4 m
 
 @pytest.fixture(autouse=True)
 def _models_are_loaded_once(monkeypatch, loaded_once):
-    monkeypatch.setattr(ensemble, "load", loaded_once)
+    monkeypatch.setattr(fusion, "load", loaded_once)
 
 
 @pytest.fixture(scope="module")
 def loaded_once():
-    return functools.cache(ensemble.load)
+    return functools.cache(fusion.load)
 
 
 @pytest.fixture
@@ -322,7 +326,7 @@ def test_the_preview_goes_through_the_voxel_that_is_asked_for(run, write_scan, t
     run(source, preview="out.png")
     run(source, preview="asked.png", preview_voxel=(7.0, 10.0, 7.0))
     image, found = nifti.read(source), mask_of(tmp_path / "out.nii.gz")
-    render.preview(tmp_path / "same.png", image, found, modality="MR", center_ijk=(7, 10, 7))
+    preview.preview(tmp_path / "same.png", image, found, modality="MR", center_ijk=(7, 10, 7))
     asked = (tmp_path / "asked.png").read_bytes()
     assert asked == (tmp_path / "same.png").read_bytes()
     assert asked != (tmp_path / "out.png").read_bytes()

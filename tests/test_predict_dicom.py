@@ -13,10 +13,11 @@ import numpy as np
 import pydicom
 import pytest
 
-from spleen_tf import nifti, predict
-from spleen_tf.files import InputError
+from spleen_tf import predict
+from spleen_tf.core.files import InputError
+from spleen_tf.imaging.volume import Volume
+from spleen_tf.io import nifti
 from spleen_tf.predict import PredictConfig
-from spleen_tf.volume import Volume
 
 SHAPE = (24, 20, 16)
 BLOCK = np.s_[14:22, 5:15, 3:13]  # In LPS the patient's left is where i is high. 6.4 mL.

@@ -15,9 +15,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from spleen_tf import callbacks, export, selection, train, unet
-from spleen_tf.commands import CommandFailed
-from spleen_tf.files import InputError
+from spleen_tf import export, train
+from spleen_tf.core.files import InputError
+from spleen_tf.core.flags import CommandFailed
+from spleen_tf.network import unet
+from spleen_tf.training import callbacks, run
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
@@ -255,13 +257,13 @@ def test_a_fold_of_nnunets_splits_trains_and_validates(quick_training, tmp_path)
     splits = tmp_path / "splits_final.json"
     splits.write_text('[{"train": ["a"], "val": ["v"]}, {"train": ["b", "v"], "val": ["a"]}]')
     config = quick_training(model_dir="m", steps=2, splits=str(splits), fold=1)
-    data = selection.select(config)
+    data = run.select(config)
     assert (data.train, data.validation) == (("b", "v"), ("a",))
 
 
 def test_a_fold_that_the_records_were_not_made_for_is_refused(quick_training):
     with pytest.raises(InputError, match=r"splits\.json: expected a list of folds"):
-        selection.select(quick_training(model_dir="m", steps=2, fold=3))
+        run.select(quick_training(model_dir="m", steps=2, fold=3))
 
 
 def test_without_validation_the_last_weights_are_kept(quick_training, tmp_path):

@@ -29,10 +29,14 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
 import numpy as np
 
-from spleen_tf import cases, commands, crossval, files, nifti, postprocess, slices
-from spleen_tf.cases import Case
-from spleen_tf.commands import CommandFailed, flag
-from spleen_tf.volume import Volume
+from spleen_tf.core import files, flags
+from spleen_tf.core.flags import CommandFailed, flag
+from spleen_tf.datasets import cases
+from spleen_tf.datasets.cases import Case
+from spleen_tf.evaluation import crossval
+from spleen_tf.imaging import masks, planes
+from spleen_tf.imaging.volume import Volume
+from spleen_tf.io import nifti
 
 _SIDE = 256
 _PERCENTILES = (0.5, 99.5)
@@ -83,7 +87,7 @@ def main(config: CompareConfig) -> None:
 
 def _scaled(image: Volume) -> np.ndarray:
     """(N, 1, H, W) float32: axial slices in 0..1 between two percentiles of the volume."""
-    slices_nhw = slices.split(image.array_ijk, image.affine, "axial").astype(np.float32)
+    slices_nhw = planes.split(image.array_ijk, image.affine, "axial").astype(np.float32)
     low, high = np.percentile(slices_nhw, _PERCENTILES)
     return np.clip((slices_nhw - low) / max(high - low, 1e-6), 0, 1)[:, np.newaxis]
 
@@ -93,7 +97,7 @@ def _examples(train: Sequence[Case], label_value: int) -> list[dict[str, np.ndar
     examples = []
     for case in train:
         image, label = cases.read(case, label_value)
-        labels_nhw = slices.split(label.array_ijk, label.affine, "axial")[:, np.newaxis]
+        labels_nhw = planes.split(label.array_ijk, label.affine, "axial")[:, np.newaxis]
         pairs = zip(_scaled(image), labels_nhw, strict=True)
         examples += [{"image": a, "label": np.ascontiguousarray(b)} for a, b in pairs]
     return examples
@@ -199,9 +203,9 @@ def _segmented(network: Any, image: Volume) -> np.ndarray:
             torch.from_numpy(_scaled(image)), (_SIDE, _SIDE), _INFERENCE_BATCH, network, 0.25
         )
     found_nhw = (logits[:, 0].float() > 0).numpy()
-    mask = np.ascontiguousarray(slices.stack(found_nhw, image.affine, "axial"))
-    return postprocess.largest_component(mask)
+    mask = np.ascontiguousarray(planes.stack(found_nhw, image.affine, "axial"))
+    return masks.largest_component(mask)
 
 
 if __name__ == "__main__":
-    commands.run(main, CompareConfig)
+    flags.run(main, CompareConfig)

@@ -25,11 +25,14 @@ import numpy as np
 import tqdm
 from PIL import Image
 
-from spleen_tf import commands, dicom, files, layouts, nifti
-from spleen_tf.commands import flag
-from spleen_tf.dicom_frames import Frame
-from spleen_tf.files import InputError
-from spleen_tf.volume import Volume
+from spleen_tf.core import files, flags
+from spleen_tf.core.files import InputError
+from spleen_tf.core.flags import flag
+from spleen_tf.datasets import layouts
+from spleen_tf.imaging.volume import Volume
+from spleen_tf.io import nifti
+from spleen_tf.io.dicom import series
+from spleen_tf.io.dicom.frames import Frame
 
 # Liver and kidneys have up to 200, the spleen has 240 to 255.
 DARKEST_SPLEEN = 240
@@ -53,7 +56,7 @@ def main(config: ChaosConfig) -> None:
         )
     entries = []
     for number, folder in tqdm.tqdm(_subjects(config), desc="convert", unit="case", disable=None):
-        image = dicom.read(folder / "DICOM_anon")
+        image = series.read(folder / "DICOM_anon")
         label = dataclasses.replace(image, array_ijk=_spleen(image, folder / "Ground"))
         entry = {}
         for kind, volume in (("image", image), ("label", label)):
@@ -137,4 +140,4 @@ def _greys(path: pathlib.Path, frame: Frame) -> np.ndarray:
 
 
 if __name__ == "__main__":
-    commands.run(main, ChaosConfig)
+    flags.run(main, ChaosConfig)

@@ -31,22 +31,15 @@ from typing import Any
 # Lets the program run from a checkout in which the package is not installed.
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
-from spleen_tf import (
-    cases,
-    commands,
-    crossval,
-    files,
-    fingerprint,
-    nifti,
-    plans,
-    sources,
-    volume,
-    workers,
-)
-from spleen_tf.cases import Case, Splits
-from spleen_tf.commands import CommandFailed, flag
-from spleen_tf.config import TrainConfig
-from spleen_tf.files import InputError
+from spleen_tf.core import files, flags, parallel, resume
+from spleen_tf.core.files import InputError
+from spleen_tf.core.flags import CommandFailed, flag
+from spleen_tf.datasets import cases, fingerprint
+from spleen_tf.datasets.cases import Case, Splits
+from spleen_tf.evaluation import crossval
+from spleen_tf.imaging import volume
+from spleen_tf.io import nifti, readers
+from spleen_tf.training.config import TrainConfig
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 FUSED = "fused"
@@ -104,7 +97,7 @@ def main(config: CrossValidateConfig) -> None:
     folds = _folds(config, listed, others)
     output = files.make_folder(config.output_dir)
     defaults = _as_json({field.name: field.default for field in dataclasses.fields(TrainConfig)})
-    plans.hold(output, _plan(config, recipes, folds), may_grow={"recipes": defaults})
+    resume.hold(output, _plan(config, recipes, folds), may_grow={"recipes": defaults})
     by_name = {case.name: case for case in listed}
     for fold in folds:
         _link(output / "images" / f"fold_{fold.number}", fold, by_name, "image")
@@ -120,7 +113,7 @@ def main(config: CrossValidateConfig) -> None:
         for fold in folds
         for plane in planes
     ]
-    workers.side_by_side(trainings, config.jobs, "train", "model")
+    parallel.side_by_side(trainings, config.jobs, "train", "model")
     members = {plane: [plane] for plane in planes}
     if len(planes) > 1:
         members[FUSED] = planes
@@ -129,7 +122,7 @@ def main(config: CrossValidateConfig) -> None:
         for its_planes in members.values()
         for fold in folds
     ]
-    workers.side_by_side(predictions, config.jobs, "predict", "fold")
+    parallel.side_by_side(predictions, config.jobs, "predict", "fold")
     evaluated = {name: output / "evaluation" / name for name in members}
     for name, folder in evaluated.items():
         asked = _gather(output, folds, name, members[name])
@@ -158,7 +151,7 @@ def _recipe(config: CrossValidateConfig, plane: str) -> list[str]:
     recipe += [f"--{override.lstrip('-')}" for override in config.override]
     if config.minutes:
         recipe.append(f"--minutes={config.minutes:g}")
-    commands.parse(["train", *recipe, "--records=-", "--model_dir=-"], TrainConfig)
+    flags.parse(["train", *recipe, "--records=-", "--model_dir=-"], TrainConfig)
     return recipe
 
 
@@ -208,7 +201,7 @@ def _about(config: CrossValidateConfig, recipes: dict[str, list[str]]) -> dict[s
 
 def _settled(recipe: list[str]) -> dict[str, Any]:
     """The whole configuration that a recipe stands for, as JSON gives it back."""
-    config = commands.parse(["train", *recipe, "--records=-", "--model_dir=-"], TrainConfig)
+    config = flags.parse(["train", *recipe, "--records=-", "--model_dir=-"], TrainConfig)
     proposed = fingerprint.read(config.fingerprint) if config.fingerprint else {}
     return _as_json(dataclasses.asdict(config.settled(proposed)))
 
@@ -223,7 +216,7 @@ def _listed(config: CrossValidateConfig) -> list[Case]:
     """The cases that are held out in turn: NIfTI, of which a folder can be linked together."""
     listed = cases.load(config.dataset, config.modality)
     for case in listed:
-        if sources.is_dicom(case.image):
+        if readers.is_dicom(case.image):
             raise InputError(
                 f"{case.image}: expected NIfTI to cross-validate with, found DICOM; convert it, "
                 "with dcm2niix for one."
@@ -368,4 +361,4 @@ def _run(log: pathlib.Path, *arguments: str) -> None:
 
 
 if __name__ == "__main__":
-    commands.run(main, CrossValidateConfig)
+    flags.run(main, CrossValidateConfig)

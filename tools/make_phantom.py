@@ -22,9 +22,12 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 import numpy as np
 import tqdm
 
-from spleen_tf import commands, files, layouts, nifti, phantom, workers
-from spleen_tf.commands import flag
-from spleen_tf.files import InputError
+from spleen_tf.core import files, flags, parallel
+from spleen_tf.core.files import InputError
+from spleen_tf.core.flags import flag
+from spleen_tf.datasets import layouts
+from spleen_tf.io import nifti
+from spleen_tf.phantom import generate
 
 NAME = "Synthetic abdomens"
 
@@ -39,21 +42,21 @@ class PhantomConfig:
     modality: str = flag(
         "CT",
         "What to make; 'both' alternates, and writes a data set for each.",
-        choices=(*phantom.MODALITIES, "both"),
+        choices=(*generate.MODALITIES, "both"),
     )
     protocol: str = flag(
         "",
         "Makes cases of this contrast phase or sequence alone, as one site scans them, not of all "
         "that the modality knows.",
-        choices=("", *(name for names in phantom.PROTOCOLS.values() for name in names)),
+        choices=("", *(name for names in generate.PROTOCOLS.values() for name in names)),
     )
     max_size: int = flag(
         256,
         "The most rows or columns of a slice; with less, cases are coarser and sooner made.",
-        minimum=phantom.MIN_SIZE,
+        minimum=generate.MIN_SIZE,
         maximum=1024,
     )
-    workers: int = flag(workers.available_cores(), "Processes that make cases.", minimum=1)
+    workers: int = flag(parallel.available_cores(), "Processes that make cases.", minimum=1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,7 +76,7 @@ class Task:
 
 
 def main(config: PhantomConfig) -> None:
-    known = phantom.PROTOCOLS.get(config.modality, ())
+    known = generate.PROTOCOLS.get(config.modality, ())
     if config.protocol and config.protocol not in known:
         raise InputError(
             f"--protocol: expected one of {', '.join(known) or 'none'} with "
@@ -103,7 +106,7 @@ def main(config: PhantomConfig) -> None:
 
 def _tasks(config: PhantomConfig) -> list[Task]:
     output, both = pathlib.Path(config.output_dir), config.modality == "both"
-    modalities = phantom.MODALITIES if both else (config.modality,)
+    modalities = generate.MODALITIES if both else (config.modality,)
     tasks = []
     for position in range(config.num_cases):
         number, which = divmod(position, len(modalities))
@@ -144,7 +147,7 @@ def _make_all(tasks: list[Task], processes: int) -> Iterator[dict]:
     context = multiprocessing.get_context("spawn")
     count = min(processes, len(tasks))
     with (
-        workers.loss_in_words(),
+        parallel.loss_in_words(),
         concurrent.futures.ProcessPoolExecutor(count, mp_context=context) as pool,
     ):
         try:
@@ -155,7 +158,7 @@ def _make_all(tasks: list[Task], processes: int) -> Iterator[dict]:
 
 def _make(task: Task) -> dict:
     """Makes and writes one case; its entry in dataset.json."""
-    case = phantom.make(task.seed, task.modality, task.max_size, task.protocol)
+    case = generate.make(task.seed, task.modality, task.max_size, task.protocol)
     file_name = f"{task.name}.nii.gz"
     nifti.write(task.dataset / "imagesTr" / file_name, case.image)
     nifti.write(task.dataset / "labelsTr" / file_name, case.label)
@@ -168,4 +171,4 @@ def _make(task: Task) -> dict:
 
 
 if __name__ == "__main__":
-    commands.run(main, PhantomConfig)
+    flags.run(main, PhantomConfig)

@@ -24,11 +24,15 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
 import tqdm
 
-from spleen_tf import cases, commands, files, slices, sources, volume, workers
-from spleen_tf.cases import Case, Splits
-from spleen_tf.commands import flag
-from spleen_tf.files import InputError, InputWarning
-from spleen_tf.volume import Volume
+from spleen_tf.core import files, flags, parallel
+from spleen_tf.core.files import InputError, InputWarning
+from spleen_tf.core.flags import flag
+from spleen_tf.datasets import cases
+from spleen_tf.datasets.cases import Case, Splits
+from spleen_tf.imaging import planes as slices
+from spleen_tf.imaging import volume
+from spleen_tf.imaging.volume import Volume
+from spleen_tf.io import readers
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,7 +55,7 @@ class ConvertConfig:
         8, "Files a split; a split of fewer cases gets one a case.", minimum=1, maximum=99999
     )
     workers: int = flag(
-        min(workers.available_cores(), 8),
+        min(parallel.available_cores(), 8),
         "Processes that read volumes, each of which holds one or two in memory.",
         minimum=1,
     )
@@ -145,7 +149,7 @@ def _splits(found: list[Case], bad: list[str], config: ConvertConfig) -> Splits:
 
 def _convert(split_cases: dict[str, list[Case]], folder: pathlib.Path, config) -> str:
     """Writes all shards and their metadata to a folder; a sentence on what was written."""
-    from spleen_tf import shards  # TensorFlow: seconds that a wrong flag should not cost.
+    from spleen_tf.datasets import shards  # TensorFlow: seconds that a wrong flag should not cost.
 
     about: dict[str, dict] = {}
     shard_sizes: dict[str, list] = {}
@@ -169,7 +173,7 @@ def _convert(split_cases: dict[str, list[Case]], folder: pathlib.Path, config) -
 
 def _write_shards(split: str, members: list[Case], folder, about, config) -> list[tuple[int, int]]:
     """Writes the shards of a split and fills `about`; (slices, bytes) of each shard."""
-    from spleen_tf import records, shards
+    from spleen_tf.datasets import records, shards
 
     num_shards = min(config.num_shards, len(members))
     paths = [folder / shards.shard_name(split, i, num_shards) for i in range(num_shards)]
@@ -226,7 +230,7 @@ def _load_all(members: list[Case], config: ConvertConfig) -> Iterator[tuple]:
     # "spawn", because a fork of a process that runs TensorFlow's threads may hang.
     context = multiprocessing.get_context("spawn")
     with (
-        workers.loss_in_words(),
+        parallel.loss_in_words(),
         concurrent.futures.ProcessPoolExecutor(config.workers, mp_context=context) as pool,
     ):
         waiting = collections.deque(members)
@@ -254,7 +258,7 @@ def _load_quietly(case: Case, label_value: int) -> tuple:
 def _load(case: Case, label_value: int) -> tuple[Case, Volume, Volume, dict[str, str]]:
     image, label = cases.read(case, label_value)
     hashes = {
-        "source_sha256": sources.sha256(image),
+        "source_sha256": readers.sha256(image),
         "label_sha256": files.sha256(case.label),
     }
     return case, image, label, hashes
@@ -271,4 +275,4 @@ def _publish(staging: pathlib.Path, output: pathlib.Path) -> None:
 
 
 if __name__ == "__main__":
-    commands.run(main, ConvertConfig)
+    flags.run(main, ConvertConfig)

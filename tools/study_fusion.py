@@ -26,9 +26,12 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 import numpy as np
 import tqdm
 
-from spleen_tf import cases, commands, crossval, files, metrics, postprocess
-from spleen_tf.commands import flag
-from spleen_tf.crossval import CrossValidation
+from spleen_tf.core import files, flags
+from spleen_tf.core.flags import flag
+from spleen_tf.datasets import cases
+from spleen_tf.evaluation import crossval, metrics
+from spleen_tf.evaluation.crossval import CrossValidation
+from spleen_tf.imaging import masks
 
 THRESHOLDS = (0.3, 0.35, 0.4, 0.45, 0.5, 0.55)
 # Logits beyond those of this probability say no more than that.
@@ -83,9 +86,9 @@ def main(config: FusionConfig) -> None:
     shares = _shares(validated)
     folder = files.make_folder(config.output_dir)
     # TensorFlow takes seconds to import, which a wrong flag should not cost.
-    from spleen_tf import ensemble
+    from spleen_tf.inference import fusion
 
-    ensemble.setup("auto", config.precision)
+    fusion.setup("auto", config.precision)
     rows = []
     with tqdm.tqdm(total=validated.patients, desc="fuse", unit="case", disable=None) as bar:
         for fold, names in validated.held_out.items():
@@ -93,7 +96,7 @@ def main(config: FusionConfig) -> None:
             for name in names:
                 image, label = cases.read(by_name[name], validated.label_value)
                 singles = [
-                    ensemble.probability([member], image, config.tta).astype(np.float32)
+                    fusion.probability([member], image, config.tta).astype(np.float32)
                     for member in members
                 ]
                 for rule, probability in _fused(validated.planes, np.stack(singles), shares[fold]):
@@ -144,7 +147,7 @@ def _fused(
 def _ways(probability: np.ndarray, truth: np.ndarray) -> Iterator[dict[str, Any]]:
     for threshold in THRESHOLDS:
         above = probability >= threshold
-        main_part = postprocess.largest_component(above)
+        main_part = masks.largest_component(above)
         for kept, mask in (("all", above), ("largest", main_part)):
             voxels = np.count_nonzero(truth)
             # Of a case without spleen, no mask is right, and no error is a share.
@@ -204,4 +207,4 @@ def _nested(rows: list[dict[str, Any]]) -> list[float]:
 
 
 if __name__ == "__main__":
-    commands.run(main, FusionConfig)
+    flags.run(main, FusionConfig)

@@ -1,8 +1,8 @@
 """Measures how well quality control tells failures from successes, and calibrates it.
 
 Takes what tools/cross_validate.py left: each case is corrupted in every way of
-spleen_tf.corruptions and segmented by the models of the fold that never saw it. The output folder
-receives study.csv (a row a case and corruption), quality.json (the calibration, to lie beside the
+spleen_tf.quality.corruptions and segmented by the models of the fold that never saw it. The output
+folder receives study.csv (a row per case and corruption), quality.json (the calibration, beside the
 model card of models of the same make) and study.md (the tables). Every figure is of predictions
 of which neither the models nor the calibration knew the patient. The same command again resumes.
 
@@ -29,23 +29,17 @@ import numpy as np
 import tqdm
 from scipy import stats
 
-from spleen_tf import (
-    calibration,
-    cases,
-    commands,
-    corruptions,
-    crossval,
-    files,
-    metrics,
-    plans,
-    segmentation,
-)
-from spleen_tf.calibration import COVERAGE, FAILURE_DICE, Calibration
-from spleen_tf.cases import Case
-from spleen_tf.commands import flag
-from spleen_tf.crossval import CrossValidation
-from spleen_tf.files import InputError, InputWarning
-from spleen_tf.volume import Volume
+from spleen_tf.core import files, flags, resume
+from spleen_tf.core.files import InputError, InputWarning
+from spleen_tf.core.flags import flag
+from spleen_tf.datasets import cases
+from spleen_tf.datasets.cases import Case
+from spleen_tf.evaluation import crossval, metrics
+from spleen_tf.evaluation.crossval import CrossValidation
+from spleen_tf.imaging.volume import Volume
+from spleen_tf.inference import prediction
+from spleen_tf.quality import calibration, corruptions
+from spleen_tf.quality.calibration import COVERAGE, FAILURE_DICE, Calibration
 
 UNCORRUPTED = "none"
 
@@ -83,7 +77,7 @@ def main(config: StudyConfig) -> None:
             f"calibrate with, found {validated.patients}."
         )
     folder = files.make_folder(config.output_dir)
-    plans.hold(folder, _plan(config))
+    resume.hold(folder, _plan(config))
     measured = files.make_folder(folder / "measured")
     rows = _measure(validated, second, by_name, config, measured)
     known = _calibrate(rows, len(validated.planes), config.cross_validation)
@@ -162,9 +156,9 @@ def _measure(
 
 
 def _load(validated: CrossValidation, fold: str, config: StudyConfig) -> list:
-    from spleen_tf import ensemble  # TensorFlow: seconds that a wrong flag should not cost.
+    from spleen_tf.inference import fusion  # TensorFlow: seconds that a wrong flag should not cost.
 
-    ensemble.setup("auto", config.precision)
+    fusion.setup("auto", config.precision)
     return validated.members(fold)
 
 
@@ -192,7 +186,7 @@ def _segment(
     truth: np.ndarray,
 ) -> dict[str, Any]:
     """What predict would find and say of a volume, and its true Dice (None: both are empty)."""
-    found = segmentation.segment(image, members, second_opinion=second_opinion, with_signs=True)
+    found = prediction.segment(image, members, second_opinion=second_opinion, with_signs=True)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", InputWarning)
         dice = metrics.dice(truth, found.mask_ijk)
@@ -310,4 +304,4 @@ def _share(hits: list[bool]) -> str:
 
 
 if __name__ == "__main__":
-    commands.run(main, StudyConfig)
+    flags.run(main, StudyConfig)

@@ -22,10 +22,13 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 import numpy as np
 import tqdm
 
-from spleen_tf import cases, commands, files, nifti, slices, volume
-from spleen_tf.commands import flag
-from spleen_tf.files import InputError
-from spleen_tf.volume import Volume
+from spleen_tf.core import files, flags
+from spleen_tf.core.files import InputError
+from spleen_tf.core.flags import flag
+from spleen_tf.datasets import cases
+from spleen_tf.imaging import planes, volume
+from spleen_tf.imaging.volume import Volume
+from spleen_tf.io import nifti
 
 # Fields that all slices of a case have in common.
 SHARED = (
@@ -41,7 +44,7 @@ class VerifyConfig:
 
 
 def main(config: VerifyConfig) -> int:
-    from spleen_tf import shards  # TensorFlow: seconds that a wrong flag should not cost.
+    from spleen_tf.datasets import shards  # TensorFlow: seconds that a wrong flag should not cost.
 
     shards.check_folder(config.records)
     if config.rebuild_dir:
@@ -55,12 +58,12 @@ def main(config: VerifyConfig) -> int:
         f"{config.records}: {sum(seen.values())} slices of {len(seen)} cases, "
         + (f"{damage} faults" if damage else "intact")
     )
-    return commands.EXIT_FAILED if damage else commands.EXIT_DONE
+    return flags.EXIT_FAILED if damage else flags.EXIT_DONE
 
 
 def _faults(config: VerifyConfig, seen: dict[str, int]) -> Iterator[str]:
     """A line for each fault. `seen` is filled with the slices of each case."""
-    from spleen_tf import shards
+    from spleen_tf.datasets import shards
 
     folder = pathlib.Path(config.records)
     try:
@@ -86,7 +89,7 @@ def _faults(config: VerifyConfig, seen: dict[str, int]) -> Iterator[str]:
 
 
 def _metadata_faults(folder: pathlib.Path, expected: dict[str, Any]) -> Iterator[str]:
-    from spleen_tf import shards
+    from spleen_tf.datasets import shards
 
     try:
         shards.check_features(folder)
@@ -108,7 +111,7 @@ def _metadata_faults(folder: pathlib.Path, expected: dict[str, Any]) -> Iterator
 
 
 def _shard_faults(path, split, length, expected, seen, rebuild_dir) -> Iterator[str]:
-    from spleen_tf.records import RecordError, read_examples
+    from spleen_tf.datasets.records import RecordError, read_examples
 
     count = 0
     try:
@@ -142,7 +145,7 @@ def _by_case(examples: Iterator[dict[str, Any]]) -> Iterator[list[dict[str, Any]
 
 def _checked(where: str, split: str, examples, expected) -> dict[str, Volume]:
     """Image and label of a case, rebuilt; RecordError unless they are what cases.json says."""
-    from spleen_tf.records import RecordError
+    from spleen_tf.datasets.records import RecordError
 
     if expected is None or expected["split"] != split:
         raise RecordError(f"{where}: expected a case of {split} in cases.json, found another.")
@@ -182,14 +185,14 @@ def _rebuilt(examples: list[dict[str, Any]]) -> dict[str, Volume]:
     first = examples[0]
     affine = _affine(first)
     order = sorted(examples, key=lambda example: example["slice_index"])
-    if slices.stored_index(0, len(order), affine, first["plane"]) > 0:
+    if planes.stored_index(0, len(order), affine, first["plane"]) > 0:
         order.reverse()
     rebuilt = {}
     for key, dtype in (("image", np.dtype(first["dtype"]).newbyteorder("<")), ("label", np.uint8)):
         slices_nhw = np.stack(
             [np.frombuffer(e[key], dtype).reshape(first["height"], first["width"]) for e in order]
         )
-        array_ijk = slices.stack(slices_nhw, affine, first["plane"])
+        array_ijk = planes.stack(slices_nhw, affine, first["plane"])
         rebuilt[key] = Volume(array_ijk, affine, first["case"])
     return rebuilt
 
@@ -206,4 +209,4 @@ def _write(rebuilt: dict[str, Volume], name: str, rebuild_dir: str) -> None:
 
 
 if __name__ == "__main__":
-    commands.run(main, VerifyConfig)
+    flags.run(main, VerifyConfig)

@@ -1,0 +1,84 @@
+"""Tasks side by side, each on a share of the cores of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+from collections.abc import Callable, Iterator, Sequence
+from concurrent import futures
+from concurrent.futures.process import BrokenProcessPool
+
+import tqdm
+
+from spleen_tf.core.flags import CommandFailed
+
+
+def available_cores() -> int:
+    """Cores that this process may use: on a cluster, those of the job and not of the machine."""
+    return len(_cores()) or os.cpu_count() or 1
+
+
+@contextlib.contextmanager
+def loss_in_words() -> Iterator[None]:
+    """Tells in words that a process of a pool was killed.
+
+    Raises:
+        CommandFailed: in place of BrokenProcessPool.
+    """
+    try:
+        yield
+    except BrokenProcessPool:
+        raise CommandFailed(
+            "expected each of --workers to live, found one killed, most likely since memory ran "
+            "out; use fewer --workers."
+        ) from None
+
+
+def side_by_side(tasks: Sequence[Callable[[], None]], jobs: int, name: str, unit: str) -> None:
+    """Runs tasks, so many at a time, under a progress bar; after a failure none is begun.
+
+    Each worker keeps to its share of the cores, and so does every process that it starts: two
+    trainings that both spread over all cores wait for one another more than they work. Tasks are
+    threads of this process; work that is to run on another core belongs into a process that a task
+    starts.
+
+    Args:
+        tasks: begun in this order.
+        jobs: workers, 1 or more.
+        name, unit: for the progress bar: what is done, and to how many of what.
+
+    Raises:
+        Exception: the first that a task raised, once those that were running have ended.
+    """
+    shares: queue.SimpleQueue[list[int]] = queue.SimpleQueue()
+    for share in _shares_of_cores(jobs):
+        shares.put(share)
+    with futures.ThreadPoolExecutor(jobs, initializer=lambda: _keep_to(shares.get())) as pool:
+        running = [pool.submit(task) for task in tasks]
+        ended = futures.as_completed(running)
+        try:
+            for task in tqdm.tqdm(ended, desc=name, unit=unit, total=len(tasks), disable=None):
+                task.result()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _shares_of_cores(jobs: int) -> list[list[int]]:
+    """The cores of each worker; where there are fewer cores than workers, they take turns."""
+    cores = _cores()
+    if not cores:
+        return [[]] * jobs
+    return [cores[job::jobs] or [cores[job % len(cores)]] for job in range(jobs)]
+
+
+def _cores() -> list[int]:
+    """The numbers of this process's cores; none outside of Linux, where the system deals them."""
+    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+
+
+def _keep_to(cores: list[int]) -> None:
+    """Binds the calling thread, and processes that it starts, to these cores."""
+    if cores:
+        os.sched_setaffinity(0, cores)

@@ -1,0 +1,1 @@
+"""Data sets: layouts, cases, splits, fingerprints, and records of their slices."""

@@ -1,0 +1,1 @@
+"""Predictions against labels: pairs, distances, metrics, decisions, cross-validation."""

@@ -1,0 +1,223 @@
+"""How a predicted mask agrees with the truth: overlap, surface distance and volume.
+
+Every measure is over the whole volume, never a mean over slices. What is undefined, such as the
+Dice of two empty masks or the distance to an empty one, is NaN; `summary` leaves it out of means
+and counts it. References for the choice of measures: Taha & Hanbury, BMC Med Imaging 15:29
+(2015); Maier-Hein et al., Nature Methods 21:195 (2024).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from spleen_tf.evaluation import surfaces
+from spleen_tf.imaging import volume
+from spleen_tf.imaging.volume import Volume
+
+COLUMNS = (
+    *("dice", "jaccard", "sensitivity", "specificity", "precision", "accuracy"),
+    *("lr_positive", "lr_negative"),
+    *("truth_mm3", "pred_mm3"),
+    *("volume_error_mm3", "volume_error_percent", "abs_volume_error_percent"),
+    *("hd_mm", "hd95_mm", "assd_mm", "nsd_1mm", "nsd_2mm"),
+)
+RESAMPLES = 10_000
+
+
+@dataclasses.dataclass(frozen=True)
+class Confusion:
+    """Counts of voxels, as Python integers: no sum overflows and no ratio is rounded twice."""
+
+    true_positive: int
+    false_positive: int
+    false_negative: int
+    true_negative: int
+
+    @property
+    def dice(self) -> float:
+        """2|T∩P| / (|T|+|P|) (Dice, 1945); 0 if one mask is empty, NaN if both are."""
+        doubled = 2 * self.true_positive
+        return _ratio(doubled, doubled + self.false_positive + self.false_negative)
+
+    @property
+    def jaccard(self) -> float:
+        """|T∩P| / |T∪P| (Jaccard, 1912); 0 if one mask is empty, NaN if both are."""
+        union = self.true_positive + self.false_positive + self.false_negative
+        return _ratio(self.true_positive, union)
+
+    @property
+    def sensitivity(self) -> float:
+        """TP / (TP+FN), the share of the truth that was found; NaN if the truth is empty."""
+        return _ratio(self.true_positive, self.true_positive + self.false_negative)
+
+    @property
+    def specificity(self) -> float:
+        """TN / (TN+FP), the share of the background left alone; NaN if there is none."""
+        return _ratio(self.true_negative, self.true_negative + self.false_positive)
+
+    @property
+    def precision(self) -> float:
+        """TP / (TP+FP), the share of the prediction that is right; NaN if nothing is predicted."""
+        return _ratio(self.true_positive, self.true_positive + self.false_positive)
+
+    @property
+    def accuracy(self) -> float:
+        """(TP+TN) / voxels. It grows with the background: close to 1 for any small organ."""
+        right = self.true_positive + self.true_negative
+        return _ratio(right, right + self.false_positive + self.false_negative)
+
+    @property
+    def lr_positive(self) -> float:
+        """Likelihood ratio of a positive voxel, sensitivity / (1 - specificity).
+
+        NaN if the truth is empty, or if there is no false positive: nothing to divide by.
+        """
+        truth = self.true_positive + self.false_negative
+        background = self.true_negative + self.false_positive
+        return _ratio(self.true_positive * background, truth * self.false_positive)
+
+    @property
+    def lr_negative(self) -> float:
+        """Likelihood ratio of a negative voxel, (1 - sensitivity) / specificity.
+
+        NaN if the truth is empty, or if there is no true negative: nothing to divide by.
+        """
+        truth = self.true_positive + self.false_negative
+        background = self.true_negative + self.false_positive
+        return _ratio(self.false_negative * background, truth * self.true_negative)
+
+
+def case(truth: Volume, pred: Volume) -> dict[str, float]:
+    """Every measure of one case.
+
+    Args:
+        truth, pred: masks, nonzero inside, on one grid.
+
+    Returns:
+        A value for each of COLUMNS, in that order; volumes are of the truth's voxels.
+
+    Raises:
+        VolumeError: if the grids differ.
+    """
+    volume.check_same_grid(truth, pred)
+    counts = confusion(truth.array_ijk, pred.array_ijk)
+    distances = surfaces.distances(truth.array_ijk, pred.array_ijk, truth.affine)
+    truth_mm3 = (counts.true_positive + counts.false_negative) * truth.voxel_mm3
+    pred_mm3 = (counts.true_positive + counts.false_positive) * truth.voxel_mm3
+    percent = volume_error_percent(truth_mm3, pred_mm3)
+    return {
+        "dice": counts.dice,
+        "jaccard": counts.jaccard,
+        "sensitivity": counts.sensitivity,
+        "specificity": counts.specificity,
+        "precision": counts.precision,
+        "accuracy": counts.accuracy,
+        "lr_positive": counts.lr_positive,
+        "lr_negative": counts.lr_negative,
+        "truth_mm3": truth_mm3,
+        "pred_mm3": pred_mm3,
+        "volume_error_mm3": pred_mm3 - truth_mm3,
+        "volume_error_percent": percent,
+        "abs_volume_error_percent": abs(percent),
+        "hd_mm": distances.hd_mm,
+        "hd95_mm": distances.hd95_mm,
+        "assd_mm": distances.assd_mm,
+        "nsd_1mm": distances.nsd(1.0),
+        "nsd_2mm": distances.nsd(2.0),
+    }
+
+
+def dice(truth: np.ndarray, pred: np.ndarray) -> float:
+    """Volumetric Dice, 2|T∩P| / (|T|+|P|) (Dice, 1945).
+
+    Args:
+        truth: nonzero inside.
+        pred: the same, same shape.
+
+    Returns:
+        Fraction in [0, 1]; NaN if both are empty.
+
+    Raises:
+        VolumeError: if the shapes differ.
+    """
+    return confusion(truth, pred).dice
+
+
+def jaccard(truth: np.ndarray, pred: np.ndarray) -> float:
+    """Jaccard index, |T∩P| / |T∪P|; arguments, NaN and errors as those of `dice`."""
+    return confusion(truth, pred).jaccard
+
+
+def confusion(truth: np.ndarray, pred: np.ndarray) -> Confusion:
+    """Counts the voxels of two masks, nonzero inside.
+
+    Raises:
+        VolumeError: if the shapes differ.
+    """
+    truth, pred = surfaces.masks(truth, pred)
+    both = int(np.count_nonzero(truth & pred))
+    false_positive = int(np.count_nonzero(pred)) - both
+    false_negative = int(np.count_nonzero(truth)) - both
+    return Confusion(
+        both, false_positive, false_negative, truth.size - both - false_positive - false_negative
+    )
+
+
+def volume_error_percent(truth_mm3: float, pred_mm3: float) -> float:
+    """100 (P - T) / T, below 0 where too little is predicted; NaN if the truth is empty."""
+    return _ratio(100.0 * (pred_mm3 - truth_mm3), truth_mm3)
+
+
+def summary(rows: Sequence[Mapping[str, float]], seed: int = 0) -> dict[str, dict]:
+    """Statistics over cases of each of COLUMNS, from what `case` returned for each.
+
+    Returns:
+        For each column `mean`, `sd` (of a sample: n - 1), `median`, `minimum`, `maximum`, `ci95`
+        (low, high: `bootstrap_ci95` of the mean) over the cases where it is defined, and
+        `undefined`, the number of the others. NaN where too few cases are left.
+    """
+    statistics = {}
+    for column in COLUMNS:
+        values = np.array([row[column] for row in rows], np.float64)
+        values = values[~np.isnan(values)]
+        statistics[column] = {
+            "mean": float(values.mean()) if values.size else math.nan,
+            "sd": float(values.std(ddof=1)) if values.size > 1 else math.nan,
+            "median": float(np.median(values)) if values.size else math.nan,
+            "minimum": float(values.min()) if values.size else math.nan,
+            "maximum": float(values.max()) if values.size else math.nan,
+            "ci95": list(bootstrap_ci95(values, seed)),
+            "undefined": len(rows) - values.size,
+        }
+    return statistics
+
+
+def bootstrap_ci95(values: np.ndarray, seed: int = 0) -> tuple[float, float]:
+    """The percentile bootstrap interval of a mean (Efron, 1979), from RESAMPLES resamples.
+
+    Args:
+        values: (N,), one for each case.
+        seed: the same one gives the same interval.
+
+    Returns:
+        The 2.5th and 97.5th percentiles of the resampled means; NaN for fewer than two values,
+        which say nothing about their spread.
+    """
+    if len(values) < 2:
+        return math.nan, math.nan
+    generator = np.random.default_rng(seed)
+    means = np.empty(RESAMPLES)
+    at_once = max(1, 1_000_000 // len(values))  # Some MB, however many cases there are.
+    for start in range(0, RESAMPLES, at_once):
+        part = means[start : start + at_once]
+        part[:] = values[generator.integers(len(values), size=(len(part), len(values)))].mean(1)
+    low, high = np.percentile(means, (2.5, 97.5))
+    return float(low), float(high)
+
+
+def _ratio(numerator: float, denominator: float) -> float:
+    return numerator / denominator if denominator else math.nan

@@ -1,0 +1,1 @@
+"""Volumes as arrays with an affine: planes, intensities, masks. No files."""

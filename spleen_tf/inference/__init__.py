@@ -1,0 +1,1 @@
+"""Exported models applied to volumes: members, fusion, and the prediction they give."""

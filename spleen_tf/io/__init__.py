@@ -1,0 +1,1 @@
+"""Volumes and surfaces, read and written: NIfTI, DICOM, meshes."""

@@ -1,0 +1,1 @@
+"""DICOM series: headers, frames, geometry, segmentation objects."""

@@ -1,0 +1,262 @@
+"""NIfTI files to Volume, and masks back into the geometry of their source."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import math
+import os
+import pathlib
+import zlib
+from collections.abc import Iterator
+from typing import BinaryIO
+
+import nibabel as nib
+import numpy as np
+from nibabel.spatialimages import HeaderDataError
+
+from spleen_tf.core import files
+from spleen_tf.imaging import volume
+from spleen_tf.imaging.volume import Volume, VolumeError
+from spleen_tf.io import nifti_header
+
+SUFFIXES = (".nii", ".nii.gz")
+
+_HEADERS = {348: nib.Nifti1Header, 540: nib.Nifti2Header}
+# DEFLATE cannot expand further: RFC 1951 codes at most 258 bytes in two bits or so.
+_MAX_GZIP_RATIO = 1032
+_GEOMETRY_FIELDS = (
+    *("qform_code", "sform_code", "quatern_b", "quatern_c", "quatern_d"),
+    *("qoffset_x", "qoffset_y", "qoffset_z", "srow_x", "srow_y", "srow_z"),
+)
+
+
+def is_nifti(path: str | os.PathLike) -> bool:
+    """Whether a file's name says NIfTI."""
+    return str(path).endswith(SUFFIXES)
+
+
+def stem(path: str | os.PathLike) -> str:
+    """The file's name without .nii or .nii.gz."""
+    return pathlib.Path(path).name.removesuffix(".gz").removesuffix(".nii")
+
+
+def case(path: str | os.PathLike) -> str:
+    """The case that a file is of: its stem, as text that can be shown and written anywhere."""
+    return stem(path).encode(errors="backslashreplace").decode()
+
+
+def read(path: str | os.PathLike) -> Volume:
+    """Reads a volume whole: voxels, geometry and, for .gz, the checksum at the stream's end.
+
+    Args:
+        path: .nii or .nii.gz, NIfTI-1 or NIfTI-2.
+
+    Returns:
+        A Volume in physical units (the header's slope and intercept applied): int16 where that
+        loses nothing, else float32. Trailing dimensions of 1 are dropped.
+
+    Raises:
+        VolumeError: if the file is missing, damaged, or does not hold one finite 3D image.
+    """
+    with _opened(path) as (stream, header):
+        geometry = _geometry(stream, header, path)
+        raw = _read_voxels(stream, header, geometry.shape, path)
+    return Volume(_physical(raw, header, path), geometry.affine, str(path), header)
+
+
+def read_geometry(path: str | os.PathLike) -> Volume:
+    """Like read, but the array is an empty placeholder of the right shape that takes no memory.
+
+    Finds in milliseconds what is wrong with a header; damage to the voxels stays unseen.
+    """
+    with _opened(path) as (stream, header):
+        return _geometry(stream, header, path)
+
+
+def write_mask(path: str | os.PathLike, mask_ijk: np.ndarray, like: Volume) -> None:
+    """Writes a mask in its source's geometry.
+
+    The file is uint8 with slope 1 and intercept 0. It has the sform, qform, their codes and the
+    length unit of a source that is NIfTI, else the affine as sform and qform, and nothing else of
+    the source's header: free text may name a patient.
+
+    Args:
+        path: .nii or .nii.gz; replaced only when the new file is whole.
+        mask_ijk: (I, J, K), nonzero inside.
+        like: the volume that the mask belongs to.
+    """
+    if mask_ijk.shape != like.shape:
+        raise VolumeError(f"{path}: expected a mask of shape {like.shape}, found {mask_ijk.shape}.")
+    image = np.asfortranarray(mask_ijk != 0).view(np.uint8)
+    if not isinstance(like.header, nib.Nifti1Header):
+        write(path, Volume(image, like.affine, like.source))
+        return
+    header = type(like.header)()
+    header.set_data_dtype(np.uint8)
+    header.set_data_shape(image.shape)
+    for field in _GEOMETRY_FIELDS:
+        header[field] = like.header[field]
+    header["pixdim"][:4] = like.header["pixdim"][:4]
+    # The lowest three bits are the unit of length; the others are of time, which a mask has not.
+    header["xyzt_units"] = int(like.header["xyzt_units"]) & 7
+    header.set_slope_inter(1, 0)
+    _save(path, image, header)
+
+
+def write(path: str | os.PathLike, image: Volume) -> None:
+    """Writes a volume with its dtype and its affine (sform and qform, code 1, millimetres).
+
+    A sheared affine stands in the sform alone.
+
+    NIfTI-1, whose affine is float32, unless that would round it; then NIfTI-2.
+    """
+    exact = np.array_equal(image.affine.astype(np.float32).astype(np.float64), image.affine)
+    header = nib.Nifti1Header() if exact else nib.Nifti2Header()
+    header.set_data_dtype(image.array_ijk.dtype)
+    header.set_data_shape(image.shape)
+    header.set_sform(image.affine, code=1)
+    header.set_qform(image.affine, code=1)
+    if volume.corner_distance_voxels(image.affine, header.get_qform(), image.shape) > 0.5:
+        header["qform_code"] = 0  # A qform cannot hold shear; it would contradict the sform.
+    header.set_xyzt_units("mm")
+    header.set_slope_inter(1, 0)
+    _save(path, image.array_ijk, header)
+
+
+def _save(path, array_ijk, header) -> None:
+    if not is_nifti(path):
+        raise VolumeError(f"{path}: expected an output name that ends in .nii or .nii.gz.")
+    image_class = nib.Nifti2Image if isinstance(header, nib.Nifti2Header) else nib.Nifti1Image
+    with files.replacing(path) as partial:
+        # An affine of None keeps sform, qform and their codes as they stand in the header.
+        nib.save(image_class(array_ijk, None, header), partial)
+
+
+@contextlib.contextmanager
+def _opened(path) -> Iterator[tuple[BinaryIO, nib.Nifti1Header]]:
+    """The stream, behind its header, and the header; damage met while reading is put in words."""
+    path = pathlib.Path(path)
+    try:
+        if not path.is_file():
+            found = "a folder" if path.is_dir() else "no such file"
+            raise VolumeError(f"{path}: expected a NIfTI file, found {found}.")
+        with open(path, "rb") as raw:
+            zipped = raw.read(2) == b"\x1f\x8b"
+            raw.seek(0)
+            stream = gzip.GzipFile(fileobj=raw) if zipped else raw
+            yield stream, _read_header(stream, path)  # type: ignore[misc]
+    except EOFError:
+        raise VolumeError(
+            f"{path}: expected a whole gzip stream, found one that is cut short; copy it again."
+        ) from None
+    except (gzip.BadGzipFile, zlib.error) as error:
+        raise VolumeError(
+            f"{path}: expected an intact gzip stream, found damage ({error}); copy it again."
+        ) from None
+    except OSError as error:
+        raise VolumeError(f"{path}: expected a readable file, found: {error.strerror}.") from None
+
+
+def _read_header(stream, path) -> nib.Nifti1Header:
+    start = stream.read(4)
+    size = {int.from_bytes(start, order): order for order in ("little", "big")}
+    size_of_header = next((n for n in _HEADERS if n in size), None)
+    if len(start) < 4 or size_of_header is None:
+        raise VolumeError(f"{path}: expected a NIfTI header, found other content.")
+    block = start + stream.read(size_of_header - 4)
+    magic = block[344:348] if size_of_header == 348 else block[4:8]
+    if len(block) < size_of_header or magic[:2] not in (b"n+", b"ni"):
+        raise VolumeError(f"{path}: expected a NIfTI header, found one that is cut or not NIfTI.")
+    if magic[:2] == b"ni":
+        raise VolumeError(
+            f"{path}: expected header and voxels in one .nii file, found half of a pair "
+            "(.hdr and .img); convert it to .nii."
+        )
+    return _HEADERS[size_of_header](block, check=False)
+
+
+def _geometry(stream, header, path) -> Volume:
+    shape = nifti_header.shape_3d(header, str(path))
+    _check_room(stream, header, shape, path)
+    affine = nifti_header.affine(header, shape, str(path))
+    placeholder = np.broadcast_to(np.zeros((), np.int16), shape)
+    return Volume(placeholder, affine, str(path), header)
+
+
+def _check_room(stream, header, shape, path) -> None:
+    """Refuses a claim that the file cannot keep, before anything of that size is allocated."""
+    offset, lowest = float(header["vox_offset"]), header.single_vox_offset
+    if not lowest <= offset < math.inf:
+        raise VolumeError(
+            f"{path}: expected voxels from byte {lowest} on, found vox_offset {offset:g}."
+        )
+    num_bytes = math.prod(shape) * nifti_header.dtype(header, str(path)).itemsize
+    most = os.path.getsize(path) * (_MAX_GZIP_RATIO if _is_zipped(stream) else 1)
+    room = max(0, most - int(offset))
+    if num_bytes > room:
+        raise VolumeError(
+            f"{path}: expected {num_bytes:,} bytes of voxels as its header says (shape {shape}), "
+            f"found a file that can hold at most {room:,}; cut short, or a wrong header."
+        )
+
+
+def _is_zipped(stream) -> bool:
+    return isinstance(stream, gzip.GzipFile)
+
+
+def _read_voxels(stream, header, shape, path) -> np.ndarray:
+    stream.seek(int(header["vox_offset"]))  # Past header extensions.
+    dtype = nifti_header.dtype(header, str(path))
+    num_bytes = math.prod(shape) * dtype.itemsize
+    array = np.empty(shape, dtype, order="F")
+    view = array.reshape(-1, order="F").view(np.uint8).data
+    filled = 0
+    while filled < num_bytes and (count := stream.readinto(view[filled : filled + (1 << 24)])):
+        filled += count
+    if filled < num_bytes:
+        raise VolumeError(
+            f"{path}: expected {num_bytes:,} bytes of voxels, found {filled:,}; it is cut short."
+        )
+    while _is_zipped(stream) and stream.read(1 << 20):  # The checksum is looked at only at the end.
+        continue
+    return array
+
+
+def _physical(raw: np.ndarray, header, path) -> np.ndarray:
+    """Slope and intercept applied; int16 where that loses nothing, else float32."""
+    try:
+        slope, intercept = header.get_slope_inter()
+    except HeaderDataError as error:
+        raise VolumeError(f"{path}: expected a usable scaling, found: {error}.") from None
+    scaled = slope is not None and (slope, intercept) != (1.0, 0.0)
+    if not scaled and raw.dtype.kind in "iu" and np.can_cast(raw.dtype, np.int16):
+        return raw.astype(np.int16, copy=False)
+    as_int16 = np.empty(raw.shape, np.int16, order="F")
+    for k in range(raw.shape[2]):  # A slab at a time: no second full-size float array.
+        slab = _scaled(raw[..., k], slope, intercept) if scaled else raw[..., k]
+        if not np.isfinite(slab).all():
+            raise VolumeError(
+                f"{path}: expected finite voxels, found NaN or infinity (slab {k} of the last "
+                "axis); replace them before."
+            )
+        if slab.min() < -32768 or slab.max() > 32767 or (slab != np.rint(slab)).any():
+            break
+        as_int16[..., k] = slab
+    else:
+        return as_int16
+    del as_int16
+    as_float32 = np.empty(raw.shape, np.float32, order="F")
+    with np.errstate(over="ignore"):  # Told below, in words.
+        for k in range(raw.shape[2]):
+            as_float32[..., k] = _scaled(raw[..., k], slope, intercept) if scaled else raw[..., k]
+    if not np.isfinite(as_float32).all():
+        raise VolumeError(
+            f"{path}: expected finite voxels, found NaN, infinity or values beyond float32; "
+            "replace them before."
+        )
+    return as_float32
+
+
+def _scaled(slab, slope, intercept):
+    return slab.astype(np.float64) * slope + intercept

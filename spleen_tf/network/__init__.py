@@ -1,0 +1,1 @@
+"""The U-Net, and the grid that it works on."""

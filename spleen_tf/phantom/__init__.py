@@ -1,0 +1,1 @@
+"""Synthetic abdominal CT and MR volumes with known labels."""

@@ -1,0 +1,262 @@
+"""Seeded synthetic abdomens with a labelled spleen, as CT or MR would show them."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+from nibabel import orientations
+from scipy import ndimage
+from scipy.spatial.transform import Rotation
+
+from spleen_tf.core.files import InputError
+from spleen_tf.imaging.volume import Volume
+from spleen_tf.phantom import organs, shapes, trunk
+from spleen_tf.phantom.patient import CELL_MM, Patient
+from spleen_tf.phantom.tissues import PROTOCOLS, Materials, Scene, draw_signals
+
+MODALITIES = ("CT", "MR")
+
+# Below, a spleen is a handful of voxels.
+MIN_SIZE = 32
+
+# A volume is painted slab by slab, for the sake of the processor's cache.
+_SLAB_VOXELS = 250_000
+
+
+@dataclasses.dataclass(frozen=True)
+class Phantom:
+    """One synthetic case.
+
+    Attributes:
+        image: int16; HU for CT, arbitrary units for MR.
+        label: uint8, 1 in the spleen, on the grid of the image.
+        spleen_ml: the volume of the spleen as it was drawn, before it met the grid.
+        protocol: the contrast phase or the sequence.
+    """
+
+    image: Volume
+    label: Volume
+    spleen_ml: float
+    protocol: str
+
+
+@dataclasses.dataclass(frozen=True)
+class _Grid:
+    """An axial acquisition.
+
+    Attributes:
+        shape, zooms_mm: (K, J, I): slices towards superior, rows towards anterior, columns
+            towards right.
+        affine: (4, 4), indices k, j, i to RAS+ mm.
+        air_rows: rows of nothing but air that the scan has in front and behind, beyond `shape`.
+    """
+
+    shape: tuple[int, int, int]
+    zooms_mm: np.ndarray
+    affine: np.ndarray
+    air_rows: int
+
+
+def make(seed: int, modality: str, max_size: int = 256, protocol: str = "") -> Phantom:
+    """One case, the same for the same arguments, whatever else is made.
+
+    The trunk and its organs are drawn in an atlas frame, bent, posed, sampled on the grid of an
+    axial scan with its slice thickness, and then blurred, shaded and disturbed as its modality
+    does. The array is stored in any of the 48 orders of axes, and the scan is sometimes oblique.
+
+    Args:
+        seed: at least 0.
+        modality: "CT" or "MR".
+        max_size: the most voxels along an axis in plane. With 256 they measure 0.7 to 1.5 mm;
+            with less the same patient is scanned more coarsely, and sooner.
+        protocol: one of PROTOCOLS[modality]; empty: any of them.
+
+    Returns:
+        A Phantom whose spleen lies whole within the field of view.
+
+    Raises:
+        InputError: if an argument is out of its range.
+    """
+    if modality not in MODALITIES:
+        raise InputError(f"modality: expected one of {', '.join(MODALITIES)}, found {modality!r}.")
+    if protocol not in ("", *PROTOCOLS[modality]):
+        expected = ", ".join(PROTOCOLS[modality])
+        raise InputError(
+            f"protocol: expected one of {expected} for {modality}, found {protocol!r}."
+        )
+    for name, number, least in (("seed", seed, 0), ("max_size", max_size, MIN_SIZE)):
+        if number < least:
+            raise InputError(f"{name}: expected at least {least}, found {number}.")
+    root = np.random.default_rng([seed, MODALITIES.index(modality)])
+    patient_rng, scan_rng, scene_rng, noise_rng = root.spawn(4)
+    patient = Patient(patient_rng)
+    pose = _pose(scan_rng, patient)
+    grid = _plan_scan(scan_rng, patient, pose, max_size)
+    protocol, signals = draw_signals(scan_rng, modality, protocol)
+    image, share = _sample(patient, grid, pose, signals, modality, scene_rng)
+    image, share, grid = _with_air(image, share, grid, signals["gas"])
+    measure = _measure_ct if modality == "CT" else _measure_mr
+    image_ijk, label_ijk, affine = _store(
+        measure(image, grid, noise_rng), share > 0.5, grid, scan_rng
+    )
+    source = f"phantom {modality} {seed}"
+    return Phantom(
+        Volume(image_ijk, affine, source),
+        Volume(label_ijk, affine, source),
+        patient.spleen_ml,
+        protocol,
+    )
+
+
+def _pose(rng: np.random.Generator, patient: Patient) -> np.ndarray:
+    """(4, 4): the world to the patient's frame. The patient lies a little askew."""
+    turn = Rotation.from_euler("xyz", rng.normal(0, (1.5, 2.0, 3.0)), degrees=True).as_matrix()
+    matrix = np.eye(4)
+    matrix[:3, :3] = turn.T / patient.scale
+    matrix[:3, 3] = -matrix[:3, :3] @ rng.normal(0, (8, 25, 60))
+    return matrix
+
+
+def _plan_scan(rng: np.random.Generator, patient: Patient, pose, max_size: int) -> _Grid:
+    """Draws spacing, field of view and tilt, and makes the spleen: it must be known where it is."""
+    to_world = np.linalg.inv(pose)
+    low, high = _grow_spleen(patient, pose, to_world)
+    tilt = rng.normal(0, 4.0, 3) if rng.random() < 0.3 else np.zeros(3)
+    axes = Rotation.from_euler("xyz", tilt, degrees=True).as_matrix()
+    # A tilted scan needs more height to hold the spleen, which lies 100 mm off its middle.
+    margin_mm = np.sin(np.abs(np.radians(tilt))).max() * 100
+    height_mm = high[2] - low[2] + 2 * margin_mm
+    thickness_mm = max(rng.uniform(2.0, 8.0), (height_mm + 14) / 56)
+    wanted_mm = rng.uniform(height_mm + 20, max(height_mm + 60, 290 * patient.scale))
+    num_slices = int(np.clip(np.ceil(wanted_mm / thickness_mm), 24, 60))
+    spare_mm = (num_slices - 3) * thickness_mm - height_mm
+    bottom_mm = low[2] - margin_mm - 1.5 * thickness_mm - spare_mm * rng.uniform(0.35, 0.8)
+    trunk_mm = 2 * (patient.half_width + patient.wall_mm + 0.85 * patient.fat_mm) * patient.scale
+    # Of the largest patients the field of view cuts the sides.
+    width_mm = min(trunk_mm * rng.uniform(1.0, 1.18), 1.5 * 256)
+    fewest, most = (int(np.ceil(width_mm / mm * max_size / 256)) for mm in (1.5, 0.7))
+    columns = int(rng.integers(fewest, max(min(most, max_size), fewest) + 1))
+    pixel_mm = width_mm / columns
+    depth_mm = 1.04 * (2 * patient.half_depth + 70 + 1.9 * patient.fat_mm) * patient.scale
+    rows = min(int(np.ceil(depth_mm / pixel_mm)), max_size)
+    air_rows = max(columns - rows, 0) // 2 if rng.random() < 0.6 else 0
+    zooms_mm = np.round([thickness_mm, pixel_mm, pixel_mm], 3)
+    shape = (num_slices, rows, columns)
+    center_mm = (to_world @ (0, -6, 0, 1))[:3]
+    center_mm[2] = bottom_mm + num_slices * thickness_mm / 2
+    affine = np.eye(4)
+    affine[:3, :3] = axes[:, ::-1] * zooms_mm
+    affine[:3, 3] = center_mm - affine[:3, :3] @ ((np.array(shape) - 1) / 2)
+    return _Grid(shape, zooms_mm, affine, air_rows)
+
+
+def _grow_spleen(patient: Patient, pose, to_world) -> tuple[np.ndarray, np.ndarray]:
+    """Gives the spleen its volume; returns the corners of its box in the world, in mm."""
+    left_side = ((-150, 5), (-105, 95), (-170, 125))
+    spans = [np.arange(low, high, CELL_MM, dtype=np.float32) for low, high in left_side]
+    x, y, z = np.meshgrid(*spans, indexing="ij", sparse=True)
+    patient.grow_spleen(patient.bend((x, y, z)), (CELL_MM * patient.scale) ** 3 / 1000)
+    corners = np.array(np.meshgrid(*np.transpose(patient.spleen_box))).reshape(3, -1)
+    world = to_world[:3, :3] @ corners + to_world[:3, 3:]
+    margin = 10 * patient.scale
+    return world.min(axis=1) - margin, world.max(axis=1) + margin
+
+
+def _sample(patient, grid, pose, signals, modality, rng) -> tuple[np.ndarray, np.ndarray]:
+    """Paints planes through the slices, and averages them to the scan's thickness."""
+    num_slices, rows, columns = grid.shape
+    # Thick slices: a plane in the middle of each and one between neighbours, by the trapezoid rule.
+    thick = grid.zooms_mm[0] >= 5
+    num_planes = 2 * num_slices + 1 if thick else num_slices
+    to_frame = pose @ grid.affine
+    if thick:
+        to_frame = to_frame @ np.diag([0.5, 1, 1, 1])
+        to_frame[:3, 3] -= to_frame[:3, 0]
+    edge_mm = grid.zooms_mm[1] / patient.scale
+    zooms_mm = np.linalg.norm(to_frame[:3, :3], axis=0)
+    texture = rng.uniform(3, 7) if modality == "CT" else rng.uniform(1.5, 4.5)
+    shape = (num_planes, rows, columns)
+    materials = Materials.draw(rng, signals, texture, shape, zooms_mm)
+    seed = int(rng.integers(2**62))
+    image, share = np.empty(shape, np.float32), np.empty(shape, np.float32)
+    step = max(_SLAB_VOXELS // (rows * columns), 1)
+    for first in range(0, num_planes, step):
+        planes = slice(first, min(first + step, num_planes))
+        moved = to_frame.copy()
+        moved[:3, 3] += to_frame[:3, 0] * first
+        slab = materials.slab(planes)
+        canvas = shapes.Canvas(slab.grain.shape, moved, patient.bend, edge_mm)
+        canvas.image += signals["gas"]
+        scene = Scene(patient, canvas, slab)
+        slab_rng = np.random.default_rng(seed)  # The same draws for every slab.
+        trunk.paint(scene, slab_rng)
+        organs.paint(scene, slab_rng)
+        image[planes], share[planes] = canvas.image, scene.spleen
+    if thick:
+        image, share = (a[1::2] / 2 + (a[:-1:2] + a[2::2]) / 4 for a in (image, share))
+    return image, share
+
+
+def _with_air(image, share, grid: _Grid, air: float) -> tuple[np.ndarray, np.ndarray, _Grid]:
+    """Adds the rows of air: often a field of view is as deep as it is wide."""
+    pad = ((0, 0), (grid.air_rows, grid.air_rows), (0, 0))
+    image, share = np.pad(image, pad, constant_values=air), np.pad(share, pad)
+    affine = grid.affine.copy()
+    affine[:3, 3] -= grid.air_rows * affine[:3, 1]
+    return image, share, _Grid(image.shape, grid.zooms_mm, affine, 0)
+
+
+def _measure_ct(image: np.ndarray, grid: _Grid, rng: np.random.Generator) -> np.ndarray:
+    """Blur of the kernel, noise that is correlated in plane, streaks across the trunk; HU."""
+    image = _couch(image, grid, rng)
+    blur = rng.uniform(0.35, 0.8)
+    image = ndimage.gaussian_filter(image, (0.35, blur, blur), truncate=3)
+    noise = rng.standard_normal(image.shape, dtype=np.float32)
+    noise = ndimage.gaussian_filter(noise, (0.2, 0.6, 0.6), truncate=2)
+    streaks = rng.standard_normal(image.shape, dtype=np.float32)
+    streaks = ndimage.uniform_filter1d(streaks, 31, axis=2)
+    # Photons are fewest in the rays that cross the trunk from side to side, through bone.
+    thick = np.clip((image > 150).sum(axis=2, keepdims=True) / 12, 0.3, 2.0)
+    sigma = rng.uniform(6, 20)
+    image += sigma * noise / noise.std() + 0.35 * sigma * thick * streaks / streaks.std()
+    return np.clip(np.rint(image), -1024, 3071).astype(np.int16)
+
+
+def _couch(image: np.ndarray, grid: _Grid, rng: np.random.Generator) -> np.ndarray:
+    """A thin curved line under the patient."""
+    body_rows = np.flatnonzero((image > -300).any(axis=(0, 2)))
+    pixel = grid.zooms_mm[1]
+    j, i = np.arange(grid.shape[1])[:, None], np.arange(grid.shape[2])[None, :]
+    top = body_rows[0] - rng.uniform(2, 14) / pixel
+    sag = top + 2e-3 * pixel * (i - grid.shape[2] / 2) ** 2 * rng.uniform(0.0, 0.7)
+    share = np.clip(1.5 - np.abs(j - sag), 0, 1).astype(np.float32)
+    return np.maximum(image, -1000 + share * rng.uniform(300, 800))
+
+
+def _measure_mr(image: np.ndarray, grid: _Grid, rng: np.random.Generator) -> np.ndarray:
+    """Blur of the matrix, uneven coils, Rician noise, and the scanner's arbitrary scale."""
+    image = np.abs(image)
+    blur = rng.uniform(0.45, 0.95)
+    image = ndimage.gaussian_filter(image, (0.35, blur, blur), truncate=3)
+    extent_voxels = 140 / grid.zooms_mm
+    field = shapes.spline_noise(rng, image.shape, extent_voxels)
+    image *= np.exp(rng.uniform(0.08, 0.25) * field)
+    image *= 1 + 0.025 * rng.standard_normal((len(image), 1, 1), dtype=np.float32)
+    sigma = rng.uniform(0.8, 3.5)
+    real = image + sigma * rng.standard_normal(image.shape, dtype=np.float32)
+    imaginary = sigma * rng.standard_normal(image.shape, dtype=np.float32)
+    image = np.hypot(real, imaginary) * float(np.exp(rng.uniform(np.log(2), np.log(15))))
+    return np.clip(np.rint(image), 0, 32767).astype(np.int16)
+
+
+def _store(image, mask, grid: _Grid, rng) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Both arrays in one of the 48 orders of axes, and the affine of that order."""
+    order = np.stack([rng.permutation(3), rng.choice([-1, 1], 3)], axis=1)
+    affine = grid.affine @ orientations.inv_ornt_aff(order, grid.shape)
+    stored = [
+        np.asfortranarray(orientations.apply_orientation(array, order))
+        for array in (image, mask.astype(np.uint8))
+    ]
+    # What a NIfTI-1 header holds exactly.
+    return stored[0], stored[1], affine.astype(np.float32).astype(np.float64)

@@ -1,0 +1,1 @@
+"""How far to trust a mask: evidence, calibration, corruptions to learn it from."""

@@ -1,0 +1,185 @@
+"""What goes wrong with volumes in practice, done to sound ones on purpose.
+
+Each corruption takes a volume, its label and a random generator, and returns both, changed; the
+study of quality control measures how a model fails on them, and whether that is noticed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+import numpy as np
+from scipy import ndimage
+
+from spleen_tf.imaging import volume
+from spleen_tf.imaging.volume import Volume
+
+Corruption = Callable[[Volume, np.ndarray, np.random.Generator], tuple[Volume, np.ndarray]]
+
+# mm that are left between the spleen and a field of view without it.
+_GAP_MM = 8.0
+
+
+def none(image: Volume, label_ijk: np.ndarray, rng: np.random.Generator):
+    """As it is."""
+    return image, label_ijk
+
+
+def noise(image: Volume, label_ijk: np.ndarray, rng: np.random.Generator):
+    """Gaussian noise of a fifth of the contrast between the 0.5th and the 99.5th percentile.
+
+    What is nowhere negative, as the magnitudes of MR, stays so: noise on top of air is positive.
+    """
+    low, high = _range(image)
+    noisy = image.array_ijk + rng.normal(0, 0.2 * (high - low), image.shape)
+    return _with(image, noisy if image.array_ijk.min() < 0 else np.abs(noisy)), label_ijk
+
+
+def bias_field(image: Volume, label_ijk: np.ndarray, rng: np.random.Generator):
+    """A smooth shading by factors from about a fifth to five."""
+    coarse = rng.normal(0, 0.8, (3, 3, 3))
+    zoom = np.array(image.shape) / 3
+    return _with(image, image.array_ijk * np.exp(ndimage.zoom(coarse, zoom, order=2))), label_ijk
+
+
+def blur(image: Volume, label_ijk: np.ndarray, rng: np.random.Generator):
+    """A Gaussian of 4 mm in every direction."""
+    sigma = 4.0 / np.array(volume.zooms_mm(image.affine))
+    return _with(image, ndimage.gaussian_filter(image.array_ijk.astype(float), sigma)), label_ijk
+
+
+def ghosts(image: Volume, label_ijk: np.ndarray, rng: np.random.Generator):
+    """Breathing: fainter copies of the body, shifted to the front and to the back."""
+    axis = _axis(image, 1)
+    shift = image.shape[axis] // 6
+    array = image.array_ijk.astype(float)
+    for strength, steps in ((0.5, 1), (0.5, -1), (0.3, 2), (0.3, -2)):
+        array = array + strength * np.roll(image.array_ijk, steps * shift, axis)
+    return _with(image, array), label_ijk
+
+
+def inverted(image: Volume, label_ijk: np.ndarray, rng: np.random.Generator):
+    """Light and dark exchanged."""
+    low, high = _range(image)
+    return _with(image, low + high - np.clip(image.array_ijk, low, high)), label_ijk
+
+
+def other_contrast(image: Volume, label_ijk: np.ndarray, rng: np.random.Generator):
+    """Intensities through a random curve that rises and falls, as another modality's would."""
+    low, high = _range(image)
+    knots = np.linspace(low, high, 6)
+    return _with(image, np.interp(image.array_ijk, knots, rng.permutation(knots))), label_ijk
+
+
+def dark_spleen(image: Volume, label_ijk: np.ndarray, rng: np.random.Generator):
+    """The spleen at a quarter of its intensity, as iron leaves it."""
+    softness = ndimage.gaussian_filter(
+        label_ijk.astype(float), 1.5 / np.array(volume.zooms_mm(image.affine))
+    )
+    return _with(image, image.array_ijk * (1 - 0.75 * softness)), label_ijk
+
+
+def wrong_window(image: Volume, label_ijk: np.ndarray, rng: np.random.Generator):
+    """A bright artefact in 2% of the voxels, which carries the percentiles away with it."""
+    low, high = _range(image)
+    array = image.array_ijk.astype(float)
+    array[rng.random(image.shape) < 0.02] = low + 8 * (high - low)
+    return _with(image, array), label_ijk
+
+
+def flipped_right(image: Volume, label_ijk: np.ndarray, rng: np.random.Generator):
+    """A header that takes right for left."""
+    return _flipped(image, 0), label_ijk
+
+
+def flipped_anterior(image: Volume, label_ijk: np.ndarray, rng: np.random.Generator):
+    """A header that takes front for back."""
+    return _flipped(image, 1), label_ijk
+
+
+def flipped_superior(image: Volume, label_ijk: np.ndarray, rng: np.random.Generator):
+    """A header that takes head for feet."""
+    return _flipped(image, 2), label_ijk
+
+
+def truncated(image: Volume, label_ijk: np.ndarray, rng: np.random.Generator):
+    """A field of view that ends in the middle of the spleen, from above or from below."""
+    axis = _axis(image, 2)
+    inside = np.flatnonzero(label_ijk.any(axis=_others(axis)))
+    if not inside.size:
+        return image, label_ijk
+    middle = int(np.mean(inside))
+    kept = slice(middle, None) if rng.random() < 0.5 else slice(None, middle + 1)
+    return _cropped(image, label_ijk, axis, kept)
+
+
+def missing_slices(image: Volume, label_ijk: np.ndarray, rng: np.random.Generator):
+    """Every third slice lost, the others closed up under the old spacing."""
+    axis = int(np.argmax(volume.zooms_mm(image.affine)))
+    kept = np.flatnonzero(np.arange(image.shape[axis]) % 3 != 1)
+    return (
+        _with(image, np.take(image.array_ijk, kept, axis)),
+        np.take(label_ijk, kept, axis),
+    )
+
+
+def no_spleen(image: Volume, label_ijk: np.ndarray, rng: np.random.Generator):
+    """The part of the volume below the spleen, or above it where that is more.
+
+    A volume of which less than two slices would be left stays as it is.
+    """
+    axis = _axis(image, 2)
+    inside = np.flatnonzero(label_ijk.any(axis=_others(axis)))
+    if not inside.size:
+        return image, label_ijk
+    gap = round(_GAP_MM / volume.zooms_mm(image.affine)[axis])
+    end, start = inside[0] - gap, inside[-1] + 1 + gap
+    above = image.shape[axis] - start
+    if max(end, above) < 2:
+        return image, label_ijk
+    return _cropped(image, label_ijk, axis, slice(0, end) if end > above else slice(start, None))
+
+
+ALL: dict[str, Corruption] = {
+    function.__name__: function
+    for function in (
+        *(none, noise, bias_field, blur, ghosts, inverted, other_contrast, dark_spleen),
+        wrong_window,
+        *(flipped_right, flipped_anterior, flipped_superior, truncated, missing_slices, no_spleen),
+    )
+}
+
+
+def _with(image: Volume, array_ijk: np.ndarray) -> Volume:
+    return dataclasses.replace(image, array_ijk=np.asarray(array_ijk, np.float32))
+
+
+def _range(image: Volume) -> tuple[float, float]:
+    low, high = np.percentile(image.array_ijk, (0.5, 99.5))
+    return float(low), float(high)
+
+
+def _axis(image: Volume, direction: int) -> int:
+    """The array's axis that runs closest to R (0), A (1) or S (2)."""
+    return volume.view_of(image.affine, "axial").axes[2 - direction]
+
+
+def _others(axis: int) -> tuple[int, ...]:
+    return tuple(other for other in range(3) if other != axis)
+
+
+def _flipped(image: Volume, direction: int) -> Volume:
+    mirror = np.eye(4)
+    mirror[direction, direction] = -1
+    return dataclasses.replace(image, affine=mirror @ image.affine)
+
+
+def _cropped(image: Volume, label_ijk: np.ndarray, axis: int, kept: slice):
+    index = tuple(kept if a == axis else slice(None) for a in range(3))
+    start = np.zeros(4)
+    start[axis] = kept.start or 0
+    affine = image.affine.copy()
+    affine[:, 3] += image.affine @ start
+    cropped = np.ascontiguousarray(image.array_ijk[index])
+    return dataclasses.replace(image, array_ijk=cropped, affine=affine), label_ijk[index]

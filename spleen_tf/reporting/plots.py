@@ -1,0 +1,201 @@
+"""Plots of measurements: how far predicted volumes agree with true ones."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import math
+import os
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.text import Annotation
+from matplotlib.transforms import Bbox
+
+from spleen_tf.core import files
+from spleen_tf.core.files import InputError
+
+DPI = 100
+TEXT: dict[str, Any] = {"fontfamily": "DejaVu Sans", "parse_math": False}  # A $ stays a $.
+
+_MAX_NAMED = 10
+_SIDES = [  # Of a point, for its name: how the name lies there, and its offset in points.
+    *(("left", "center", 8, 0), ("right", "center", -8, 0)),
+    *(("center", "bottom", 0, 7), ("center", "top", 0, -7)),
+    *(("left", "bottom", 5, 5), ("right", "bottom", -5, 5)),
+    *(("left", "top", 5, -5), ("right", "top", -5, -5)),
+]
+
+
+@dataclasses.dataclass(frozen=True)
+class Agreement:
+    """How far two measurements of the same cases agree.
+
+    Attributes:
+        mean_ml: (N,) float64, the mean of truth and prediction.
+        difference_ml: (N,) float64, prediction − truth.
+        bias_ml: the mean difference; NaN without cases.
+        limits_ml: the 95% limits of agreement, bias ∓ 1.96 SD; NaN with fewer than two cases.
+    """
+
+    mean_ml: np.ndarray
+    difference_ml: np.ndarray
+    bias_ml: float
+    limits_ml: tuple[float, float]
+
+    @property
+    def outside(self) -> np.ndarray:
+        """(M,) int: the cases outside the limits, the farthest from the bias first."""
+        from_bias_ml = np.abs(self.difference_ml - self.bias_ml)
+        farthest_first = np.argsort(-from_bias_ml, kind="stable")
+        # A millionth of a mL more, lest rounding make outliers of equal differences.
+        reach_ml = (self.limits_ml[1] - self.limits_ml[0]) / 2 + 1e-6
+        return farthest_first[from_bias_ml[farthest_first] > reach_ml]
+
+
+def limits_of_agreement(truth_ml: Sequence[float], pred_ml: Sequence[float]) -> Agreement:
+    """Bias and 95% limits of agreement (Bland & Altman, Lancet 1986; 327: 307–310).
+
+    Args:
+        truth_ml: (N,) volumes in mL; N may be 0.
+        pred_ml: (N,) volumes of the same cases.
+    """
+    truth, pred = np.asarray(truth_ml, np.float64), np.asarray(pred_ml, np.float64)
+    difference = pred - truth
+    bias = float(difference.mean()) if len(difference) else math.nan
+    sd = float(difference.std(ddof=1)) if len(difference) > 1 else math.nan
+    return Agreement((truth + pred) / 2, difference, bias, (bias - 1.96 * sd, bias + 1.96 * sd))
+
+
+def bland_altman(
+    path: str | os.PathLike,
+    truth_ml: Sequence[float],
+    pred_ml: Sequence[float],
+    cases: Sequence[str],
+) -> None:
+    """Plots the difference against the mean of true and predicted volumes, as PNG.
+
+    Lines are the bias and the 95% limits of agreement (see limits_of_agreement). Cases outside
+    of them are named, at most the ten farthest. One case has no limits, and is named; without
+    cases the plot says so.
+
+    Args:
+        path: ends in .png.
+        truth_ml: (N,) volumes in mL; N may be 0.
+        pred_ml: (N,) volumes of the same cases.
+        cases: (N,) their names.
+
+    Raises:
+        InputError: if the path does not end in .png or cannot be written.
+    """
+    agreement = limits_of_agreement(truth_ml, pred_ml)
+    number, outside = len(agreement.mean_ml), agreement.outside
+    figure = Figure((10, 6.5), dpi=DPI, facecolor="white", layout="constrained")
+    axes = figure.add_subplot()
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.tick_params(labelsize=12)
+    axes.set_xlabel("mean of reference and prediction (mL)", fontsize=14, **TEXT)
+    axes.set_ylabel("prediction − reference (mL)", fontsize=14, **TEXT)
+    if number == 0:
+        axes.set(xticks=[], yticks=[])
+        axes.text(0.5, 0.5, "no cases", transform=axes.transAxes, ha="center", fontsize=18, **TEXT)
+    else:
+        heading = f"{number} cases, {len(outside)} outside the limits of agreement"
+        heading = "1 case: no limits of agreement" if number == 1 else heading
+        axes.set_title(heading, loc="left", fontsize=13, **TEXT)
+        axes.scatter(agreement.mean_ml, agreement.difference_ml, s=40, color="#1f5fa8", zorder=3)
+        _draw_limits(axes, agreement)
+        named = [0] if number == 1 else outside[:_MAX_NAMED]
+        figure.draw_without_rendering()  # Fixes the layout, in which room for names is sought.
+        _name_points(axes, agreement, {case: cases[case] for case in named})
+    write_png(path, figure)
+
+
+def write_png(path: str | os.PathLike, figure: Figure) -> None:
+    """Writes a figure as PNG, whole or not at all, without date, path or program in it.
+
+    Raises:
+        InputError: if the path does not end in .png or cannot be written.
+    """
+    if pathlib.Path(path).suffix.lower() != ".png":
+        raise InputError(f"{path}: expected an output name that ends in .png.")
+    with files.replacing(path) as partial:
+        # Matplotlib would sign with its version.
+        FigureCanvasAgg(figure).print_png(partial, metadata={"Software": None})
+
+
+def jpeg(figure: Figure, width_px: int) -> bytes:
+    """A figure as the bytes of a JPEG file: a tenth of a PNG's, for pages with many of them.
+
+    Colours have the resolution of greys, without which thin outlines turn grey.
+    """
+    figure.set_dpi(width_px / figure.get_figwidth())
+    stream = io.BytesIO()
+    FigureCanvasAgg(figure).print_jpg(stream, pil_kwargs={"quality": 80, "subsampling": 0})
+    return stream.getvalue()
+
+
+def _draw_limits(axes: Axes, agreement: Agreement) -> None:
+    lower, upper = agreement.limits_ml
+    axes.axhline(0, color="0.75", linewidth=1, zorder=0)
+    lines = [
+        (lower, "−1.96 SD", "--", -1),
+        (agreement.bias_ml, "bias", "-", 0),
+        (upper, "+1.96 SD", "--", 1),
+    ]
+    lines = [line for line in lines if not math.isnan(line[0])]
+    for level, _, style, _ in lines:
+        axes.axhline(level, color="#c0392b", linewidth=1.5, linestyle=style, zorder=1)
+    axes.margins(y=0.08)
+    bottom, top = axes.get_ylim()
+    if top - bottom < 2:  # Differences of microlitres should look like none.
+        bottom, top = (bottom + top) / 2 - 1, (bottom + top) / 2 + 1
+        axes.set_ylim(bottom, top)
+    crowded = upper - lower < 0.15 * (top - bottom)
+    for level, name, _, side in lines:
+        axes.annotate(
+            f"{name}\n{level:+.1f} mL".replace("-", "−"),
+            (1, level),
+            (8, side * 32 if crowded else 0),
+            xycoords=axes.get_yaxis_transform(),
+            textcoords="offset points",
+            va="center",
+            fontsize=12,
+            **TEXT,
+        )
+
+
+def _name_points(axes: Axes, agreement: Agreement, names: dict[int, str]) -> None:
+    """Writes names beside points, on the side with the most room."""
+    frame = axes.get_window_extent()
+    points = axes.transData.transform(np.c_[agreement.mean_ml, agreement.difference_ml])
+    dots = [Bbox([point - 4, point + 4]) for point in points]
+    words: list[Bbox] = []
+    for case, name in names.items():
+        label = axes.annotate(
+            name,
+            (agreement.mean_ml[case], agreement.difference_ml[case]),
+            (0, 0),
+            textcoords="offset points",
+            fontsize=11,
+            bbox={"facecolor": "white", "alpha": 0.8, "linewidth": 0, "pad": 1},
+            zorder=2,
+            **TEXT,
+        )
+        boxes = [_lie(label, side) for side in _SIDES]
+        crowding = [
+            (frame.x0 > box.x0 or frame.x1 < box.x1, *map(box.count_overlaps, (words, dots)))
+            for box in boxes
+        ]
+        words.append(_lie(label, _SIDES[crowding.index(min(crowding))]))
+
+
+def _lie(label: Annotation, side: tuple[str, str, int, int]) -> Bbox:
+    ha, va, x, y = side
+    label.set(ha=ha, va=va, position=(x, y))
+    return label.get_window_extent()

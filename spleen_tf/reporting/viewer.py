@@ -1,0 +1,194 @@
+"""A volume and its mask in three planes, as a part of a page: sliders, overlay, window."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import html
+import io
+import math
+
+import numpy as np
+from PIL import Image
+
+from spleen_tf.imaging import planes, volume
+from spleen_tf.imaging.volume import Volume
+from spleen_tf.reporting import page, panels, preview
+
+# A longer side is shown at a half, a third, … of its resolution, so that a page stays a few MB.
+_MOST_VOXELS_A_SIDE = 256
+_CODES = 256
+# Of the codes for grey values, those within twice the window; the others stand for what is beyond.
+_CODES_AROUND_WINDOW = 208
+# Level and width as radiologists know them.
+_PRESETS_HU = {"soft tissue": (40, 400), "liver and spleen": (100, 200), "lung": (-600, 1500)}
+
+
+@dataclasses.dataclass(frozen=True)
+class _Stack:
+    """Axial slices at the resolution that is shown: codes, what they stand for, and the mask."""
+
+    codes_nhw: np.ndarray
+    values: np.ndarray
+    mask_nhw: np.ndarray
+    mm: tuple[float, float, float]
+    factors: tuple[int, int, int]
+
+
+def viewer(
+    image: Volume,
+    mask_ijk: np.ndarray,
+    window: tuple[float, float] | None,
+    modality: str,
+) -> tuple[str, str]:
+    """The part of a page, and the script that runs it.
+
+    Args:
+        image: the volume.
+        mask_ijk: (I, J, K) bool.
+        window: the grey scale's ends to begin with, in the volume's units; None: as `preview.draw`
+            has them.
+        modality: 'CT' or 'MR'.
+
+    Returns:
+        HTML, and JavaScript to be run after it.
+    """
+    window = window or preview.default_window(image, modality)
+    center_ijk = preview.middle_ijk(mask_ijk) or tuple(size // 2 for size in image.shape)
+    stack = _stack(image, mask_ijk, window)
+    ends = float(stack.values[0]), float(stack.values[-1])
+    content = {
+        "shape": list(stack.codes_nhw.shape),
+        "mm": list(stack.mm),
+        "values": [round(float(value), 3) for value in stack.values],
+        "images": [_png(codes_hw) for codes_hw in stack.codes_nhw],
+        "masks": [_png(255 * m.astype(np.uint8)) if m.any() else None for m in stack.mask_nhw],
+        "center": _place(image, center_ijk, stack),
+        "stored": _stored(image, stack),
+        "letters": {plane: panels.border_letters(image.affine, plane) for plane in panels.PLANES},
+    }
+    count, height, width = stack.codes_nhw.shape
+    lengths = {"axial": count, "coronal": height, "sagittal": width}
+    panes = "".join(_pane(plane, length) for plane, length in lengths.items())
+    shrunk = ""
+    if max(stack.factors) > 1:
+        n, h, w = stack.factors
+        shrunk = f"Shown are means over {w}×{h}×{n} voxels; the outline is that of the means."
+    element = (
+        f'<div id="viewer"><div class="planes">{panes}</div>'
+        f"{_controls(window, ends, modality)}"
+        '<p><output data-shows="place"></output></p>'
+        f'<p class="soft"><small>Click into a plane to move the others there. {shrunk}</small></p>'
+        "</div>"
+    )
+    script = (
+        f"{page.asset('viewer.js')}\n"
+        f'openViewer(document.getElementById("viewer"), {page.script_json(content)});'
+    )
+    return element, script
+
+
+def _stack(image: Volume, mask_ijk: np.ndarray, window: tuple[float, float]) -> _Stack:
+    slices_nhw = planes.split(image.array_ijk, image.affine, "axial")
+    mask_nhw = planes.split(mask_ijk, image.affine, "axial")
+    n, h, w = (math.ceil(size / _MOST_VOXELS_A_SIDE) for size in slices_nhw.shape)
+    factors = (n, max(h, w), max(h, w))  # Pixels keep their shape.
+    values = _values(float(image.array_ijk.min()), float(image.array_ijk.max()), window)
+    borders = (values[1:] + values[:-1]) / 2
+    codes, inside = [], []
+    for first in range(0, len(slices_nhw), n):
+        slab = slice(first, first + n)
+        means_hw = _block_means(slices_nhw[slab], factors)
+        codes.append(np.searchsorted(borders, means_hw).astype(np.uint8))
+        inside.append(_block_means(mask_nhw[slab], factors) >= 0.5)
+    row_mm, column_mm = planes.pixel_mm(image.affine, "axial")
+    slice_mm = planes.slice_mm(image.affine, "axial")
+    mm = (slice_mm * factors[0], float(row_mm) * factors[1], float(column_mm) * factors[2])
+    return _Stack(np.stack(codes), values, np.stack(inside), mm, factors)
+
+
+def _block_means(slab_nhw: np.ndarray, factors: tuple[int, int, int]) -> np.ndarray:
+    """(N, H, W) to (ceil(H/f), ceil(W/f)): means over all slices and f×f pixels; edges repeat."""
+    _, rows, columns = factors
+    mean_hw = slab_nhw.mean(axis=0, dtype=np.float32)
+    height, width = mean_hw.shape
+    padded = np.pad(mean_hw, ((0, -height % rows), (0, -width % columns)), "edge")
+    blocks = padded.reshape(padded.shape[0] // rows, rows, padded.shape[1] // columns, columns)
+    return blocks.mean(axis=(1, 3))
+
+
+def _values(lowest: float, highest: float, window: tuple[float, float]) -> np.ndarray:
+    """(256,) float64, ascending: what each code stands for; most lie in and around the window."""
+    low, high = window
+    margin = (high - low) / 2
+    near = np.linspace(low - margin, high + margin, _CODES_AROUND_WINDOW)
+    below = max(0.0, near[0] - lowest)
+    above = max(0.0, highest - near[-1])
+    rest = _CODES - _CODES_AROUND_WINDOW
+    few = round(rest * below / (below + above)) if below + above else rest // 2
+    step = near[1] - near[0]
+    down = near[0] - max(below, step) * np.linspace(1, 0, few, endpoint=False)
+    up = near[-1] + max(above, step) * np.linspace(1, 0, rest - few, endpoint=False)[::-1]
+    return np.concatenate([down, near, up])
+
+
+def _place(image: Volume, center_ijk: tuple[int, ...], stack: _Stack) -> list[int]:
+    """The pixel of the stack, as slice, row, column, that holds a voxel."""
+    view = volume.view_of(image.affine, "axial")
+    place = []
+    for axis, flip, factor in zip(view.axes, view.flips, stack.factors, strict=True):
+        index = center_ijk[axis]
+        place.append((image.shape[axis] - 1 - index if flip else index) // factor)
+    return place
+
+
+def _stored(image: Volume, stack: _Stack) -> dict[str, list]:
+    """What leads from a place in the stack to the voxel in the file, and on to the patient."""
+    view = volume.view_of(image.affine, "axial")
+    return {
+        "axes": list(view.axes),
+        "flips": list(view.flips),
+        "factors": list(stack.factors),
+        "shape": list(image.shape),
+        "affine": image.affine[:3].round(6).tolist(),
+    }
+
+
+def _png(grey_hw: np.ndarray) -> str:
+    """A PNG in base64."""
+    stream = io.BytesIO()
+    Image.fromarray(grey_hw).save(stream, "PNG")
+    return base64.b64encode(stream.getvalue()).decode()
+
+
+def _pane(plane: str, length: int) -> str:
+    return (
+        f'<div class="plane" data-plane="{plane}"><canvas role="img" aria-label="{plane} slice">'
+        f'</canvas><label>{plane}<input type="range" min="0" max="{length - 1}" value="0" '
+        f'aria-label="{plane} slice"><output></output></label></div>'
+    )
+
+
+def _controls(window: tuple[float, float], ends: tuple[float, float], modality: str) -> str:
+    level, width = (window[0] + window[1]) / 2, window[1] - window[0]
+    span = ends[1] - ends[0]
+    # Hounsfield units are whole; those of MR may be of any size.
+    step = 1.0 if modality == "CT" else 10.0 ** math.floor(math.log10(max(span, 1e-6)) - 2)
+    ends = math.floor(ends[0] / step) * step, math.ceil(ends[1] / step) * step
+    unit = " (HU)" if modality == "CT" else ""
+    presets = {"as it was": (level, width), **(_PRESETS_HU if modality == "CT" else {})}
+    buttons = "".join(
+        f'<button type="button" data-level="{at:g}" data-width="{wide:g}">{html.escape(name)}'
+        "</button>"
+        for name, (at, wide) in presets.items()
+    )
+    sliders = "".join(
+        f'<label>{name}{unit}<input type="range" name="{name}" min="{low:g}" max="{high:g}" '
+        f'step="{step:g}" value="{value:g}"><output data-shows="{name}"></output></label>'
+        for name, low, high, value in (
+            ("level", *ends, level),
+            ("width", step, span, width),
+        )
+    )
+    overlay = '<label><input type="checkbox" name="overlay" checked>outline of the spleen</label>'
+    return f'<div class="controls">{overlay}{sliders}{buttons}</div>'

@@ -1,0 +1,1 @@
+"""From records to weights: configuration, batches, losses, optimizers, checkpoints."""

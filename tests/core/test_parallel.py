@@ -1,0 +1,63 @@
+"""Tasks side by side: which cores they have, and what a failure stops."""
+
+import concurrent.futures
+import os
+import threading
+import time
+
+import pytest
+
+from spleen_tf.core import parallel
+from spleen_tf.core.flags import CommandFailed
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="cores are dealt on Linux only")
+def test_trainings_side_by_side_keep_to_cores_of_their_own():
+    mine = os.sched_getaffinity(0)
+    seen, all_run = [], threading.Barrier(len(mine), timeout=60)
+
+    def training():
+        all_run.wait()
+        seen.append(os.sched_getaffinity(0))
+
+    parallel.side_by_side([training] * len(mine), len(mine), "train", "model")
+    assert sorted(core for cores in seen for core in cores) == sorted(mine)
+    assert os.sched_getaffinity(0) == mine
+
+
+def test_one_job_has_all_cores_and_many_share_few(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 5}, raising=False)
+    assert parallel._shares_of_cores(1) == [[0, 1, 5]]
+    assert parallel._shares_of_cores(2) == [[0, 5], [1]]
+    assert parallel._shares_of_cores(4) == [[0], [1], [5], [0]]
+
+
+def test_the_cores_of_a_job_count_and_not_those_of_its_machine(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 5}, raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: 128)
+    assert parallel.available_cores() == 3
+    monkeypatch.delattr(os, "sched_getaffinity")
+    assert parallel.available_cores() == 128
+
+
+def test_a_process_that_is_killed_is_told_in_words():
+    with (
+        pytest.raises(CommandFailed, match="found one killed"),
+        parallel.loss_in_words(),
+        concurrent.futures.ProcessPoolExecutor(1) as pool,
+    ):
+        pool.submit(os._exit, 9).result()
+
+
+def test_nothing_is_begun_after_a_failure():
+    begun = []
+
+    def fail():
+        raise ValueError("no.")
+
+    with pytest.raises(ValueError, match="no"):
+        parallel.side_by_side(
+            [fail, *[lambda: begun.append(time.sleep(1))] * 4], 1, "train", "model"
+        )
+    time.sleep(2)
+    assert len(begun) <= 1  # One may have been begun before the failure was seen.

@@ -1,0 +1,21 @@
+"""Seconds by stage, and memory."""
+
+import itertools
+
+import numpy as np
+
+from spleen_tf.core import timing
+
+
+def test_a_stage_has_the_time_since_the_one_before_and_adds_up(monkeypatch):
+    ticks = itertools.chain([10.0, 11.5, 14.5, 15.0], itertools.repeat(99.0))
+    monkeypatch.setattr(timing.time, "monotonic", lambda: next(ticks))
+    clock = timing.Clock()  # At 10.
+    for stage in ("read", "predict", "read"):
+        clock.lap(stage)
+    assert clock.seconds() == {"read": 2.0, "predict": 3.0, "total": 5.0}
+
+
+def test_memory_is_what_the_process_has_had():
+    held = np.ones(64 << 20, np.uint8)
+    assert held.nbytes >> 20 <= timing.peak_rss_mb() < 64 << 10  # MiB: in KiB it would be more.

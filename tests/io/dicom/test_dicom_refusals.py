@@ -1,0 +1,330 @@
+"""What is refused of DICOM, in one line that says what to do."""
+
+import os
+import shutil
+
+import dicom_files
+import numpy as np
+import pydicom
+import pytest
+from pydicom import uid
+
+from spleen_tf.core.files import InputError
+from spleen_tf.io.dicom import series
+
+SECRETS = {
+    "PatientName": "DOE^JANE",
+    "PatientID": "ID4711",
+    "StudyDescription": "STUDYTEXT",
+    "InstitutionName": "HOSPITAL",
+}
+
+
+def refused(path, **options):
+    """The message of a refusal, which must be one line without anything of the headers."""
+    with pytest.raises(InputError) as caught:
+        series.read(path, **options)
+    message = str(caught.value)
+    assert "\n" not in message
+    assert message.startswith(str(path))
+    assert not [secret for secret in SECRETS.values() if secret in message]
+    return message
+
+
+def changed_in(wanted_k, **elements):
+    """A change of one slice's elements; None removes one."""
+
+    def change(k, dataset):
+        for keyword, value in elements.items():
+            if k == wanted_k and value is None:
+                delattr(dataset, keyword)
+            elif k == wanted_k:
+                setattr(dataset, keyword, value)
+
+    return change
+
+
+def moved(offsets_lps_mm):
+    """A change of slices' positions by offsets along x, y, z."""
+
+    def change(k, dataset):
+        place = [float(x) for x in dataset.ImagePositionPatient]
+        offset = offsets_lps_mm.get(k, (0, 0, 0))
+        dataset.ImagePositionPatient = [a + b for a, b in zip(place, offset, strict=True)]
+
+    return change
+
+
+# name: what is changed of a sound series of 5 slices, 5 mm apart from z = 700 mm; what is said.
+ODD_SERIES = {
+    "two at one position": (
+        {"change": moved({2: (0, 0, -5)})},
+        r"expected one image at each position, found 2 at 705\.00 mm along the normal",
+    ),
+    "uneven": (
+        {"change": moved({2: (0, 0, 0.06)})},  # 1.2% of 5 mm.
+        r"expected slices at even distances, found 5\.060 mm behind the one at 705\.00 mm .*"
+        r"5\.000 mm apart",
+    ),
+    "gantry tilt": (
+        {"change": moved({k: (0, 0.5 * k, 0) for k in range(5)})},  # arctan(0.5 / 5) = 5.7°
+        r"found a drift of 2\.0 mm, 5\.7 degrees off: a gantry tilt; resample it",
+    ),
+    "one slice aside": (
+        {"change": moved({2: (30, 0, 0)})},
+        r"expected slices that follow one another along their normal, found a drift of 30\.0 mm",
+    ),
+    "another size": (
+        {"change": changed_in(2, Rows=3)},
+        r"expected images of one size, found 4 of 6x8, 1 of 3x8 rows and columns",
+    ),
+    "another pixel spacing": (
+        {"change": changed_in(2, PixelSpacing=[0.7, 0.9])},
+        r"expected images of one pixel spacing, found 1 of 5 that differ",
+    ),
+    "another orientation": (
+        {"change": changed_in(2, ImageOrientationPatient=[1, 0, 0, 0, 0, -1])},
+        r"expected images of one orientation, found 1 of 5 that differ",
+    ),
+    "directions that are not perpendicular": (
+        {"ImageOrientationPatient": [1, 0, 0, 0.6, 0.8, 0]},
+        r"expected ImageOrientationPatient of two perpendicular directions",
+    ),
+    "no position": (
+        {"change": changed_in(2, ImagePositionPatient=None)},
+        r"IM\d+: expected ImagePositionPatient, found none",
+    ),
+    "no orientation": (
+        {"change": changed_in(2, ImageOrientationPatient=None)},
+        r"IM\d+: expected ImageOrientationPatient, found none",
+    ),
+    "a position of two numbers": (
+        {"change": changed_in(2, ImagePositionPatient=[1, 2])},
+        r"IM\d+: expected ImagePositionPatient of 3 finite numbers, found something else",
+    ),
+    "a pixel spacing of zero": (
+        {"PixelSpacing": [0.7, 0]},
+        r"IM\d+: expected PixelSpacing above 0, found other values",
+    ),
+    "a slope of zero": (
+        {"RescaleSlope": "0"},
+        r"IM\d+: expected a RescaleSlope other than 0, found other values",
+    ),
+    "values beyond float32": (
+        {"RescaleSlope": "1e40"},
+        r"expected values within float32, found greater ones",
+    ),
+    "17 of 16 bits": (
+        {"BitsStored": 18, "HighBit": 15},
+        r"IM\d+: expected BitsStored, HighBit and PixelRepresentation that fit together",
+    ),
+    "no columns": ({"change": changed_in(2, Columns=None)}, r"IM\d+: expected Columns, found none"),
+    "no rows": ({"change": changed_in(2, Rows=None)}, r"IM\d+: expected a whole DICOM file"),
+    "colours": (
+        {"SamplesPerPixel": 3, "PhotometricInterpretation": "RGB", "PlanarConfiguration": 0},
+        r"IM\d+: expected one value a pixel, found 3: colours",
+    ),
+    "a lookup table": (
+        {"ModalityLUTSequence": [pydicom.Dataset()]},
+        r"IM\d+: expected RescaleSlope and RescaleIntercept, found a ModalityLUTSequence",
+    ),
+    "frames without places": (
+        {"NumberOfFrames": 2},
+        r"IM\d+: expected one frame, or functional groups that place each, found 2 frames without",
+    ),
+    "no pixels": (
+        {"change": changed_in(2, PixelData=None), "Rows": 600, "Columns": 800},
+        r"IM\d+: expected 960,000 bytes of pixels as its header says, found a file of",
+    ),
+    "an encoding that nothing reads": (
+        {"change": lambda k, dataset: relabel(dataset, uid.MPEG2MPML)},
+        r"IM\d+: expected pixels that can be decoded \(MPEG2 Main Profile",
+    ),
+    "an encoding that its pixels are not in": (
+        {"change": lambda k, dataset: relabel(dataset, uid.JPEG2000Lossless)},
+        r"IM\d+: expected pixels that can be decoded \(JPEG 2000 .*; copy it again",
+    ),
+}
+
+
+def relabel(dataset, syntax):
+    dataset.PixelData = pydicom.encaps.encapsulate([dataset.PixelData])
+    dataset["PixelData"].VR = "OB"
+    dataset["PixelData"].is_undefined_length = True
+    dataset.file_meta.TransferSyntaxUID = syntax
+
+
+@pytest.mark.parametrize("odd", ODD_SERIES)
+@pytest.mark.filterwarnings("ignore")  # Of pydicom, which sees them as they are written.
+def test_a_series_that_is_no_regular_grid_is_refused(tmp_path, odd):
+    elements, message = ODD_SERIES[odd]
+    dicom_files.write_series(tmp_path, dicom_files.ramp(), **SECRETS, **elements)
+    with pytest.raises(InputError, match=message):
+        series.read(tmp_path)
+    refused(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("missing", "message"),
+    [
+        ([2], r"found 1 missing at 710\.00 mm along the normal; copy"),
+        ([1, 2], r"found 2 missing at 705\.00 mm along the normal; copy"),
+        ([1, 4], r"found 1 missing at 705\.00 mm along the normal, and 1 more gaps"),
+    ],
+)
+def test_a_missing_slice_is_told_with_its_position(tmp_path, missing, message):
+    paths = dicom_files.write_series(tmp_path, dicom_files.ramp((8, 6, 7)), **SECRETS)
+    for k in missing:
+        paths[k].unlink()
+    with pytest.raises(InputError, match=r"expected a slice every 5 mm, " + message):
+        series.read(tmp_path)
+    refused(tmp_path)
+
+
+def test_several_echoes_in_a_series_are_refused(tmp_path):
+    for name in ("a", "b"):
+        dicom_files.write_series(tmp_path / name, dicom_files.ramp(), modality="MR")
+    message = refused(tmp_path)
+    assert "found 2 at 700.00 mm along the normal, 10 at 5 positions in all: echoes" in message
+
+
+def test_several_echoes_in_an_enhanced_file_are_refused(tmp_path):
+    def on_two_places(dataset):
+        for number, group in enumerate(dataset.PerFrameFunctionalGroupsSequence):
+            group.PlanePositionSequence[0].ImagePositionPatient = [0, 0, number % 2]
+
+    dicom_files.write_enhanced(
+        tmp_path / "a.dcm", dicom_files.ramp((8, 6, 4)), change=on_two_places
+    )
+    assert "found 2 at 0.00 mm along the normal, 4 at 2 positions" in refused(tmp_path)
+
+
+def test_a_single_slice_is_refused_with_the_hint_to_name_its_folder(tmp_path):
+    path = dicom_files.write_series(tmp_path, dicom_files.ramp())[0]
+    expected = "expected 2 or more slices of 2 or more rows and columns, found 1 of 6 rows"
+    message = refused(path)
+    assert expected in message
+    assert message.endswith("where each slice is a file, name their folder.")
+
+
+def test_several_series_are_listed_with_what_to_choose_by(tmp_path):
+    second = dicom_files.SERIES_UID + ".2"
+    dicom_files.write_series(
+        tmp_path / "a", dicom_files.ramp(), SeriesDescription="T2 SPIR", **SECRETS
+    )
+    dicom_files.write_series(
+        tmp_path / "b", dicom_files.ramp((8, 6, 3)), SeriesInstanceUID=second, **SECRETS
+    )
+    listed = f"{dicom_files.SERIES_UID} (T2 SPIR, 5 images); {second} (no description, 3 images)"
+    assert refused(tmp_path) == (
+        f"{tmp_path}: expected one series, found 2: {listed}; choose one by --series_uid "
+        "(in a table of cases, by the column series_uid)."
+    )
+    assert refused(tmp_path, series_uid="1.2.3") == (
+        f"{tmp_path}: expected the series that --series_uid names, found others: {listed}."
+    )
+
+
+def test_a_folder_without_images_says_what_is_there(tmp_path):
+    (tmp_path / "readme.txt").write_text("nothing")
+    assert "expected a DICOM series of CT or MR images, found no DICOM file" in refused(tmp_path)
+    for path in dicom_files.write_series(tmp_path, dicom_files.ramp()):
+        dataset = pydicom.dcmread(path)
+        dataset.SOPClassUID = uid.SecondaryCaptureImageStorage
+        pydicom.dcmwrite(path, dataset)
+    assert "found 5 of Secondary Capture Image Storage" in refused(tmp_path)
+
+
+def test_a_folder_of_localizers_alone_says_so(tmp_path):
+    dicom_files.write_series(
+        tmp_path, dicom_files.ramp(), ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"]
+    )
+    assert "found 5 localizers (images for planning)" in refused(tmp_path)
+
+
+def test_a_path_that_is_not_there_is_refused(tmp_path):
+    assert "found no DICOM file" in refused(tmp_path / "absent")
+
+
+@pytest.mark.parametrize("keep", [0, 100, 140, 300, 700, -1, -100])
+def test_a_file_that_is_cut_short_is_named(tmp_path, keep):
+    """At the first byte, in preamble, meta information, header and pixels."""
+    paths = dicom_files.write_series(tmp_path, dicom_files.ramp((64, 32, 5)), **SECRETS)
+    cut = paths[2].rename(paths[2].with_suffix(".dcm"))
+    cut.write_bytes(cut.read_bytes()[:keep])
+    message = refused(tmp_path)
+    assert message.startswith(f"{cut}: expected ")
+
+
+@pytest.mark.parametrize("keep", [-8, -30, -400])
+@pytest.mark.parametrize("encoding", dicom_files.ENCODINGS)
+def test_compressed_pixels_that_are_cut_short_are_named(tmp_path, monkeypatch, encoding, keep):
+    """Decoders of JPEG lossless and JPEG-LS fill up what is missing, and say nothing."""
+    monkeypatch.chdir(tmp_path)
+    paths = dicom_files.write_series(
+        tmp_path / "scan",
+        np.random.default_rng(0).integers(0, 700, (40, 36, 3)).astype(np.int16),
+        change=lambda k, dataset: dicom_files.ENCODINGS[encoding](dataset),
+    )
+    paths[1].write_bytes(paths[1].read_bytes()[:keep])
+    with pytest.raises(InputError, match="expected compressed pixels with a mark at their end"):
+        series.read_geometry(tmp_path / "scan")
+
+
+@pytest.mark.parametrize("keep", [-40, -2000])
+def test_a_multi_frame_file_that_is_cut_short_is_named(tmp_path, keep):
+    path = tmp_path / "a.dcm"
+    dicom_files.write_enhanced(path, dicom_files.ramp((64, 32, 5)))
+    path.write_bytes(path.read_bytes()[:keep])
+    assert refused(path).startswith(f"{path}: expected ")
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_damage_anywhere_in_a_header_never_ends_in_a_traceback(tmp_path, seed):
+    """Either the file is refused in one line, or what is damaged does not matter."""
+    paths = dicom_files.write_series(tmp_path, dicom_files.ramp(), **SECRETS)
+    content = bytearray(paths[2].read_bytes())
+    generator = np.random.default_rng(seed)
+    for place in generator.integers(132, len(content) - 480, 6):
+        content[place] = generator.integers(256)
+    paths[2].write_bytes(content)
+    try:
+        series.read(tmp_path)
+    except InputError:
+        refused(tmp_path)
+
+
+def test_a_file_that_is_dicom_by_its_name_only_is_named(tmp_path):
+    dicom_files.write_series(tmp_path, dicom_files.ramp())
+    (tmp_path / "page.dcm").write_text("<html>session expired</html>")
+    with pytest.raises(InputError, match=r"page\.dcm: expected a DICOM file by its name, found"):
+        series.read(tmp_path)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read every file")
+def test_a_slice_that_may_not_be_read_is_named(tmp_path):
+    path = dicom_files.write_series(tmp_path, dicom_files.ramp())[4]
+    path.chmod(0)
+    with pytest.raises(InputError, match=r"expected a readable file, found: Permission denied"):
+        series.read(tmp_path)
+
+
+def test_a_slice_that_was_copied_twice_is_refused(tmp_path):
+    paths = dicom_files.write_series(tmp_path, dicom_files.ramp())
+    shutil.copy(paths[1], tmp_path / "copy")
+    assert "expected one image at each position, found 2 at 705.00 mm" in refused(tmp_path)
+
+
+def test_a_folder_that_cannot_be_looked_into_may_hold_another_series(tmp_path, monkeypatch):
+    dicom_files.write_series(tmp_path / "a", dicom_files.ramp())
+    scandir = os.scandir
+
+    def locked(path):
+        if str(path).endswith("b"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    (tmp_path / "b").mkdir()
+    monkeypatch.setattr(os, "scandir", locked)
+    with pytest.raises(InputError, match="b: expected a readable folder, found: Permission denied"):
+        series.read(tmp_path)

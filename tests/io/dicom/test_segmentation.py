@@ -1,0 +1,184 @@
+"""A mask as a DICOM Segmentation: what it refers to, what it says, and where its voxels lie."""
+
+import dicom_files
+import highdicom
+import numpy as np
+import pydicom
+import pytest
+from pydicom import uid
+
+from spleen_tf.core.files import InputError
+from spleen_tf.imaging.volume import Volume
+from spleen_tf.io.dicom import segmentation, series
+
+
+def mask_of(shape=(8, 6, 5)):
+    """Different on every axis: a box in slices 1 and 2, and a voxel in slice 4."""
+    mask = np.zeros(shape, bool)
+    mask[2:5, 1:3, 1:3] = True
+    mask[7, 5, 4] = True
+    return mask
+
+
+@pytest.fixture
+def read_series(tmp_path):
+    """A function that writes a series, classic or enhanced, and reads it."""
+
+    def read(kind="classic", plane="axial", **options):
+        affine = dicom_files.affine_of(plane)
+        if kind == "classic":
+            dicom_files.write_series(tmp_path / "scan", dicom_files.ramp(), affine, **options)
+        else:
+            path = tmp_path / "scan" / "enhanced.dcm"
+            dicom_files.write_enhanced(path, dicom_files.ramp(), affine, **options)
+        return series.read(tmp_path / "scan")
+
+    return read
+
+
+def write(folder, mask_ijk, like):
+    path = folder / "seg.dcm"
+    segmentation.write(path, mask_ijk, like, "spleen_any", "1.2.0")
+    return path
+
+
+def places_mm(mask_ijk, affine):
+    """The places of the voxels inside, sorted."""
+    inside = np.argwhere(mask_ijk)
+    places = inside @ affine[:3, :3].T + affine[:3, 3]
+    return np.array(sorted(np.round(places, 3).tolist()))
+
+
+@pytest.mark.parametrize("kind", ["classic", "enhanced"])
+@pytest.mark.parametrize("plane", dicom_files.PLANES)
+def test_highdicom_finds_every_voxel_where_the_mask_has_it(tmp_path, read_series, plane, kind):
+    image = read_series(kind, plane)
+    path = write(tmp_path, mask_of(), image)
+    found = highdicom.seg.segread(path).get_volume(combine_segments=True)
+    theirs = places_mm(found.array, dicom_files.LPS @ found.affine)
+    np.testing.assert_allclose(theirs, places_mm(mask_of(), image.affine), atol=2e-3)
+    assert np.count_nonzero(found.array) == 3 * 2 * 2 + 1
+
+
+@pytest.mark.parametrize("kind", ["classic", "enhanced"])
+def test_every_frame_refers_to_the_image_that_it_lies_on(tmp_path, read_series, kind):
+    """Read with pydicom alone."""
+    image = read_series(kind)
+    seg = pydicom.dcmread(write(tmp_path, mask_of(), image))
+    slices = {}
+    for k, frame in enumerate(image.header.frames):
+        instance = pydicom.dcmread(frame.path).SOPInstanceUID
+        slices[instance, frame.index + 1 if kind == "enhanced" else None] = k
+    drawn = np.zeros_like(mask_of())
+    for pixels, group in zip(seg.pixel_array, seg.PerFrameFunctionalGroupsSequence, strict=True):
+        source = group.DerivationImageSequence[0].SourceImageSequence[0]
+        k = slices[source.ReferencedSOPInstanceUID, source.get("ReferencedFrameNumber")]
+        drawn[..., k] = pixels.T
+        place = group.PlanePositionSequence[0].ImagePositionPatient
+        np.testing.assert_allclose(place, image.header.frames[k].position_mm)
+    np.testing.assert_array_equal(drawn, mask_of())
+    referenced = seg.ReferencedSeriesSequence[0]
+    assert referenced.SeriesInstanceUID == dicom_files.SERIES_UID
+    assert len(referenced.ReferencedInstanceSequence) == len(image.header.paths)
+
+
+@pytest.mark.parametrize("kind", ["classic", "enhanced"])
+def test_an_empty_mask_is_written_with_all_frames(tmp_path, read_series, kind):
+    path = write(tmp_path, np.zeros((8, 6, 5), bool), read_series(kind))
+    seg = highdicom.seg.segread(path)
+    assert (seg.NumberOfFrames, seg.number_of_segments) == (5, 1)
+    found = seg.get_volume(combine_segments=True)
+    assert found.array.shape == (5, 6, 8)
+    assert not found.array.any()
+
+
+def test_it_says_spleen_in_codes_and_which_model_drew_it(tmp_path, read_series):
+    seg = pydicom.dcmread(write(tmp_path, mask_of(), read_series()))
+    assert seg.SOPClassUID == uid.SegmentationStorage
+    assert (seg.Modality, seg.SegmentationType, seg.BitsAllocated) == ("SEG", "BINARY", 1)
+    segment = seg.SegmentSequence[0]
+    kind = segment.SegmentedPropertyTypeCodeSequence[0]
+    assert (kind.CodeValue, kind.CodingSchemeDesignator) == ("78961009", "SCT")
+    category = segment.SegmentedPropertyCategoryCodeSequence[0]
+    assert (category.CodeValue, category.CodeMeaning) == ("91723000", "Anatomical Structure")
+    assert segment.SegmentAlgorithmType == "AUTOMATIC"
+    algorithm = segment.SegmentationAlgorithmIdentificationSequence[0]
+    assert (algorithm.AlgorithmName, algorithm.AlgorithmVersion) == ("spleen_any", "1.2.0")
+
+
+def test_it_belongs_to_the_images_patient_and_study(tmp_path, read_series):
+    image = read_series()
+    seg = pydicom.dcmread(write(tmp_path, mask_of(), image))
+    source = pydicom.dcmread(image.header.paths[0])
+    for keyword in ("PatientName", "PatientID", "StudyInstanceUID", "FrameOfReferenceUID"):
+        assert seg[keyword].value == source[keyword].value
+    assert seg.SeriesInstanceUID != source.SeriesInstanceUID
+
+
+def test_a_name_of_many_members_is_cut_to_what_the_standard_holds(tmp_path, read_series):
+    segmentation.write(tmp_path / "seg.dcm", mask_of(), read_series(), "x" * 200, "1" * 200)
+    segment = pydicom.dcmread(tmp_path / "seg.dcm").SegmentSequence[0]
+    assert segment.SegmentAlgorithmName == "x" * 64
+
+
+def without(*keywords):
+    def change(k, dataset):
+        for keyword in keywords:
+            delattr(dataset, keyword)
+
+    return change
+
+
+def test_anonymized_images_that_lack_what_may_be_empty_are_taken(tmp_path, read_series):
+    lost = ("PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyID")
+    lost += ("AccessionNumber", "StudyDate", "StudyTime", "ReferringPhysicianName")
+    image = read_series(change=without(*lost))
+    seg = pydicom.dcmread(write(tmp_path, mask_of(), image))
+    assert not seg.PatientName
+    assert seg.NumberOfFrames == 3  # Slices 1, 2 and 4.
+
+
+def test_images_without_a_frame_of_reference_are_refused(tmp_path, read_series):
+    image = read_series(change=without("FrameOfReferenceUID"))
+    with pytest.raises(InputError, match=r"expected FrameOfReferenceUID for --dicom_seg, found no"):
+        segmentation.check(image)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_elements_that_break_the_standard_are_refused_without_quoting_them(tmp_path, read_series):
+    image = read_series(StudyDate="JANEDOE1")
+    with pytest.raises(InputError, match=r"expected images that a DICOM Segmentation can refer to"):
+        write(tmp_path, mask_of(), image)
+    assert not (tmp_path / "seg.dcm").exists()
+
+
+def test_a_series_of_several_multi_frame_files_is_refused(tmp_path):
+    affine = dicom_files.affine_of()
+    dicom_files.write_enhanced(tmp_path / "a.dcm", dicom_files.ramp(), affine)
+    affine[2, 3] += 25  # Behind the first five slices of 5 mm.
+    dicom_files.write_enhanced(tmp_path / "b.dcm", dicom_files.ramp(), affine)
+    image = series.read(tmp_path)
+    assert image.shape == (8, 6, 10)
+    with pytest.raises(InputError, match="found 2 multi-frame files"):
+        segmentation.check(image)
+
+
+def test_a_volume_that_is_not_dicom_is_refused():
+    image = Volume(dicom_files.ramp(), np.eye(4), "scan.nii.gz")
+    with pytest.raises(InputError, match=r"scan\.nii\.gz: expected DICOM for --dicom_seg, found N"):
+        segmentation.check(image)
+
+
+def test_a_mask_of_another_shape_is_refused(tmp_path, read_series):
+    with pytest.raises(InputError, match=r"expected a mask of shape \(8, 6, 5\), found \(6, 8, 5"):
+        write(tmp_path, mask_of().transpose(1, 0, 2), read_series())
+
+
+def test_a_full_disk_leaves_the_earlier_file(tmp_path, read_series, no_room):
+    image = read_series()
+    path = write(tmp_path, mask_of(), image)
+    before = path.read_bytes()
+    with no_room(), pytest.raises(InputError, match=r"seg\.dcm: expected a place to write to"):
+        write(tmp_path, mask_of(), image)
+    assert path.read_bytes() == before
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["scan", "seg.dcm"]

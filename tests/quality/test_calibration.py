@@ -1,0 +1,131 @@
+"""A predicted Dice and its interval: what is learnt, how honest it is, and where it applies."""
+
+import json
+
+import numpy as np
+import pytest
+
+from spleen_tf.core.files import InputError
+from spleen_tf.quality import calibration
+from spleen_tf.quality.calibration import Calibration
+
+
+def drawn(rng, patients=40, each=5, error=0.05):
+    """Rows, truth and groups in which the Dice is 0.2 + 0.7 · agreement, give or take an error."""
+    count = patients * each
+    agreement, nothing = rng.uniform(0.2, 1, count), rng.uniform(0, 1, count)
+    truth = np.clip(0.2 + 0.7 * agreement + rng.normal(0, error, count), 0, 1)
+    rows = [{"agreement": a, "certainty": n} for a, n in zip(agreement, nothing, strict=True)]
+    return rows, truth, [f"patient {number // each}" for number in range(count)]
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    return calibration.fit(*drawn(np.random.default_rng(0)), members=3, brightness_of={})
+
+
+def test_the_line_that_made_the_dice_is_found(fitted):
+    known, _ = fitted
+    weights = dict(zip(known.signs, known.weights, strict=True))
+    assert weights["agreement"] == pytest.approx(0.7, abs=0.03)
+    assert weights["certainty"] == pytest.approx(0, abs=0.03)
+    assert known.offset == pytest.approx(0.2, abs=0.03)
+
+
+def test_the_interval_holds_nine_of_ten_predictions_that_were_not_learnt_from(fitted):
+    known, _ = fitted
+    rows, truth, _ = drawn(np.random.default_rng(1), patients=200)
+    intervals = [known.predict(row)[1] for row in rows]
+    inside = [low <= y <= high for (low, high), y in zip(intervals, truth, strict=True)]
+    assert 0.86 < np.mean(inside) < 0.94
+
+
+def test_a_patient_s_own_predictions_teach_nothing_of_what_is_said_of_them():
+    """Neither line nor interval nor bound nor the brightness of known spleens."""
+    rows, truth, patients = drawn(np.random.default_rng(2), patients=6, each=4)
+    rows = [{**row, "brightness": row["certainty"]} for row in rows]
+    known = {f"patient {number}": 0.3 + 0.1 * number for number in range(6)}
+    _, before = calibration.fit(rows, truth, patients, 1, known)
+    changed = truth.copy()
+    changed[:4] = 0.0  # The first patient's.
+    _, after = calibration.fit(rows, changed, patients, 1, {**known, "patient 0": 9.0})
+    assert before[:4] == after[:4]
+    assert all(b != a for b, a in zip(before[4:], after[4:], strict=True))
+
+
+def test_nineteen_of_twenty_failures_are_flagged_by_what_other_patients_taught(fitted):
+    _, judgements = fitted
+    _, truth, _ = drawn(np.random.default_rng(0))
+    flagged = np.array([judgement.review for judgement in judgements])
+    assert 0.9 <= np.mean(flagged[truth < calibration.FAILURE_DICE]) <= 1.0
+    assert np.mean(flagged[truth > 0.85]) < 0.3
+
+
+def test_by_hand():
+    known = Calibration(2, (0.5, 0.1), ("a", "b"), (0.5, 0.25), 0.1, 0.5, 0.8)
+    dice, (low, high) = known.predict({"a": 0.8, "b": 0.4})
+    assert dice == pytest.approx(0.1 + 0.4 + 0.1)
+    # Half a width of 0.5 · (1 − 0.6 + 0.05).
+    assert (low, high) == (pytest.approx(0.375), pytest.approx(0.825))
+
+
+@pytest.mark.parametrize(("brightness", "dice"), [(0.6, 1.0), (0.7, 0.8), (0.35, 0.5), (5.0, 0.0)])
+def test_a_brightness_counts_by_how_far_it_is_from_known_spleens(brightness, dice):
+    """Known are 0.6 ± 0.1; five standard deviations are as strange as any number of them."""
+    known = Calibration(1, (0.6, 0.1), ("brightness",), (1.0,), 0.0, 0.5, 0.8)
+    assert known.predict({"brightness": brightness})[0] == pytest.approx(dice)
+
+
+@pytest.mark.parametrize(("signs", "dice"), [({"a": 9.0}, 1.0), ({"a": -9.0}, 0.0)])
+def test_dice_and_interval_stay_within_0_and_1(signs, dice):
+    predicted, (low, high) = Calibration(1, (0.5, 0.1), ("a",), (1.0,), 0.0, 2.0, 0.8).predict(
+        signs
+    )
+    assert predicted == dice
+    assert 0 <= low <= predicted <= high <= 1
+
+
+def test_a_sign_that_never_varies_does_no_harm():
+    rows, truth, patients = drawn(np.random.default_rng(3))
+    rows = [{**row, "main_share": 1.0} for row in rows]
+    known, _ = calibration.fit(rows, truth, patients, members=1, brightness_of={})
+    weights = dict(zip(known.signs, known.weights, strict=True))
+    assert weights["main_share"] == pytest.approx(0, abs=1e-9)
+
+
+def test_three_patients_are_too_few():
+    rows, truth, groups = drawn(np.random.default_rng(0), patients=3)
+    with pytest.raises(ValueError, match="expected 4 patients or more, found 3"):
+        calibration.fit(rows, truth, groups, members=1, brightness_of={})
+
+
+def test_what_was_written_is_read(fitted, tmp_path):
+    path = tmp_path / "quality.json"
+    calibration.write(path, fitted[0], patients=40)
+    assert calibration.read(path) == fitted[0]
+    assert json.loads(path.read_text())["patients"] == 40
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "sentence"),
+    [
+        ("members", None, "expected numbers in its fields"),
+        ("brightness", 0.5, "expected numbers in its fields"),
+        ("signs", ["agreement", "mood"], "expected a weight for each of some of certainty, "),
+        ("weights", [1.0], "expected a weight for each of some of certainty, "),
+    ],
+)
+def test_a_damaged_file_is_refused(fitted, tmp_path, field, value, sentence):
+    path = tmp_path / "quality.json"
+    calibration.write(path, fitted[0])
+    path.write_text(json.dumps({**json.loads(path.read_text()), field: value}))
+    with pytest.raises(InputError, match=sentence):
+        calibration.read(path)
+
+
+@pytest.mark.parametrize("content", ["[]", '{"members": 3}'])
+def test_another_file_is_refused(tmp_path, content):
+    path = tmp_path / "quality.json"
+    path.write_text(content)
+    with pytest.raises(InputError, match=r"quality\.json: expected the keys brightness, members, "):
+        calibration.read(path)

@@ -1,0 +1,373 @@
+"""The reports, as a reader sees them: opened in a browser, without a network."""
+
+import json
+import math
+import re
+import time
+
+import numpy as np
+import pytest
+
+from spleen_tf.datasets import fingerprint
+from spleen_tf.evaluation import metrics
+from spleen_tf.imaging.volume import Volume
+from spleen_tf.io.mesh import Mesh
+from spleen_tf.reporting import charts, page, report
+from spleen_tf.reporting.plots import limits_of_agreement
+
+
+def made_volume():
+    """A body with a bright block on the patient's left, 40 x 30 x 20 voxels of 5 x 5 x 8 mm."""
+    array = np.full((40, 30, 20), -100, np.int16)
+    array[5:35, 5:25] = 40
+    array[6:14, 8:16, 6:14] = 150
+    return Volume(array, np.diag([5.0, 5.0, 8.0, 1.0]), "DOE_JANE.nii")
+
+
+def result_of(**changes):
+    return {
+        "volume_ml": 102.4,
+        "volume_mm3": 102_400.0,
+        "voxels": 512,
+        "bounding_box_ijk": [[6, 13], [8, 15], [6, 13]],
+        "centroid_ras_mm": [47.5, 57.5, 76.0],
+        "complete": True,
+        "mean_intensity": 150.0,
+        "components": 1,
+        "predicted_dice": 0.91,
+        "predicted_dice_interval": [0.85, 0.97],
+        "predicted_dice_note": None,
+        "signs": None,
+        "review": False,
+        "reasons": [],
+        "model": "a model",
+        **changes,
+    }
+
+
+def prediction(**changes):
+    image = made_volume()
+    return report.prediction(
+        image, image.array_ijk == 150, result_of(**changes), window=(-160, 240), modality="CT"
+    )
+
+
+def console(browser):
+    """What the browser complained of; Plotly's own reading back of pixels is no complaint."""
+    return [
+        entry["message"]
+        for entry in browser.get_log("browser")
+        if "willReadFrequently" not in entry["message"] and "GPU stall" not in entry["message"]
+    ]
+
+
+@pytest.fixture
+def open_page(browser, tmp_path):
+    """A function that opens HTML in the browser and waits until its viewer and charts are there."""
+
+    def open_(html):
+        path = tmp_path / "report.html"
+        path.write_text(html, encoding="utf-8")
+        browser.get_log("browser")
+        browser.get(path.as_uri())
+        for wanted in ("#viewer[data-ready=yes]", ".plotly-graph-div .main-svg"):
+            if wanted.split("[")[0].split(" ")[0].strip("#.") in html:
+                wait_for(browser, f"return document.querySelector({json.dumps(wanted)}) !== null")
+        return browser
+
+    return open_
+
+
+def wait_for(browser, script, seconds=60):
+    start = time.monotonic()
+    while not (found := browser.execute_script(script)):
+        assert time.monotonic() - start < seconds, f"never came true: {script}"
+        time.sleep(0.1)
+    return found
+
+
+def picture(browser, plane):
+    return browser.execute_script(
+        f"return document.querySelector('[data-plane={plane}] canvas').toDataURL()"
+    )
+
+
+def set_control(browser, selector, value):
+    """Moves a control as a hand would, and waits for the next frame, when it is drawn."""
+    browser.execute_async_script(
+        "const [selector, value, done] = arguments;"
+        "const control = document.querySelector(selector);"
+        "if (control.type === 'checkbox') control.checked = value; else control.value = value;"
+        "control.dispatchEvent(new Event('input', {bubbles: true}));"
+        "requestAnimationFrame(() => requestAnimationFrame(() => done()));",
+        selector,
+        value,
+    )
+
+
+def amber_pixels(browser, plane):
+    """How many pixels of a plane have the outline's colour."""
+    return browser.execute_script(
+        f"const c = document.querySelector('[data-plane={plane}] canvas');"
+        "const d = c.getContext('2d').getImageData(0, 0, c.width, c.height).data;"
+        "let n = 0;"
+        "for (let i = 0; i < d.length; i += 4)"
+        "  if (d[i] > 240 && d[i + 1] > 160 && d[i + 1] < 190 && d[i + 2] < 20) n++;"
+        "return n;"
+    )
+
+
+def test_a_prediction_opens_without_a_complaint(open_page):
+    browser = open_page(prediction())
+    assert console(browser) == []
+    words = browser.find_element("tag name", "body").text
+    assert "102.4 mL" in words
+    assert "below the 107.2 to 314.5 mL of adults" in words
+    assert "0.91" in words
+    assert "0.85 to 0.97" in words
+
+
+def test_a_tab_bears_the_name_that_the_file_has_now(browser, tmp_path):
+    path = tmp_path / "case 7 (späte Phase).html"
+    path.write_text(page.page("Spleen", [], ""), encoding="utf-8")
+    assert path.stem not in path.read_text(encoding="utf-8")
+    browser.get(path.as_uri())
+    assert browser.title == path.name
+
+
+def test_no_button_sends_anything_anywhere(open_page):
+    """Plotly has one that uploads a plot's data to a service of its makers."""
+    browser = open_page(prediction())
+    wait_for(browser, "return document.querySelector('#surface .main-svg') !== null")
+    assert browser.find_elements("css selector", ".modebar-btn") == []
+
+
+def test_the_place_is_told_as_a_voxel_and_in_the_patient(open_page):
+    """The block's middle is voxel 9 or 10, 11 or 12, 9 or 10, at 5, 5 and 8 mm a voxel."""
+    browser = open_page(prediction())
+    place = browser.find_element("css selector", "[data-shows=place]")
+    i, j, k = map(int, re.match(r"voxel i, j, k: (\d+), (\d+), (\d+);", place.text).groups())
+    assert (i in (9, 10), j in (11, 12), k in (9, 10)) == (True, True, True)
+    assert place.text.endswith(f"; R {5 * i}.0, A {5 * j}.0, S {8 * k}.0 mm")
+    set_control(browser, "[data-plane=axial] input", "2")
+    assert f"voxel i, j, k: {i}, {j}, 2;" in place.text
+
+
+def test_green_is_for_results_whose_quality_is_estimated():
+    assert 'class="notice calm"' in prediction()
+    unknown = prediction(predicted_dice=None, predicted_dice_interval=None)
+    assert 'class="notice calm"' not in unknown
+    assert "quality is not estimated" in unknown
+    afar = prediction(predicted_dice_note="learnt on MR: on CT the interval promises nothing")
+    assert 'class="notice calm"' not in afar
+    assert "It was learnt on MR: on CT the interval promises nothing." in afar
+    assert "90% interval 0.85 to 0.97; learnt on MR" in afar
+
+
+@pytest.mark.parametrize("plane", ["axial", "coronal", "sagittal"])
+def test_a_slider_moves_its_plane(open_page, plane):
+    browser = open_page(prediction())
+    before = picture(browser, plane)
+    set_control(browser, f"[data-plane={plane}] input", "2")
+    assert picture(browser, plane) != before
+    label = browser.find_element("css selector", f"[data-plane={plane}] output").text
+    assert label.startswith("3 of ")
+    assert console(browser) == []
+
+
+def test_the_overlay_is_switched_off_and_on(open_page):
+    browser = open_page(prediction())
+    assert all(amber_pixels(browser, plane) > 100 for plane in ("axial", "coronal", "sagittal"))
+    shown = picture(browser, "axial")
+    set_control(browser, "[name=overlay]", False)
+    assert amber_pixels(browser, "axial") == 0
+    set_control(browser, "[name=overlay]", True)
+    assert picture(browser, "axial") == shown
+
+
+def test_the_window_changes_the_greys(open_page):
+    """At level 40 and width 400 the block of 150 HU has 255 * (150 + 160) / 400 = 198."""
+    browser = open_page(prediction())
+    set_control(browser, "[name=overlay]", False)
+    middle = (
+        "const c = document.querySelector('[data-plane=axial] canvas');"
+        "return c.getContext('2d').getImageData(c.width * 0.70, c.height * 0.55, 1, 1).data[0];"
+    )
+    assert abs(browser.execute_script(middle) - 198) <= 3
+    set_control(browser, "[name=width]", "220")  # (150 + 70) / 220: white.
+    assert browser.execute_script(middle) >= 252
+    back = next(b for b in browser.find_elements("tag name", "button") if b.text == "as it was")
+    back.click()
+    wait_for(browser, "return document.querySelector('[data-shows=width]').value === '400'")
+    assert abs(browser.execute_script(middle) - 198) <= 3
+
+
+def test_a_click_takes_the_other_planes_there(open_page):
+    browser = open_page(prediction())
+    sagittal = browser.find_element("css selector", "[data-plane=sagittal] output")
+    before = sagittal.text
+    browser.execute_script(
+        "const c = document.querySelector('[data-plane=axial] canvas');"
+        "const at = c.getBoundingClientRect();"
+        "c.dispatchEvent(new MouseEvent('click', {bubbles: true, clientX: at.left + 10,"
+        "  clientY: at.top + at.height / 2}));"
+    )
+    wait_for(
+        browser,
+        f"return document.querySelector('[data-plane=sagittal] output').value !== "
+        f"{json.dumps(before)}",
+    )
+    assert sagittal.text.startswith(("1 of", "2 of"))
+
+
+def test_the_surface_is_drawn(open_page):
+    """Its canvas, of WebGL, holds pixels of the surface's red."""
+    browser = open_page(prediction())
+    wait_for(browser, "return document.querySelector('#surface canvas') !== null")
+    found = browser.execute_async_script(
+        "const done = arguments[0];"
+        "Plotly.toImage('surface', {format: 'png', width: 300, height: 300}).then((url) => {"
+        "  const picture = new Image();"
+        "  picture.onload = () => {"
+        "    const c = document.createElement('canvas'); c.width = c.height = 300;"
+        "    const x = c.getContext('2d'); x.drawImage(picture, 0, 0);"
+        "    const d = x.getImageData(0, 0, 300, 300).data; let n = 0;"
+        "    for (let i = 0; i < d.length; i += 4)"
+        "      if (d[i] > 60 && d[i] > 1.6 * d[i + 1] && d[i] > 1.6 * d[i + 2]) n++;"
+        "    done(n); };"
+        "  picture.src = url; });"
+    )
+    assert found > 1000
+    assert console(browser) == []
+
+
+def test_it_is_readable_on_a_phone(open_page, browser):
+    browser.set_window_size(500, 900)  # Chromium's windows are not narrower.
+    try:
+        open_page(prediction())
+        wide = browser.execute_script("return document.documentElement.scrollWidth")
+        assert wide <= browser.execute_script("return window.innerWidth")
+    finally:
+        browser.set_window_size(1200, 1000)
+
+
+def test_warnings_come_first(open_page):
+    html = prediction(review=True, reasons=["first reason", "second reason"])
+    assert html.index("first reason") < html.index("102.4 mL")
+    browser = open_page(html)
+    alert = browser.find_element("css selector", "[role=alert]")
+    assert "second reason" in alert.text
+
+
+def test_nothing_of_the_source_is_in_the_page():
+    assert "DOE" not in prediction()
+
+
+def test_an_empty_mask_has_no_surface_and_says_so():
+    image = made_volume()
+    nothing = result_of(
+        volume_ml=0.0,
+        volume_mm3=0.0,
+        voxels=0,
+        complete=None,
+        mean_intensity=None,
+        bounding_box_ijk=None,
+        centroid_ras_mm=None,
+        predicted_dice=None,
+        predicted_dice_interval=None,
+        review=True,
+        reasons=["no spleen was found"],
+    )
+    html = report.prediction(
+        image, np.zeros(image.shape, bool), nothing, window=None, modality="MR"
+    )
+    assert "no spleen was found" in html
+    assert 'id="surface"' not in html
+
+
+def test_a_clipped_organ_is_told_as_a_lower_bound():
+    assert "a lower bound" in prediction(complete=False)
+    assert "a lower bound" not in prediction()
+
+
+@pytest.mark.parametrize(
+    ("volume_ml", "place"), [(107.2, "within"), (314.5, "within"), (90.0, "below"), (400, "above")]
+)
+def test_the_volume_is_held_against_adults(volume_ml, place):
+    assert f"{place} the 107.2 to 314.5 mL of adults" in prediction(volume_ml=volume_ml)
+
+
+def measured(dice):
+    return dict.fromkeys(metrics.COLUMNS, 0.5) | {
+        "dice": dice,
+        "truth_mm3": 200_000.0,
+        "pred_mm3": 200_000.0 * (dice or 0.1),
+    }
+
+
+def test_an_evaluation_shows_the_worst_first(open_page):
+    cases, rows = ["good", "missed", "fair"], [measured(0.95), measured(0.0), measured(0.8)]
+    summary = metrics.summary(rows, 0)
+    html = report.evaluation(cases, rows, summary, {"missed": b"jpeg", "fair": b"jpeg"})
+    assert html.index("missed: nothing of the reference was found") < html.index("Summary")
+    order = re.findall(r'<td class="words">(\w+)</td>', html)
+    assert order == ["missed", "fair", "good"]
+    captions = re.findall(r"<figcaption>(.*?)</figcaption>", html)
+    assert captions == ["missed: Dice 0.000", "fair: Dice 0.800"]
+    browser = open_page(html)
+    words = browser.find_element("tag name", "body").text
+    assert "0.583" in words  # (0.95 + 0 + 0.8) / 3
+    assert "bias" in words
+
+
+def test_two_empty_masks_agree_and_are_no_alarm():
+    empty = dict.fromkeys(metrics.COLUMNS, math.nan) | {"truth_mm3": 0.0, "pred_mm3": 0.0}
+    rows = [measured(0.9), empty]
+    html = report.evaluation(["found", "none"], rows, metrics.summary(rows, 0), {})
+    assert "no overlap" not in html
+    assert "without 1 case, where it is undefined" in html
+
+
+def test_limits_of_agreement_are_those_of_the_plot():
+    agreement = limits_of_agreement([100, 200, 300], [110, 190, 330])
+    drawn = charts.bland_altman(agreement, ["a", "b", "c"])
+    levels = sorted(shape.y0 for shape in drawn.layout.shapes)
+    assert levels == sorted([agreement.bias_ml, *agreement.limits_ml])
+
+
+def test_a_data_set_page_names_what_is_odd(open_page):
+    rows = [
+        {"case": "a", "shape": "4x4x4", "spleen_mm3": 200_000.0, "outlier": False, "why": ""},
+        {"case": "b", "shape": "4x4x4", "spleen_mm3": 900_000.0, "outlier": True, "why": "large"},
+        {"case": "c", "why": "damaged"},
+    ]
+    facts = fingerprint.Facts("CT", np.eye(4), (64, 64, 64), np.arange(50.0, 150.0), 2e5)
+    proposed = fingerprint.propose([facts], "axial")
+    intensities = {"whole image": np.arange(-100.0, 200.0), "inside the spleen": np.arange(50, 150)}
+    html = report.exploration(rows, proposed, intensities, "intensity (HU)", {"a": b"jpeg"})
+    browser = open_page(html)
+    assert console(browser) == []
+    alert = browser.find_element("css selector", "[role=alert]").text
+    assert "2 of 3 cases deserve a look" in alert
+    assert "b: large" in alert
+    assert "c: damaged" in alert
+    marked = browser.find_elements("css selector", "tr.marked")
+    assert [row.text.split()[0] for row in marked] == ["b", "c"]
+
+
+def test_outliers_are_drawn_in_another_colour():
+    drawn = charts.volumes(["a", "b"], [300.0, 100.0], [True, False])
+    assert list(drawn.data[0].x) == ["b", "a"]
+    assert drawn.data[0].marker.color[0] != drawn.data[0].marker.color[1]
+
+
+def test_a_surface_keeps_its_vertices():
+    vertices = np.array([[0, 0, 0], [10.04, 0, 0], [0, 10, 0], [0, 0, 10]], np.float32)
+    faces = np.array([[0, 2, 1], [0, 1, 3], [0, 3, 2], [1, 2, 3]], np.int32)
+    drawn = charts.surface(Mesh(vertices, faces)).data[0]
+    assert list(drawn.x) == [0, 10, 0, 0]
+    assert list(drawn.k) == [1, 3, 2, 3]
+
+
+def test_a_histogram_of_nothing_is_drawn_empty():
+    assert not charts.histogram({"whole image": np.zeros(0)}, "intensity").data
