@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import csv
 import errno
@@ -10,9 +11,14 @@ import io
 import json
 import os
 import pathlib
+import re
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
+
+import msgspec
+
+Record = TypeVar("Record")
 
 # A failing write names no file; these errors come from nothing but writing.
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -102,21 +108,63 @@ def write_csv(path: str | os.PathLike, rows: Sequence[Mapping[str, Any]]) -> Non
 
 
 def write_json(path: str | os.PathLike, content: Any) -> None:
-    """Writes JSON with sorted layout and strict numbers: NaN must have become None before."""
-    write_text(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
+    """Writes JSON, whole or not at all.
+
+    Args:
+        path: the file.
+        content: a record (a msgspec Struct or a dataclass), or what JSON holds. Numbers are finite:
+            NaN must have become None before.
+
+    Raises:
+        InputError: if the file cannot be written.
+    """
+    plain = msgspec.to_builtins(content, str_keys=True)
+    write_text(path, json.dumps(plain, indent=1, allow_nan=False) + "\n")
 
 
 def read_json(path: str | os.PathLike) -> Any:
-    """Reads JSON.
+    """Reads JSON of any content; a byte order mark is skipped.
 
     Raises:
         InputError: if the file is missing or is not JSON.
     """
+    return read_record(path, Any)
+
+
+def read_record(path: str | os.PathLike, kind: type[Record], remedy: str = "") -> Record:
+    """Reads JSON into a typed record; a byte order mark is skipped.
+
+    Args:
+        path: the file.
+        kind: a msgspec Struct, a dataclass, or another type that msgspec converts to.
+        remedy: what the message tells the user to do about a file of other content.
+
+    Raises:
+        InputError: if the file is missing, is not JSON, or does not hold such a record; the message
+            names the key at fault.
+    """
     try:
-        return json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
+        content = pathlib.Path(path).read_bytes().removeprefix(codecs.BOM_UTF8)
+        return msgspec.json.decode(content, type=kind)
     except OSError as error:
         raise InputError(f"{path}: expected a JSON file, found: {error.strerror}.") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except msgspec.ValidationError as error:
+        told = _in_house_form(str(error))
+        raise InputError(f"{path}: {told}{f'; {remedy}' if remedy else ''}.") from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise InputError(
             f"{path}: expected JSON, found text that does not parse: {error}."
         ) from None
+    except RecursionError:
+        raise InputError(f"{path}: expected JSON, found values nested too deeply.") from None
+
+
+def _in_house_form(told: str) -> str:
+    """What msgspec says of a wrong value, as expectation and finding."""
+    message, _, place = told.partition(" - at ")
+    where = f" at {place.strip('`')}" if place else ""
+    if missing := re.fullmatch(r"Object missing required field `(.+)`", message):
+        return f"expected the key {missing[1]!r}{where}, found none"
+    expected, _, found = message.partition(", got ")
+    expected = expected[:1].lower() + expected[1:]
+    return f"{expected}{where}, found {found or 'another value'}"

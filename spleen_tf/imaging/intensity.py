@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
+Modality = Literal["CT", "MR"]
+ModelModality = Literal["CT", "MR", "any"]
+
 CT_HU = (-160.0, 240.0)  # The abdominal soft tissue window: level 40, width 400.
 MR_PERCENTILES = (0.5, 99.5)
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 
 from spleen_tf.imaging import volume
+
+Plane = Literal["coronal", "axial", "sagittal"]
 
 
 def split(array_ijk: np.ndarray, affine: np.ndarray, plane: str) -> np.ndarray:
