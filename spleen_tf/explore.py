@@ -28,7 +28,7 @@ from spleen_tf.core.files import InputError
 from spleen_tf.core.flags import flag
 from spleen_tf.datasets import cases, fingerprint
 from spleen_tf.datasets.cases import Case
-from spleen_tf.imaging import planes, volume
+from spleen_tf.imaging import planes
 from spleen_tf.imaging.volume import Volume
 from spleen_tf.io import readers
 from spleen_tf.quality import evidence
@@ -59,7 +59,7 @@ class ExploreConfig:
     output_dir: str = flag(
         "", "A folder for dataset.csv, fingerprint.json and report.html.", required=True
     )
-    plane: str = flag("coronal", "The plane that the fingerprint plans for.", choices=volume.PLANES)
+    plane: str = flag("coronal", "The plane that the fingerprint plans for.", choices=planes.PLANES)
     max_volume_mm3: float = flag(
         0.0, "Spleens above this are outliers, whatever the others measure; 0: no bound.", minimum=0
     )

@@ -16,7 +16,7 @@ import spleen_tf
 from spleen_tf.core import files, flags
 from spleen_tf.core.files import InputError
 from spleen_tf.core.flags import flag
-from spleen_tf.imaging import volume
+from spleen_tf.imaging import planes
 from spleen_tf.training import training_json
 from spleen_tf.training.config import TrainConfig
 
@@ -242,7 +242,7 @@ def _save(module: tf.Module, folder: pathlib.Path, place: pathlib.Path) -> None:
 def _name(export_dir: pathlib.Path) -> str:
     """models/NAME/saved_model is NAME; models/NAME/PLANE/saved_model is NAME-PLANE."""
     parts = [part for part in export_dir.parts if part != "saved_model"]
-    return "-".join(parts[-2:]) if parts[-1] in volume.PLANES else parts[-1]
+    return "-".join(parts[-2:]) if parts[-1] in planes.PLANES else parts[-1]
 
 
 def _replace_folder(partial: pathlib.Path, place: pathlib.Path) -> None:

@@ -37,7 +37,7 @@ from spleen_tf.core.flags import CommandFailed, flag
 from spleen_tf.datasets import cases, fingerprint
 from spleen_tf.datasets.cases import Case, Splits
 from spleen_tf.evaluation import crossval
-from spleen_tf.imaging import volume
+from spleen_tf.imaging.planes import PLANES
 from spleen_tf.io import nifti, readers
 from spleen_tf.training.config import TrainConfig
 
@@ -139,8 +139,8 @@ def main(config: CrossValidateConfig) -> None:
 def _planes(text: str) -> list[str]:
     planes = [part.strip() for part in text.split(",")]
     for plane in planes:
-        if plane not in volume.PLANES or planes.count(plane) > 1:
-            expected = ", ".join(volume.PLANES)
+        if plane not in PLANES or planes.count(plane) > 1:
+            expected = ", ".join(PLANES)
             raise InputError(f"--planes: expected some of {expected}, once each, found {text!r}.")
     return planes
 

@@ -30,7 +30,6 @@ from spleen_tf.core.flags import flag
 from spleen_tf.datasets import cases
 from spleen_tf.datasets.cases import Case, Splits
 from spleen_tf.imaging import planes as slices
-from spleen_tf.imaging import volume
 from spleen_tf.imaging.volume import Volume
 from spleen_tf.io import readers
 
@@ -44,7 +43,7 @@ class ConvertConfig:
         required=True,
     )
     output_dir: str = flag("", "A folder for the records.", required=True)
-    plane: str = flag("coronal", "The anatomical plane of the slices.", choices=volume.PLANES)
+    plane: str = flag("coronal", "The anatomical plane of the slices.", choices=slices.PLANES)
     array_axis: int = flag(
         -1,
         "Cuts along this axis of the stored array (0, 1, 2) instead of by anatomy; -1: by --plane.",
@@ -196,7 +195,7 @@ def _write_shards(split: str, members: list[Case], folder, about, config) -> lis
 def _plane(image: Volume, config: ConvertConfig) -> str:
     if config.array_axis < 0:
         return config.plane
-    return volume.plane_of_axis(image.affine, config.array_axis)
+    return slices.plane_of_axis(image.affine, config.array_axis)
 
 
 def _about(split, case, image, label, plane, hashes) -> dict:

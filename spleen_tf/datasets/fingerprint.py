@@ -12,7 +12,7 @@ import numpy as np
 from spleen_tf.core import files
 from spleen_tf.core.files import InputError
 from spleen_tf.imaging import intensity, planes
-from spleen_tf.imaging.volume import Volume, view_of, zooms_mm
+from spleen_tf.imaging.volume import Volume, zooms_mm
 
 FILE_NAME = "fingerprint.json"
 PERCENTILES = (0.5, 5.0, 50.0, 95.0, 99.5)
@@ -74,7 +74,7 @@ def propose(facts: Sequence[Facts], plane: str) -> dict[str, Any]:
 
     Args:
         facts: of at least one case.
-        plane: one of volume.PLANES.
+        plane: one of planes.PLANES.
 
     Returns:
         JSON-ready: modality ('any' where the cases are of both), cases, plane, median_shape and
@@ -146,7 +146,7 @@ def read(path: str | os.PathLike) -> dict[str, Any]:
 def _in_ras(fact: Facts) -> tuple[list[int], list[float]]:
     """Shape and zooms towards right, anterior and superior."""
     zooms = zooms_mm(fact.affine)
-    superior, anterior, right = view_of(fact.affine, "axial").axes
+    superior, anterior, right = planes.layout_of(fact.affine, "axial").axes
     order = (right, anterior, superior)
     return [fact.shape[axis] for axis in order], [float(zooms[axis]) for axis in order]
 
@@ -164,7 +164,7 @@ def _grid(facts: Sequence[Facts], plane: str) -> dict[str, Any]:
     native = np.median([planes.pixel_mm(fact.affine, plane) for fact in facts], axis=0)
     fields_mm = []
     for fact in facts:
-        axes = view_of(fact.affine, plane).axes[1:]
+        axes = planes.layout_of(fact.affine, plane).axes[1:]
         fields_mm.append([fact.shape[axis] for axis in axes] * planes.pixel_mm(fact.affine, plane))
     field_mm = np.median(fields_mm, axis=0)
     finest = max(float(native.min()), float(field_mm.max()) / _PIXELS_ACROSS)

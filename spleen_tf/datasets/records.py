@@ -71,7 +71,7 @@ def encode(image: Volume, label: Volume, plane: str, about: dict[str, Any]) -> I
     Args:
         image: int16 or float32.
         label: uint8 on the same grid.
-        plane: one of volume.PLANES.
+        plane: one of planes.PLANES.
         about: the fields case, modality, source_sha256 and label_sha256.
 
     Raises:

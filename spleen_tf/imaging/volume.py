@@ -10,18 +10,8 @@ from nibabel import orientations
 
 from spleen_tf.core.files import InputError
 
-PLANES = ("coronal", "axial", "sagittal")
-
-# The direction, in RAS+, along which slices follow one another and along which rows and
-# columns run: the radiologist's view, with the patient's right on the left of the picture.
-_VIEW_DIRECTIONS = {
-    "coronal": ("A", "I", "L"),
-    "axial": ("S", "P", "L"),
-    "sagittal": ("R", "I", "P"),
-}
 # Beyond these a header is wrong, in its unit most likely, and slices would be as large as memory.
 _PLAUSIBLE_ZOOMS_MM = (0.01, 100.0)
-_AXIS_OF_LETTER = {"L": 0, "R": 0, "P": 1, "A": 1, "I": 2, "S": 2}
 
 
 class VolumeError(InputError):
@@ -68,19 +58,6 @@ class Volume:
         return "".join(orientations.aff2axcodes(self.affine))
 
 
-@dataclasses.dataclass(frozen=True)
-class View:
-    """How slices of one plane lie in a stored array.
-
-    Attributes:
-        axes: (3,) stored axes that become slice, row, column.
-        flips: (3,) bool, whether each of them runs against the stored direction.
-    """
-
-    axes: tuple[int, int, int]
-    flips: tuple[bool, bool, bool]
-
-
 def zooms_mm(affine: np.ndarray) -> np.ndarray:
     """Lengths of the columns of a (4, 4) affine: mm per voxel along i, j, k."""
     return np.sqrt((np.asarray(affine, np.float64)[:3, :3] ** 2).sum(axis=0))
@@ -103,34 +80,6 @@ def check_affine(affine: np.ndarray, source: str) -> None:
             f"{source}: expected voxels of {low:g} to {high:g} mm, found "
             f"{'×'.join(f'{mm:g}' for mm in zooms)} mm; correct its voxel sizes, or their unit."
         )
-
-
-def view_of(affine: np.ndarray, plane: str) -> View:
-    """The view of an anatomical plane, by the stored axes closest to it.
-
-    Slices follow one another towards anterior (coronal), superior (axial) or right (sagittal).
-    Row 0 is superior in coronal and sagittal slices and anterior in axial ones; column 0 is the
-    patient's right in coronal and axial slices and anterior in sagittal ones.
-
-    Args:
-        affine: (4, 4), any of the 48 axis orders, oblique ones included.
-        plane: one of PLANES.
-    """
-    ornt = orientations.io_orientation(affine)
-    world_axes = ornt[:, 0].astype(int).tolist()
-    axes, flips = [], []
-    for letter in _VIEW_DIRECTIONS[plane]:
-        stored_axis = world_axes.index(_AXIS_OF_LETTER[letter])
-        stored_towards_positive = ornt[stored_axis, 1] > 0
-        axes.append(stored_axis)
-        flips.append(bool(stored_towards_positive != (letter in "RAS")))
-    return View((axes[0], axes[1], axes[2]), (flips[0], flips[1], flips[2]))
-
-
-def plane_of_axis(affine: np.ndarray, array_axis: int) -> str:
-    """The anatomical plane that is cut when slices are taken along a stored axis."""
-    world_axis = int(orientations.io_orientation(affine)[array_axis, 0])
-    return {0: "sagittal", 1: "coronal", 2: "axial"}[world_axis]
 
 
 def in_order_of(image: Volume, other: Volume) -> Volume:

@@ -12,7 +12,7 @@ from typing import Any
 
 from spleen_tf.core import files
 from spleen_tf.core.files import InputError
-from spleen_tf.imaging import volume
+from spleen_tf.imaging import planes
 
 
 def _is_text(value: Any) -> bool:
@@ -31,7 +31,7 @@ def _are_two_numbers(value: Any) -> bool:
 _KEYS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "name": ("a text", _is_text),
     "version": ("a text", _is_text),
-    "plane": (f"one of {', '.join(volume.PLANES)}", lambda value: value in volume.PLANES),
+    "plane": (f"one of {', '.join(planes.PLANES)}", lambda value: value in planes.PLANES),
     "modality": ("CT, MR or any", lambda value: value in ("CT", "MR", "any")),
     "pixel_mm": ("two numbers above 0", lambda value: _are_two_numbers(value) and min(value) > 0),
     "window": ("two numbers", _are_two_numbers),

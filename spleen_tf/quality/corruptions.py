@@ -12,7 +12,7 @@ from collections.abc import Callable
 import numpy as np
 from scipy import ndimage
 
-from spleen_tf.imaging import volume
+from spleen_tf.imaging import planes, volume
 from spleen_tf.imaging.volume import Volume
 
 Corruption = Callable[[Volume, np.ndarray, np.random.Generator], tuple[Volume, np.ndarray]]
@@ -162,7 +162,7 @@ def _range(image: Volume) -> tuple[float, float]:
 
 def _axis(image: Volume, direction: int) -> int:
     """The array's axis that runs closest to R (0), A (1) or S (2)."""
-    return volume.view_of(image.affine, "axial").axes[2 - direction]
+    return planes.layout_of(image.affine, "axial").axes[2 - direction]
 
 
 def _others(axis: int) -> tuple[int, ...]:

@@ -10,7 +10,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from spleen_tf.imaging import planes, volume
+from spleen_tf.imaging import planes
 from spleen_tf.imaging.volume import Volume
 from spleen_tf.reporting.plots import DPI, TEXT
 
@@ -99,7 +99,7 @@ def border_letters(affine: np.ndarray, plane: str) -> tuple[str, str, str, str]:
         One of R, L, A, P, S, I each; two or three, the strongest first, where the plane is
         tilted by more than 20 degrees.
     """
-    view = volume.view_of(affine, plane)
+    view = planes.layout_of(affine, plane)
     down, right = (
         affine[:3, axis] * (-1 if flip else 1)
         for axis, flip in zip(view.axes[1:], view.flips[1:], strict=True)
@@ -169,7 +169,7 @@ def _extent_and_center_mm(
     image: Volume, plane: str, center_ijk: tuple[int, ...]
 ) -> tuple[np.ndarray, np.ndarray]:
     """Of a plane's slices: (height, width), and (row, column) of a voxel's centre, in mm."""
-    view = volume.view_of(image.affine, plane)
+    view = planes.layout_of(image.affine, plane)
     axes_hw, flips = list(view.axes[1:]), view.flips[1:]
     shape, center = np.take(image.shape, axes_hw), np.take(center_ijk, axes_hw)
     pixel_mm = planes.pixel_mm(image.affine, plane)

@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from spleen_tf.core.files import InputError
-from spleen_tf.imaging import intensity, planes, volume
+from spleen_tf.imaging import intensity, planes
 from spleen_tf.imaging.volume import Volume, VolumeError
 from spleen_tf.reporting import panels
 from spleen_tf.reporting.plots import write_png
@@ -112,7 +112,7 @@ def multi_planar(
     cuts = {}
     for plane in panels.PLANES:
         slices_nhw = planes.split(array_ijk, affine, plane)
-        stored = center_ijk[volume.view_of(affine, plane).axes[0]]
+        stored = center_ijk[planes.layout_of(affine, plane).axes[0]]
         cuts[plane] = slices_nhw[planes.stored_index(stored, len(slices_nhw), affine, plane)]
     return cuts
 

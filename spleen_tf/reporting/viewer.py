@@ -11,7 +11,7 @@ import math
 import numpy as np
 from PIL import Image
 
-from spleen_tf.imaging import planes, volume
+from spleen_tf.imaging import planes
 from spleen_tf.imaging.volume import Volume
 from spleen_tf.reporting import page, panels, preview
 
@@ -134,7 +134,7 @@ def _values(lowest: float, highest: float, window: tuple[float, float]) -> np.nd
 
 def _place(image: Volume, center_ijk: tuple[int, ...], stack: _Stack) -> list[int]:
     """The pixel of the stack, as slice, row, column, that holds a voxel."""
-    view = volume.view_of(image.affine, "axial")
+    view = planes.layout_of(image.affine, "axial")
     place = []
     for axis, flip, factor in zip(view.axes, view.flips, stack.factors, strict=True):
         index = center_ijk[axis]
@@ -144,7 +144,7 @@ def _place(image: Volume, center_ijk: tuple[int, ...], stack: _Stack) -> list[in
 
 def _stored(image: Volume, stack: _Stack) -> dict[str, list]:
     """What leads from a place in the stack to the voxel in the file, and on to the patient."""
-    view = volume.view_of(image.affine, "axial")
+    view = planes.layout_of(image.affine, "axial")
     return {
         "axes": list(view.axes),
         "flips": list(view.flips),

@@ -14,7 +14,8 @@ from spleen_tf.core.files import InputError
 from spleen_tf.datasets import records
 from spleen_tf.datasets.records import RecordError
 from spleen_tf.imaging import planes
-from spleen_tf.imaging.volume import PLANES, Volume, VolumeError
+from spleen_tf.imaging.planes import PLANES
+from spleen_tf.imaging.volume import Volume, VolumeError
 from spleen_tf.io import nifti
 
 ABOUT = {"case": "case_1", "modality": "MR", "source_sha256": "5a", "label_sha256": "1b"}

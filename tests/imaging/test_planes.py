@@ -8,13 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spleen_tf.imaging import planes
+from spleen_tf.imaging.planes import PLANES, PlaneLayout
 
-PLANES = ("coronal", "axial", "sagittal")
 AXIS_ORDERS = [
     "".join(letters)
     for order in itertools.permutations(("RL", "AP", "SI"))
     for letters in itertools.product(*order)
 ]
+PLANE_CUT_ALONG = dict(
+    zip("RLAPSI", ["sagittal"] * 2 + ["coronal"] * 2 + ["axial"] * 2, strict=True)
+)
 # The RAS coordinate that changes from slice to slice, row to row, column to column, and whether
 # it grows or falls: DESIGN's words on the radiologist's view, in signs.
 RIGHT, ANTERIOR, SUPERIOR = 0, 1, 2
@@ -29,6 +32,26 @@ def world_coordinates(image):
     """(3, I, J, K): where each voxel lies, in RAS+ mm."""
     homogeneous = np.stack([*np.indices(image.shape), np.ones(image.shape)])
     return np.einsum("ab,bijk->aijk", image.affine, homogeneous)[:3]
+
+
+@pytest.mark.parametrize("axcodes", AXIS_ORDERS)
+def test_plane_of_axis_goes_by_anatomy(make_affine, axcodes):
+    affine = make_affine(axcodes)
+    cut = [planes.plane_of_axis(affine, axis) for axis in range(3)]
+    assert cut == [PLANE_CUT_ALONG[letter] for letter in axcodes]
+
+
+def test_the_last_axis_of_a_decathlon_volume_is_axial(make_affine):
+    assert planes.plane_of_axis(make_affine("RAS", (0.79, 0.79, 5.0)), 2) == "axial"
+
+
+def test_the_layout_of_an_lps_volume_is_as_drawn_by_hand(make_affine):
+    # L, P, S: a coronal slice is cut along axis 1, which runs backwards (P) against A; its rows
+    # run down axis 2, against S; its columns run along axis 0, with L.
+    affine = make_affine("LPS")
+    assert planes.layout_of(affine, "coronal") == PlaneLayout((1, 2, 0), (True, True, False))
+    assert planes.layout_of(affine, "axial") == PlaneLayout((2, 1, 0), (False, False, False))
+    assert planes.layout_of(affine, "sagittal") == PlaneLayout((0, 2, 1), (True, True, False))
 
 
 @pytest.mark.parametrize("plane", PLANES)

@@ -15,9 +15,6 @@ AXIS_ORDERS = [
     for order in itertools.permutations(("RL", "AP", "SI"))
     for letters in itertools.product(*order)
 ]
-PLANE_CUT_ALONG = dict(
-    zip("RLAPSI", ["sagittal"] * 2 + ["coronal"] * 2 + ["axial"] * 2, strict=True)
-)
 
 
 def test_there_are_48_axis_orders():
@@ -33,17 +30,6 @@ def test_orientation_and_zooms_are_read_from_the_affine(make_volume, axcodes):
     assert image.shape == (8, 6, 5)
 
 
-@pytest.mark.parametrize("axcodes", AXIS_ORDERS)
-def test_plane_of_axis_goes_by_anatomy(make_affine, axcodes):
-    affine = make_affine(axcodes)
-    planes = [volume.plane_of_axis(affine, axis) for axis in range(3)]
-    assert planes == [PLANE_CUT_ALONG[letter] for letter in axcodes]
-
-
-def test_the_last_axis_of_a_decathlon_volume_is_axial(make_affine):
-    assert volume.plane_of_axis(make_affine("RAS", (0.79, 0.79, 5.0)), 2) == "axial"
-
-
 def test_volume_of_a_sheared_voxel_is_the_determinant():
     affine = np.array([[1, 0.5, 0, 0], [0, 2, 0, 0], [0, 0, 3, 0], [0, 0, 0, 1.0]])
     image = Volume(np.zeros((2, 2, 2), np.int16), affine, "sheared.nii")
@@ -54,15 +40,6 @@ def test_volume_of_a_sheared_voxel_is_the_determinant():
 def test_a_volume_cannot_be_changed_in_place(make_volume):
     with pytest.raises(dataclasses.FrozenInstanceError):
         make_volume().affine = np.eye(4)
-
-
-def test_view_of_an_lps_volume_is_as_drawn_by_hand(make_affine):
-    # L, P, S: a coronal slice is cut along axis 1, which runs backwards (P) against A; its rows
-    # run down axis 2, against S; its columns run along axis 0, with L.
-    affine = make_affine("LPS")
-    assert volume.view_of(affine, "coronal") == volume.View((1, 2, 0), (True, True, False))
-    assert volume.view_of(affine, "axial") == volume.View((2, 1, 0), (False, False, False))
-    assert volume.view_of(affine, "sagittal") == volume.View((0, 2, 1), (True, True, False))
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])

@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 from spleen_tf.datasets import records, shards
-from spleen_tf.imaging.volume import PLANES
+from spleen_tf.imaging.planes import PLANES
 
 TRAIN_0 = "spleen-train.tfrecord-00000-of-00002"
 TRAIN_1 = "spleen-train.tfrecord-00001-of-00002"
