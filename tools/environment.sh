@@ -31,13 +31,14 @@ make_venv() {
     made_from >"$stamp"
 }
 
-# Sees PyPI only, whatever else this machine's uv is told of: the lock is for everybody.
+# Packages come from the index that this machine's uv is configured for. The lock names none: its
+# hashes say what to install, wherever that comes from.
 make_lock() {
     local uv
     uv=$(find_uv)
-    unset UV_INDEX UV_INDEX_URL UV_EXTRA_INDEX_URL UV_FIND_LINKS UV_CONSTRAINT UV_OVERRIDE
+    unset UV_FIND_LINKS UV_CONSTRAINT UV_OVERRIDE
     "$uv" pip compile setup.py --extra dev --python-version 3.11 --universal --fork-strategy fewest \
-        --generate-hashes --no-config --default-index https://pypi.org/simple \
+        --generate-hashes --no-emit-index-url --no-emit-find-links \
         --custom-compile-command "make lock" --quiet --output-file requirements.lock "$@"
     echo "requirements.lock: $(grep -c '^[a-z].*==' requirements.lock) packages"
 }
