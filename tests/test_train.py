@@ -327,6 +327,7 @@ def test_a_loss_that_is_no_number_fails_in_one_line_and_keeps_the_checkpoint(qui
     ("changes", "sentence"),
     [
         ({"base_filters": 4}, "expected --base_filters=2 to resume, found 4; use another"),
+        ({"max_filters": 3}, "expected --max_filters=512 to resume, found 3; use another"),
         ({"depth": 2}, "expected --depth=1 to resume, found 2; use another --model_dir"),
         ({"norm": "group"}, "expected --norm=batch to resume, found group"),
         ({"in_channels": 3}, "expected --in_channels=1 to resume, found 3"),

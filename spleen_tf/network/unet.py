@@ -9,7 +9,6 @@ import keras
 import tensorflow as tf
 from keras import layers
 
-MAX_FILTERS = 512
 NORMS = ("batch", "group", "instance")
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 
@@ -21,6 +20,7 @@ def build(
     *,
     in_channels: int = 1,
     base_filters: int = 32,
+    max_filters: int = 512,
     depth: int = 4,
     norm: str = "batch",
     dropout: float = 0.0,
@@ -30,7 +30,8 @@ def build(
 
     Args:
         in_channels: neighbouring slices given as channels.
-        base_filters: filters at full resolution; each level down has twice as many, up to 512.
+        base_filters: filters at full resolution; each level down has twice as many.
+        max_filters: filters of the coarsest levels, at most.
         depth: how often the resolution is halved.
         norm: 'batch', 'group' (8 channels a group) or 'instance'.
         dropout: share of the deepest level's channels that is dropped in training.
@@ -42,7 +43,7 @@ def build(
         precision policy in force; with deep_supervision [N, H, W, heads], the finest first, all at
         full resolution.
     """
-    filters = [min(MAX_FILTERS, base_filters * 2**level) for level in range(depth + 1)]
+    filters = [min(max_filters, base_filters * 2**level) for level in range(depth + 1)]
     inputs = keras.Input((None, None, in_channels), name="images")
     x, skips = inputs, []
     for level in range(depth):

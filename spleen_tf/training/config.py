@@ -60,6 +60,9 @@ class TrainConfig:
         1, "Neighbouring slices that the network sees at once; odd.", minimum=1, maximum=15
     )
     base_filters: int = flag(32, "Filters at full resolution.", minimum=1, maximum=512)
+    max_filters: int = flag(
+        512, "Filters of the coarsest levels, at most.", minimum=1, maximum=2048
+    )
     depth: int = flag(
         0, "How often the network halves the resolution; 0: 4 times.", minimum=0, maximum=8
     )
@@ -239,7 +242,8 @@ class TrainConfig:
     @property
     def network(self) -> dict[str, Any]:
         """The keyword arguments of unet.build."""
-        names = ("in_channels", "base_filters", "depth", "norm", "dropout", "deep_supervision")
+        names = ("in_channels", "base_filters", "max_filters", "depth", "norm", "dropout")
+        names += ("deep_supervision",)
         return {name: getattr(self, name) for name in names}
 
     @property

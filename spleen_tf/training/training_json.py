@@ -29,8 +29,8 @@ _TYPES = {
 # What makes two trainings the same one; the others may differ between a run and its resumption,
 # but for precision: float16 goes on from float16 alone, whose loss scale it needs.
 _IDENTITY = (
-    *("image_size", "pixel_mm", "window", "in_channels", "base_filters", "depth", "norm"),
-    *("deep_supervision", "optimizer", "ema", "batch_size"),
+    *("image_size", "pixel_mm", "window", "in_channels", "base_filters", "max_filters"),
+    *("depth", "norm", "deep_supervision", "optimizer", "ema", "batch_size"),
 )
 
 

@@ -20,11 +20,11 @@ def tiny(**changes):
     return unet.build(**{"base_filters": 2, "depth": 2, **changes})
 
 
-def filters_at(level, base):
-    return min(512, base * 2**level)
+def filters_at(level, base, most=512):
+    return min(most, base * 2**level)
 
 
-def parameters(in_channels, base, depth):
+def parameters(in_channels, base, depth, most=512):
     """All parameters, counted from the drawing.
 
     A block of f filters on c channels has convolutions of 9 c f and 9 f f weights, each followed
@@ -37,10 +37,10 @@ def parameters(in_channels, base, depth):
 
     total = block(in_channels, base)
     for level in range(1, depth + 1):
-        total += block(filters_at(level - 1, base), filters_at(level, base))
+        total += block(filters_at(level - 1, base, most), filters_at(level, base, most))
     for level in range(depth):
-        f = filters_at(level, base)
-        total += 4 * filters_at(level + 1, base) * f + f + block(2 * f, f)
+        f = filters_at(level, base, most)
+        total += 4 * filters_at(level + 1, base, most) * f + f + block(2 * f, f)
     return total + base + 1
 
 
@@ -56,6 +56,12 @@ def test_the_default_network_has_7_8_million_parameters():
 def test_parameters_follow_from_channels_filters_and_depth(in_channels, base, depth):
     model = unet.build(in_channels=in_channels, base_filters=base, depth=depth)
     assert model.count_params() == parameters(in_channels, base, depth)
+
+
+def test_the_coarsest_levels_have_no_more_filters_than_the_maximum():
+    model = unet.build(base_filters=16, max_filters=64, depth=4)
+    assert model.count_params() == parameters(1, 16, 4, most=64)
+    assert model.get_layer("bottom_conv_0").filters == 64
 
 
 @pytest.mark.parametrize("shape", [(1, 64, 64), (2, 128, 128), (1, 256, 256), (3, 32, 96)])
