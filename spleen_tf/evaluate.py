@@ -98,7 +98,7 @@ def main(config: EvaluateConfig) -> None:
     for pair in pairs:  # Headers are quick to read: what is unfit is told before the long work.
         label = nifti.read_geometry(pair.label)
         pred = nifti.read_geometry(pair.prediction)
-        volume.check_same_grid(label, volume.in_order_of(pred, label))
+        volume.check_same_grid(label, volume.in_order_of(pred, label.grid))
     image_of = _images(config, [pair.case for pair in pairs])
     models = [results.model_of(pair.prediction) for pair in pairs]
     folder = files.make_folder(config.output_dir)
@@ -160,7 +160,7 @@ def measure(pairs: Sequence[Pair], config: EvaluateConfig) -> list[dict[str, flo
                 stacklevel=2,
             )
         pred = read_mask(pair.prediction, config.prediction_value)
-        return metrics.case(truth, volume.in_order_of(pred, truth))
+        return metrics.case(truth, volume.in_order_of(pred, truth.grid))
 
     # Threads do: unpacking, counting and the search for neighbours all leave the lock.
     with ThreadPoolExecutor(config.workers) as pool:
@@ -218,10 +218,10 @@ def _images_beside(labels: pathlib.Path) -> pathlib.Path:
 def _picture(pair: Pair, path: pathlib.Path | None, config: EvaluateConfig) -> bytes:
     """A JPEG of both outlines, on the case's image where there is one."""
     truth = read_mask(pair.label, config.label_value)
-    pred = volume.in_order_of(read_mask(pair.prediction, config.prediction_value), truth)
+    pred = volume.in_order_of(read_mask(pair.prediction, config.prediction_value), truth.grid)
     black = np.broadcast_to(np.uint8(0), truth.shape)
     image = nifti.read(path) if path else dataclasses.replace(truth, array_ijk=black)
-    image = volume.in_order_of(image, truth)
+    image = volume.in_order_of(image, truth.grid)
     volume.check_same_grid(truth, image)
     figure = preview.draw(
         image,

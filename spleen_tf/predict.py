@@ -28,7 +28,7 @@ import spleen_tf
 from spleen_tf.core import files, flags, timing
 from spleen_tf.core.files import InputError
 from spleen_tf.core.flags import flag
-from spleen_tf.imaging.volume import Volume
+from spleen_tf.imaging.volume import Geometry, Volume
 from spleen_tf.inference import jobs, model_files, prediction
 from spleen_tf.inference.jobs import Job
 from spleen_tf.inference.prediction import Rule, Segmentation
@@ -175,7 +175,7 @@ def _check(config: PredictConfig) -> None:
         raise InputError(f"--preview_voxel: expected three whole numbers i,j,k, found {found}.")
 
 
-def _check_voxel(config: PredictConfig, image: Volume) -> None:
+def _check_voxel(config: PredictConfig, image: Volume | Geometry) -> None:
     """Raises VolumeError if --preview_voxel is not in the volume."""
     if voxel_ijk := _voxel_ijk(config):
         render.check_voxel(image, voxel_ijk)

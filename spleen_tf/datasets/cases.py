@@ -16,7 +16,7 @@ from spleen_tf.core.files import InputWarning
 from spleen_tf.datasets import layouts
 from spleen_tf.datasets.layouts import SPLITS, Case, DatasetError
 from spleen_tf.imaging import volume
-from spleen_tf.imaging.volume import Volume, VolumeError
+from spleen_tf.imaging.volume import Placed, Volume, VolumeError
 from spleen_tf.io import nifti, readers
 
 MODALITIES = ("CT", "MR")
@@ -64,7 +64,10 @@ def load(dataset: str | os.PathLike, modality: str = "", missing_ok: bool = Fals
     cases = [
         dataclasses.replace(
             case,
-            modality=modality or case.modality or readers.modality(case.image, case.series_uid),
+            modality=modality
+            or case.modality
+            or readers.modality(case.image, case.series_uid)
+            or "",
         )
         for case in cases
     ]
@@ -141,14 +144,14 @@ def check_geometry(case: Case) -> None:
     _on_grid_of(image, nifti.read_geometry(case.label))
 
 
-def _on_grid_of(image: Volume, label: Volume) -> Volume:
+def _on_grid_of(image: Placed, label: Placed) -> Placed:
     """The label, if it is on the image's grid.
 
     Converters turn the axes of a DICOM series over, each in its own way; to a label that was drawn
     on what they made, the same is done backwards.
     """
     if readers.from_dicom(image):
-        label = volume.in_order_of(label, image)
+        label = volume.in_order_of(label, image.grid)
     volume.check_same_grid(image, label)
     return label
 

@@ -1,14 +1,16 @@
-"""A 3D image as stored, with the affine that places it in the patient."""
+"""A 3D image as stored, and the grid of voxels that places it in the patient."""
 
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import Protocol, TypeVar
 
 import numpy as np
 from nibabel import orientations
+from nibabel.nifti1 import Nifti1Header
 
 from spleen_tf.core.files import InputError
+from spleen_tf.imaging.intensity import Modality
 
 # Beyond these a header is wrong, in its unit most likely, and slices would be as large as memory.
 _PLAUSIBLE_ZOOMS_MM = (0.01, 100.0)
@@ -18,29 +20,28 @@ class VolumeError(InputError):
     """A volume that cannot be used as it is."""
 
 
-@dataclasses.dataclass(frozen=True)
-class Volume:
-    """A 3D image.
-
-    Attributes:
-        array_ijk: (I, J, K), in the order and orientation of the file, in physical units.
-        affine: (4, 4) float64, from voxel indices ijk to RAS+ millimetres.
-        source: the path that it was read from, for messages.
-        header: what a writer needs to give the source's geometry back to the letter; None if
-            there is nothing beyond the affine.
-        modality: 'CT' or 'MR' where the file itself says so, else ''.
-    """
-
-    array_ijk: np.ndarray
-    affine: np.ndarray
-    source: str
-    header: Any = None
-    modality: str = ""
+class SliceStack(Protocol):
+    """The slices of a DICOM series, in order; `io.dicom.stack.Stack` is the one that is read."""
 
     @property
-    def shape(self) -> tuple[int, ...]:
-        """Voxels along i, j, k."""
-        return self.array_ijk.shape
+    def paths(self) -> list[str]:
+        """The files, each once, in the order of the slices."""
+
+
+SourceHeader = Nifti1Header | SliceStack | None  # Nifti2Header is a Nifti1Header.
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Grid:
+    """Where the voxels of a volume lie.
+
+    Attributes:
+        shape: voxels along i, j, k.
+        affine: (4, 4) float64, from voxel indices ijk to RAS+ millimetres.
+    """
+
+    shape: tuple[int, ...]
+    affine: np.ndarray
 
     @property
     def zooms_mm(self) -> np.ndarray:
@@ -56,6 +57,90 @@ class Volume:
     def orientation(self) -> str:
         """Three letters such as 'RAS': where i, j, k increase to."""
         return "".join(orientations.aff2axcodes(self.affine))
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Geometry:
+    """What the headers of a volume say, without its voxels.
+
+    Attributes:
+        grid: where the voxels lie.
+        source, header, modality, geometry_doubt: as in Volume.
+    """
+
+    grid: Grid
+    source: str
+    header: SourceHeader = None
+    modality: Modality | None = None
+    geometry_doubt: str | None = None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Voxels along i, j, k."""
+        return self.grid.shape
+
+    @property
+    def affine(self) -> np.ndarray:
+        """(4, 4) float64, from voxel indices ijk to RAS+ millimetres."""
+        return self.grid.affine
+
+    def with_voxels(self, array_ijk: np.ndarray) -> Volume:
+        """The volume of this geometry that holds an (I, J, K) array."""
+        return Volume(
+            *(array_ijk, self.affine, self.source),
+            *(self.header, self.modality, self.geometry_doubt),
+        )
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Volume:
+    """A 3D image.
+
+    Attributes:
+        array_ijk: (I, J, K), in the order and orientation of the file, in physical units.
+        affine: (4, 4) float64, from voxel indices ijk to RAS+ millimetres.
+        source: the path that it was read from, for messages.
+        header: what a writer needs to give the source's geometry back to the letter; None if
+            there is nothing beyond the affine.
+        modality: where the file itself says it.
+        geometry_doubt: why the affine may be wrong, as a reason for a review; None if nothing
+            in the header speaks against it.
+    """
+
+    array_ijk: np.ndarray
+    affine: np.ndarray
+    source: str
+    header: SourceHeader = None
+    modality: Modality | None = None
+    geometry_doubt: str | None = None
+
+    @property
+    def grid(self) -> Grid:
+        """Where the voxels lie."""
+        return Grid(self.array_ijk.shape, self.affine)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Voxels along i, j, k."""
+        return self.array_ijk.shape
+
+    @property
+    def zooms_mm(self) -> np.ndarray:
+        """(3,) float64: the distance between neighbouring voxel centres along i, j, k."""
+        return self.grid.zooms_mm
+
+    @property
+    def voxel_mm3(self) -> float:
+        """The volume of one voxel; exact for sheared affines, too."""
+        return self.grid.voxel_mm3
+
+    @property
+    def orientation(self) -> str:
+        """Three letters such as 'RAS': where i, j, k increase to."""
+        return self.grid.orientation
+
+
+Placed = TypeVar("Placed", Volume, Geometry)
 
 
 def zooms_mm(affine: np.ndarray) -> np.ndarray:
@@ -82,20 +167,26 @@ def check_affine(affine: np.ndarray, source: str) -> None:
         )
 
 
-def in_order_of(image: Volume, other: Volume) -> Volume:
-    """The same voxels at the same places, with axes permuted and flipped to run as another's do."""
+def in_order_of(placed: Placed, grid: Grid) -> Placed:
+    """The same voxels at the same places, with axes permuted and flipped to run as a grid's do."""
     transform = orientations.ornt_transform(
-        orientations.io_orientation(image.affine), orientations.io_orientation(other.affine)
+        orientations.io_orientation(placed.affine), orientations.io_orientation(grid.affine)
     )
+    affine = placed.affine @ orientations.inv_ornt_aff(transform, placed.shape)
+    if isinstance(placed, Geometry):
+        shape = tuple(placed.shape[axis] for axis in np.argsort(transform[:, 0]))
+        return dataclasses.replace(placed, grid=Grid(shape, affine), header=None)
     return dataclasses.replace(
-        image,
-        array_ijk=orientations.apply_orientation(image.array_ijk, transform),
-        affine=image.affine @ orientations.inv_ornt_aff(transform, image.shape),
+        placed,
+        array_ijk=orientations.apply_orientation(placed.array_ijk, transform),
+        affine=affine,
         header=None,  # It tells of the order before.
     )
 
 
-def check_same_grid(a: Volume, b: Volume, tolerance_voxels: float = 0.1) -> None:
+def check_same_grid(
+    a: Volume | Geometry, b: Volume | Geometry, tolerance_voxels: float = 0.1
+) -> None:
     """Raises VolumeError unless two volumes share shape and affine.
 
     Affines may differ by rounding: every corner of the array must fall within a tenth of a
@@ -106,7 +197,7 @@ def check_same_grid(a: Volume, b: Volume, tolerance_voxels: float = 0.1) -> None
             f"{b.source}: expected shape {a.shape} as in {a.source}, found {b.shape}; "
             "resample one onto the grid of the other."
         )
-    distance = corner_distance_voxels(a.affine, b.affine, a.shape)
+    distance = corner_distance_voxels(Grid(a.shape, a.affine), b.affine)
     if distance > tolerance_voxels:
         raise VolumeError(
             f"{b.source}: expected the affine of {a.source}, found one that differs by "
@@ -114,9 +205,14 @@ def check_same_grid(a: Volume, b: Volume, tolerance_voxels: float = 0.1) -> None
         )
 
 
-def corner_distance_voxels(affine_a, affine_b, shape) -> float:
-    """The largest distance between twin corners of an array under two affines, in voxels."""
-    corners = np.array(np.meshgrid(*[(0, n - 1) for n in shape], indexing="ij")).reshape(3, -1)
-    homogeneous = np.vstack([corners, np.ones(corners.shape[1])])
-    apart_mm = np.linalg.norm(((affine_a - affine_b) @ homogeneous)[:3], axis=0)
-    return float(apart_mm.max() / zooms_mm(affine_a).min())
+def corner_distance_voxels(grid: Grid, affine: np.ndarray) -> float:
+    """The largest distance between a grid's corners and their places under another affine.
+
+    Args:
+        grid: whose smallest voxel edge is the unit.
+        affine: (4, 4), from the same voxel indices to mm.
+    """
+    corners = np.array(np.meshgrid(*[(0, n - 1) for n in grid.shape], indexing="ij"))
+    homogeneous = np.vstack([corners.reshape(3, -1), np.ones(8)])
+    apart_mm = np.linalg.norm(((grid.affine - affine) @ homogeneous)[:3], axis=0)
+    return float(apart_mm.max() / grid.zooms_mm.min())

@@ -16,8 +16,7 @@ import numpy as np
 from nibabel.spatialimages import HeaderDataError
 
 from spleen_tf.core import files
-from spleen_tf.imaging import volume
-from spleen_tf.imaging.volume import Volume, VolumeError
+from spleen_tf.imaging.volume import Geometry, Grid, Volume, VolumeError, corner_distance_voxels
 from spleen_tf.io import nifti_header
 
 SUFFIXES = (".nii", ".nii.gz")
@@ -62,11 +61,11 @@ def read(path: str | os.PathLike) -> Volume:
     with _opened(path) as (stream, header):
         geometry = _geometry(stream, header, path)
         raw = _read_voxels(stream, header, geometry.shape, path)
-    return Volume(_physical(raw, header, path), geometry.affine, str(path), header)
+    return geometry.with_voxels(_physical(raw, header, path))
 
 
-def read_geometry(path: str | os.PathLike) -> Volume:
-    """Like read, but the array is an empty placeholder of the right shape that takes no memory.
+def read_geometry(path: str | os.PathLike) -> Geometry:
+    """Like read, but without the voxels.
 
     Finds in milliseconds what is wrong with a header; damage to the voxels stays unseen.
     """
@@ -117,7 +116,7 @@ def write(path: str | os.PathLike, image: Volume) -> None:
     header.set_data_shape(image.shape)
     header.set_sform(image.affine, code=1)
     header.set_qform(image.affine, code=1)
-    if volume.corner_distance_voxels(image.affine, header.get_qform(), image.shape) > 0.5:
+    if corner_distance_voxels(image.grid, header.get_qform()) > 0.5:
         header["qform_code"] = 0  # A qform cannot hold shear; it would contradict the sform.
     header.set_xyzt_units("mm")
     header.set_slope_inter(1, 0)
@@ -176,12 +175,11 @@ def _read_header(stream, path) -> nib.Nifti1Header:
     return _HEADERS[size_of_header](block, check=False)
 
 
-def _geometry(stream, header, path) -> Volume:
+def _geometry(stream, header, path) -> Geometry:
     shape = nifti_header.shape_3d(header, str(path))
     _check_room(stream, header, shape, path)
     affine = nifti_header.affine(header, shape, str(path))
-    placeholder = np.broadcast_to(np.zeros((), np.int16), shape)
-    return Volume(placeholder, affine, str(path), header)
+    return Geometry(Grid(shape, affine), str(path), header)
 
 
 def _check_room(stream, header, shape, path) -> None:

@@ -10,8 +10,7 @@ import numpy as np
 from nibabel.spatialimages import HeaderDataError
 
 from spleen_tf.core.files import InputWarning
-from spleen_tf.imaging import volume
-from spleen_tf.imaging.volume import VolumeError
+from spleen_tf.imaging.volume import Grid, VolumeError, check_affine, corner_distance_voxels
 
 _TIME_UNITS = {8: "sec", 16: "msec", 24: "usec", 32: "hz", 40: "ppm", 48: "rads"}
 _MM_PER_UNIT = {"meter": 1000.0, "micron": 0.001}
@@ -120,9 +119,9 @@ def affine(header: nib.Nifti1Header, shape: tuple[int, ...], source: str) -> np.
         )
     scale = np.diag([_MM_PER_UNIT.get(_length_unit(header), 1.0)] * 3 + [1.0])
     affine_mm = scale @ chosen.astype(np.float64)
-    volume.check_affine(affine_mm, source)
+    check_affine(affine_mm, source)
     if sform is not None and qform is not None:
-        apart = volume.corner_distance_voxels(sform, qform, shape)
+        apart = corner_distance_voxels(Grid(shape, sform), qform)
         if not apart <= 0.5:
             warnings.warn(
                 f"{source}: sform and qform disagree by {apart:.1f} voxels; the sform is used",

@@ -7,7 +7,8 @@ import pathlib
 
 from spleen_tf.core import files
 from spleen_tf.core.files import InputError
-from spleen_tf.imaging.volume import Volume
+from spleen_tf.imaging.intensity import Modality
+from spleen_tf.imaging.volume import Geometry, Volume
 from spleen_tf.io import nifti, nifti_header
 from spleen_tf.io.dicom import series
 from spleen_tf.io.dicom.stack import Stack
@@ -41,7 +42,7 @@ def read(path: str | os.PathLike, series_uid: str = "") -> Volume:
     return nifti.read(path)
 
 
-def read_geometry(path: str | os.PathLike, series_uid: str = "") -> Volume:
+def read_geometry(path: str | os.PathLike, series_uid: str = "") -> Geometry:
     """Like read, but without voxels; see `nifti.read_geometry`."""
     if is_dicom(path) or os.path.isdir(path):
         return series.read_geometry(path, series_uid)
@@ -49,14 +50,14 @@ def read_geometry(path: str | os.PathLike, series_uid: str = "") -> Volume:
     return nifti.read_geometry(path)
 
 
-def from_dicom(image: Volume) -> bool:
+def from_dicom(image: Volume | Geometry) -> bool:
     """Whether a volume that was read comes from a DICOM series."""
     return isinstance(image.header, Stack)
 
 
-def modality(path: str | os.PathLike, series_uid: str = "") -> str:
-    """'CT' or 'MR' by the DICOM header; '' where there is none that says so."""
-    return series.modality(path, series_uid) if is_dicom(path) else ""
+def modality(path: str | os.PathLike, series_uid: str = "") -> Modality | None:
+    """By the DICOM header; None where there is none that says it."""
+    return series.modality(path, series_uid) if is_dicom(path) else None
 
 
 def sha256(image: Volume) -> str:

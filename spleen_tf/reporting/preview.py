@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from spleen_tf.core.files import InputError
 from spleen_tf.imaging import intensity, planes
-from spleen_tf.imaging.volume import Volume, VolumeError
+from spleen_tf.imaging.volume import Geometry, Volume, VolumeError
 from spleen_tf.reporting import panels
 from spleen_tf.reporting.plots import write_png
 
@@ -117,7 +117,7 @@ def multi_planar(
     return cuts
 
 
-def check_voxel(image: Volume, voxel_ijk: tuple[int, ...]) -> None:
+def check_voxel(image: Volume | Geometry, voxel_ijk: tuple[int, ...]) -> None:
     """Raises VolumeError unless a volume has a voxel of these indices, counted from 0."""
     inside = [0 <= index < n for index, n in zip(voxel_ijk, image.shape, strict=True)]
     if not all(inside):

@@ -8,7 +8,7 @@ import pytest
 from nibabel import orientations
 
 from spleen_tf.imaging import volume
-from spleen_tf.imaging.volume import Volume, VolumeError
+from spleen_tf.imaging.volume import Geometry, Grid, Volume, VolumeError
 
 AXIS_ORDERS = [
     "".join(letters)
@@ -127,7 +127,7 @@ def test_corner_distance_is_the_worst_corner_in_units_of_the_smallest_voxel_edge
     affine = make_affine("RAS", (1.0, 2.0, 4.0))
     rotated = affine.copy()
     rotated[0, 1], rotated[1, 0] = 0.3, 0.4  # Corner (2, 5, ·): 1.5 mm along x, 0.8 mm along y.
-    distance = volume.corner_distance_voxels(affine, rotated, (3, 6, 9))
+    distance = volume.corner_distance_voxels(Grid((3, 6, 9), affine), rotated)
     assert distance == pytest.approx(1.7)  # The hypotenuse, over 1 mm.
 
 
@@ -143,6 +143,9 @@ def test_a_volume_is_brought_into_the_axis_order_of_another_voxel_by_voxel(make_
         affine=image.affine @ orientations.inv_ornt_aff(transform, image.shape),
     )
     assert turned.orientation == codes
-    back = volume.in_order_of(turned, image)
+    back = volume.in_order_of(turned, image.grid)
     np.testing.assert_array_equal(back.array_ijk, image.array_ijk)
     np.testing.assert_allclose(back.affine, image.affine)
+    geometry = volume.in_order_of(Geometry(turned.grid, turned.source), image.grid)
+    assert geometry.shape == image.shape
+    np.testing.assert_allclose(geometry.affine, image.affine)

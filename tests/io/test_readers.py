@@ -28,7 +28,7 @@ def test_a_path_is_dicom_by_what_it_holds(tmp_path, tiny_nifti):
 def test_nifti_and_dicom_are_read_alike(tmp_path, tiny_nifti):
     series = tmp_path / "series"
     dicom_files.write_series(series, dicom_files.ramp(), modality="MR")
-    for path, modality in ((tiny_nifti, ""), (series, "MR")):
+    for path, modality in ((tiny_nifti, None), (series, "MR")):
         image, geometry = readers.read(path), readers.read_geometry(path)
         np.testing.assert_array_equal(image.array_ijk, dicom_files.ramp())
         assert geometry.shape == image.shape

@@ -13,10 +13,11 @@ import pydicom
 from pydicom import uid
 from pydicom.dataset import Dataset
 
+from spleen_tf.imaging.intensity import Modality
 from spleen_tf.imaging.volume import VolumeError
 
 # What an image must be to be read, and the modality that its class says.
-MODALITY_OF_CLASS = {
+MODALITY_OF_CLASS: dict[str, Modality] = {
     uid.CTImageStorage: "CT",
     uid.EnhancedCTImageStorage: "CT",
     uid.LegacyConvertedEnhancedCTImageStorage: "CT",
@@ -42,7 +43,7 @@ class Header:
     Attributes:
         path: the file.
         kind: the name of its SOP class.
-        modality: 'CT' or 'MR' for an image that can be read; '' for every other object.
+        modality: of an image that can be read; None for every other object.
         series_uid, description: of its series; '' where the file does not say.
         is_localizer: it was made for planning others (PS3.3 C.8.2.1.1.1, C.8.3.1.1.1).
         num_frames: 1, or more for a multi-frame file.
@@ -51,7 +52,7 @@ class Header:
 
     path: str
     kind: str
-    modality: str
+    modality: Modality | None
     series_uid: str
     description: str
     is_localizer: bool
@@ -102,7 +103,7 @@ def read_header(path: str | os.PathLike) -> Header | None:
         )
         if dataset.file_meta.get("MediaStorageSOPClassUID") == uid.MediaStorageDirectoryStorage:
             return None
-        modality = MODALITY_OF_CLASS.get(dataset.SOPClassUID, "")
+        modality = MODALITY_OF_CLASS.get(dataset.SOPClassUID)
         if modality and "Rows" not in dataset:
             raise EOFError  # pydicom takes the end of a file for that of its header.
         return Header(

@@ -12,7 +12,7 @@ from pydicom.sr.codedict import codes
 
 import spleen_tf
 from spleen_tf.core import files
-from spleen_tf.imaging.volume import Volume, VolumeError
+from spleen_tf.imaging.volume import Geometry, Volume, VolumeError
 from spleen_tf.io.dicom.headers import damage_in_words, quiet
 from spleen_tf.io.dicom.stack import Stack
 
@@ -29,7 +29,7 @@ _SERIES_NUMBER = 7700
 _LO = 64
 
 
-def check(image: Volume) -> None:
+def check(image: Volume | Geometry) -> None:
     """Raises VolumeError unless a segmentation can refer to what a volume was read from."""
     if not isinstance(image.header, Stack):
         raise VolumeError(f"{image.source}: expected DICOM for --dicom_seg, found NIfTI.")

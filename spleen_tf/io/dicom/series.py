@@ -13,7 +13,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from spleen_tf.core.files import InputWarning
-from spleen_tf.imaging.volume import Volume, VolumeError
+from spleen_tf.imaging.intensity import Modality
+from spleen_tf.imaging.volume import Geometry, Grid, Volume, VolumeError
 from spleen_tf.io.dicom import frames as dicom_frames
 from spleen_tf.io.dicom import headers as dicom_headers
 from spleen_tf.io.dicom import pixels, stack
@@ -31,13 +32,13 @@ class Series:
     Attributes:
         uid: the SeriesInstanceUID.
         description: the SeriesDescription, or ''.
-        modality: 'CT' or 'MR'.
+        modality: CT or MR.
         headers: of each file, in no order.
     """
 
     uid: str
     description: str
-    modality: str
+    modality: Modality
     headers: tuple[Header, ...]
 
     @property
@@ -137,26 +138,26 @@ def read(path: str | os.PathLike, series_uid: str = "") -> Volume:
         VolumeError: unless there is one series, whole and undamaged, on a regular grid.
     """
     geometry = read_geometry(path, series_uid)
+    assert isinstance(geometry.header, Stack)
     array_ijk = _as_int16(geometry.header)
     if array_ijk is None:
         array_ijk = _as_float32(geometry.header, str(path))
-    return dataclasses.replace(geometry, array_ijk=array_ijk)
+    return geometry.with_voxels(array_ijk)
 
 
-def read_geometry(path: str | os.PathLike, series_uid: str = "") -> Volume:
-    """Like read, but the array is an empty placeholder of the right shape that takes no memory.
+def read_geometry(path: str | os.PathLike, series_uid: str = "") -> Geometry:
+    """Like read, but without the voxels.
 
     Headers are read, and sizes of files looked at; damage to pixels stays unseen.
     """
     series = choose(path, series_uid)
     frames = [frame for header in series.headers for frame in dicom_frames.frames_of(header)]
     found = stack.stack(frames, str(path))
-    placeholder = np.broadcast_to(np.zeros((), np.int16), found.shape)
-    return Volume(placeholder, found.affine, str(path), found, series.modality)
+    return Geometry(Grid(found.shape, found.affine), str(path), found, series.modality)
 
 
-def modality(path: str | os.PathLike, series_uid: str = "") -> str:
-    """'CT' or 'MR', of the first image that is found; '' where there is none.
+def modality(path: str | os.PathLike, series_uid: str = "") -> Modality | None:
+    """That of the first image that is found; None where there is none.
 
     Args:
         path: a folder or a file.
@@ -167,10 +168,10 @@ def modality(path: str | os.PathLike, series_uid: str = "") -> str:
             header = dicom_headers.read_header(file)
             if header and header.modality and series_uid in ("", header.series_uid):
                 return header.modality
-    return ""
+    return None
 
 
-def sha256(image: Volume) -> str:
+def sha256(image: Volume | Geometry) -> str:
     """The SHA-256 of the bytes of a series' files, one after the other, in the order of the slices.
 
     Args:
