@@ -28,7 +28,7 @@ from spleen_tf.core.files import InputError
 from spleen_tf.core.flags import flag
 from spleen_tf.datasets import cases, fingerprint
 from spleen_tf.datasets.cases import Case
-from spleen_tf.imaging import planes
+from spleen_tf.imaging import intensity, planes
 from spleen_tf.imaging.volume import Volume
 from spleen_tf.io import readers
 from spleen_tf.quality import evidence
@@ -156,7 +156,7 @@ def look_at(case: Case, plane: str, label_value: int = 0) -> Finding:
         "touches_edge": spleen["complete"] is False,
     }
     facts = fingerprint.Facts.of(image, inside, case.modality)
-    window = preview.default_window(image, case.modality)
+    window = intensity.default_window(image.array_ijk, case.modality)
     figure = preview.draw(image, inside, window=window, modality=case.modality)
     return Finding(
         case.name,

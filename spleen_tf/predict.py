@@ -28,6 +28,7 @@ import spleen_tf
 from spleen_tf.core import files, flags, timing
 from spleen_tf.core.files import InputError
 from spleen_tf.core.flags import flag
+from spleen_tf.imaging import intensity
 from spleen_tf.imaging.volume import Geometry, Volume
 from spleen_tf.inference import jobs, model_files, prediction
 from spleen_tf.inference.jobs import Job
@@ -265,7 +266,7 @@ def segment(
     if job.others:
         window = members[0].window(image) if modality == "CT" else None
         if window is None:  # A model for MR may have been given a CT, which is shown as one.
-            modality = image.modality or render.guessed_modality(image)
+            modality = image.modality or intensity.guessed_modality(image.array_ijk)
         made_by = model_files.family_name([member.info for member in found.members])
         how = outputs.How(modality, window, _voxel_ijk(config), config.smooth_mesh, made_by)
         outputs.write(job.others, image, found.mask_ijk, result, how)

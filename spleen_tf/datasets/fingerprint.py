@@ -12,10 +12,10 @@ import numpy as np
 from spleen_tf.core import files
 from spleen_tf.core.files import InputError
 from spleen_tf.imaging import intensity, planes
+from spleen_tf.imaging.intensity import PERCENTILES
 from spleen_tf.imaging.volume import Volume, zooms_mm
 
 FILE_NAME = "fingerprint.json"
-PERCENTILES = (0.5, 5.0, 50.0, 95.0, 99.5)
 # What a training takes from a fingerprint; the other keys describe the data set.
 PROPOSALS = ("pixel_mm", "window", "image_size", "depth", "batch_size")
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import functools
 import os
 import pathlib
 import statistics
 import weakref
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -17,13 +15,13 @@ import tensorflow as tf
 import tqdm
 
 from spleen_tf.core.files import InputError
-from spleen_tf.datasets.records import percentiles
 from spleen_tf.imaging import intensity, planes
 from spleen_tf.imaging.volume import Volume
 from spleen_tf.inference import model_files
 from spleen_tf.inference import tta as views
 from spleen_tf.inference.tta import View
-from spleen_tf.network import unet
+from spleen_tf.network.device import setup as setup
+from spleen_tf.network.serving import loading as loading
 
 # A CPU is as fast with one slice as with four, which take four times the memory; a GPU is not.
 _PIXELS_A_BATCH = {"CPU": 1 << 18, "GPU": 1 << 21}
@@ -35,8 +33,6 @@ _SHOWN = {
     "superior": {"coronal": 0, "sagittal": 0},
 }
 _SAMPLED_SLICES = 12
-
-_M_TRIM_THRESHOLD = -1  # glibc's malloc.h
 
 
 class Member:
@@ -162,7 +158,7 @@ class Member:
         """'CT' or 'MR': the model's own, or the volume's for a model of any modality."""
         if self.info["modality"] != "any":
             return self.info["modality"]
-        return image.modality or ("CT" if is_hounsfield(image) else "MR")
+        return image.modality or ("CT" if intensity.is_hounsfield(image.array_ijk) else "MR")
 
     def window(self, image: Volume) -> tuple[float, float]:
         """The intensities that become 0 and 1 for a volume; found once for one that is the last."""
@@ -172,66 +168,10 @@ class Member:
 
     def _find_window(self, image: Volume) -> tuple[float, float]:
         if self.modality(image) == "MR":
-            low, high = percentiles(image.array_ijk, self.info["window"])
+            low, high = intensity.percentiles(image.array_ijk, self.info["window"])
         else:
             low, high = self.info["window"] if self.info["modality"] == "CT" else intensity.CT_HU
         return float(low), float(high)
-
-
-@contextlib.contextmanager
-def loading(folder: pathlib.Path) -> Iterator[None]:
-    """Raises InputError, which names the SavedModel's folder, where loading it fails."""
-    try:
-        yield
-    except (OSError, LookupError, ValueError, RuntimeError, tf.errors.OpError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise InputError(
-            f"{folder}: expected a SavedModel that spleen_tf.export wrote, found one that does "
-            f"not load ({reason})."
-        ) from None
-
-
-def setup(device: str, precision: str) -> str:
-    """Chooses device and precision for all models that this process runs.
-
-    Weights stay float32; in bfloat16 or float16, TensorFlow's graph optimizer rewrites the
-    convolutions when a model is first run, so that one SavedModel serves every machine. Freed
-    memory goes back to the system from here on.
-
-    Args:
-        device: 'auto', 'cpu', 'gpu' or 'gpu:N'.
-        precision: one of unet.PRECISIONS.
-
-    Returns:
-        In words, what was chosen and why.
-
-    Raises:
-        InputError: if the device does not exist here.
-    """
-    gpus = tf.config.list_physical_devices("GPU")
-    if device.startswith("gpu"):
-        index = int(device.removeprefix("gpu").lstrip(":") or 0)
-        if index >= len(gpus):
-            raise InputError(
-                f"--device={device}: expected a GPU that TensorFlow can use, found {len(gpus)} of "
-                "them; --device=cpu needs none."
-            )
-        tf.config.set_visible_devices(gpus[index], "GPU")
-    elif device == "cpu":
-        tf.config.set_visible_devices([], "GPU")
-    policy, reason = unet.precision_policy(precision)
-    rewrites = {
-        "mixed_bfloat16": "auto_mixed_precision_onednn_bfloat16",
-        "mixed_float16": "auto_mixed_precision",
-    }
-    # Both, so that an earlier choice in this process does not stay.
-    tf.config.optimizer.set_experimental_options(
-        {rewrite: name == policy for name, rewrite in rewrites.items()}
-    )
-    with contextlib.suppress(OSError, AttributeError):  # Other C libraries have no mallopt.
-        # By itself, glibc keeps blocks of up to 32 MB: 170 MB of a U-Net's activations in the end.
-        ctypes.CDLL(None).mallopt(_M_TRIM_THRESHOLD, 1 << 20)
-    return f"{policy}: {reason}"
 
 
 def load(paths: Iterable[str | os.PathLike]) -> list[Member]:
@@ -246,12 +186,6 @@ def load(paths: Iterable[str | os.PathLike]) -> list[Member]:
     return [Member(folder) for folder in model_files.find(paths)]
 
 
-def is_hounsfield(image: Volume) -> bool:
-    """Whether a volume's lowest values are those of air in Hounsfield units."""
-    lowest = percentiles(image.array_ijk, (intensity.LOWEST_PERCENTILE,))[0]
-    return intensity.is_hounsfield(lowest)
-
-
 def foreign(members: list[Member], image: Volume) -> str:
     """In words, that members are for another modality than a volume's; '' if they are not.
 
@@ -260,7 +194,7 @@ def foreign(members: list[Member], image: Volume) -> str:
     wanted = {member.info["modality"] for member in members} - {"any"}
     if image.modality and wanted - {image.modality}:
         return f"the model is for {wanted.pop()}, and the header says {image.modality}"
-    if not image.modality and "MR" in wanted and is_hounsfield(image):
+    if not image.modality and "MR" in wanted and intensity.is_hounsfield(image.array_ijk):
         return "the model is for MR, and the volume looks like CT in Hounsfield units"
     return ""
 

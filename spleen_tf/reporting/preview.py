@@ -15,8 +15,6 @@ from spleen_tf.imaging.volume import Geometry, Volume, VolumeError
 from spleen_tf.reporting import panels
 from spleen_tf.reporting.plots import write_png
 
-_SAMPLE_VOXELS = 1_000_000
-
 
 def preview(path: str | os.PathLike, image: Volume, mask_ijk: np.ndarray, **options: Any) -> None:
     """Writes what `draw` makes of the same arguments as PNG.
@@ -49,7 +47,7 @@ def draw(
         mask_ijk: (I, J, K), nonzero inside. If it is empty, the picture says so, and shows the
             middle of the truth or, without one, of the volume.
         window: the lowest and the highest value of the grey scale, in the volume's units. By
-            default windows.CT_HU for CT, else windows.MR_PERCENTILES of the volume.
+            default intensity.CT_HU for CT, else intensity.MR_PERCENTILES of the volume.
         modality: 'CT' or 'MR'; printed beside the window's level (L) and width (W).
         title: a line of text above the planes.
         truth_ijk: (I, J, K), nonzero inside: a second outline, and a legend.
@@ -67,7 +65,7 @@ def draw(
                 f"{image.source}: expected a {name} of its shape {image.shape}, found "
                 f"{array_ijk.shape}."
             )
-    low, high = default_window(image, modality) if window is None else window
+    low, high = intensity.default_window(image.array_ijk, modality) if window is None else window
     if not low < high:
         raise InputError(
             f"{image.source}: expected a window with low < high, found {low:g} and {high:g}."
@@ -156,28 +154,6 @@ def middle_ijk(mask_ijk: np.ndarray) -> tuple[int, ...] | None:
         centroid = (held * count[held]).sum() / count.sum()
         middle.append(int(held[np.abs(held - centroid).argmin()]))
     return tuple(middle)
-
-
-def default_window(image: Volume, modality: str) -> tuple[float, float]:
-    """The grey scale's lowest and highest value: windows.CT_HU, or percentiles for MR.
-
-    The percentiles are those of a regular sample of at most a million voxels.
-    """
-    if modality == "CT":
-        return intensity.CT_HU
-    low, high = np.percentile(_sample(image), intensity.MR_PERCENTILES)
-    return float(low), float(high if high > low else low + 1)  # A constant image has no range.
-
-
-def guessed_modality(image: Volume) -> str:
-    """'CT' for a volume in Hounsfield units, else 'MR': for pictures that nothing else tells."""
-    lowest = float(np.percentile(_sample(image), intensity.LOWEST_PERCENTILE))
-    return "CT" if intensity.is_hounsfield(lowest) else "MR"
-
-
-def _sample(image: Volume) -> np.ndarray:
-    step = math.ceil((image.array_ijk.size / _SAMPLE_VOXELS) ** (1 / 3))
-    return image.array_ijk[::step, ::step, ::step]
 
 
 def to_grey(image_hw: np.ndarray, low: float, high: float) -> np.ndarray:

@@ -11,7 +11,7 @@ import math
 import numpy as np
 from PIL import Image
 
-from spleen_tf.imaging import planes
+from spleen_tf.imaging import intensity, planes
 from spleen_tf.imaging.volume import Volume
 from spleen_tf.reporting import page, panels, preview
 
@@ -53,7 +53,7 @@ def viewer(
     Returns:
         HTML, and JavaScript to be run after it.
     """
-    window = window or preview.default_window(image, modality)
+    window = window or intensity.default_window(image.array_ijk, modality)
     center_ijk = preview.middle_ijk(mask_ijk) or tuple(size // 2 for size in image.shape)
     stack = _stack(image, mask_ijk, window)
     ends = float(stack.values[0]), float(stack.values[-1])

@@ -8,7 +8,6 @@ import tensorflow as tf
 
 from spleen_tf.core.files import InputWarning
 from spleen_tf.datasets import records
-from spleen_tf.datasets.records import PERCENTILES
 from spleen_tf.imaging import intensity
 from spleen_tf.network import preprocess
 from spleen_tf.training import augment
@@ -85,9 +84,9 @@ def _window(data: Selection, percentiles: tf.Tensor) -> tf.Tensor:
     """float32 [2]: the intensities that become 0 and 1."""
     if data.modality == "CT":
         return tf.constant(data.window, tf.float32)
-    window = tf.gather(percentiles, [PERCENTILES.index(q) for q in data.window])
+    window = tf.gather(percentiles, [intensity.PERCENTILES.index(q) for q in data.window])
     if data.modality == "any":
-        lowest = percentiles[PERCENTILES.index(intensity.LOWEST_PERCENTILE)]
+        lowest = percentiles[intensity.PERCENTILES.index(intensity.LOWEST_PERCENTILE)]
         return preprocess.window_for_any(lowest, window)
     return window
 

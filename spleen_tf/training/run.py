@@ -7,7 +7,7 @@ import statistics
 from typing import Any
 
 from spleen_tf.datasets import cases, shards
-from spleen_tf.datasets.records import PERCENTILES, RecordError
+from spleen_tf.datasets.records import RecordError
 from spleen_tf.imaging import intensity
 from spleen_tf.training.config import TrainConfig
 
@@ -68,10 +68,10 @@ def select(config: TrainConfig) -> Selection:
     modalities = sorted({case["modality"] for case in used})
     modality = modalities[0] if len(modalities) == 1 else "any"
     window = config.window or (intensity.CT_HU if modality == "CT" else intensity.MR_PERCENTILES)
-    if modality != "CT" and not set(window) <= set(PERCENTILES):
+    if modality != "CT" and not set(window) <= set(intensity.PERCENTILES):
         raise RecordError(
-            f"--window: expected two of the percentiles {PERCENTILES} for MR or both modalities, "
-            f"found {window}."
+            f"--window: expected two of the percentiles {intensity.PERCENTILES} for MR or both "
+            f"modalities, found {window}."
         )
     plane, *others = sorted({case["plane"] for case in used})
     if others:

@@ -3,12 +3,9 @@
 import itertools
 import struct
 
-import hypothesis
 import numpy as np
 import pytest
 import tensorflow as tf
-from hypothesis import strategies
-from hypothesis.extra import numpy as arrays
 
 from spleen_tf.core.files import InputError
 from spleen_tf.datasets import records
@@ -192,43 +189,6 @@ def test_several_examples_parse_at_once_as_one_by_one(make_volume):
 def test_voxels_of_another_type_are_not_encoded(make_volume):
     with pytest.raises(VolumeError, match=r"tiny_RAS\.nii: .* int16 or float32, found float64"):
         encoded(make_volume(dtype=np.float64))
-
-
-# Percentiles.
-
-SHAPES = arrays.array_shapes(min_dims=3, max_dims=3, min_side=1, max_side=5)
-ORDERS = strategies.permutations(range(3))
-
-
-@hypothesis.settings(max_examples=60)
-@hypothesis.given(array=arrays.arrays(np.int16, SHAPES), axes=ORDERS)
-def test_percentiles_of_int16_are_numpys(array, axes):
-    # In float64, because numpy 1.26 subtracts neighbours as int16, which overflows.
-    expected = np.percentile(array.astype(np.float64), records.PERCENTILES)
-    found = records.percentiles(array.transpose(axes))
-    assert found.dtype == np.float32
-    np.testing.assert_allclose(found, expected.astype(np.float32), rtol=2e-7)
-
-
-@hypothesis.settings(max_examples=30)
-@hypothesis.given(
-    array=arrays.arrays(
-        np.float32, SHAPES, elements=strategies.floats(-1e6, 1e6, width=32, allow_subnormal=False)
-    ),
-    axes=ORDERS,
-)
-def test_percentiles_of_float32_are_numpys(array, axes):
-    expected = np.percentile(array, records.PERCENTILES).astype(np.float32)
-    np.testing.assert_array_equal(records.percentiles(array.transpose(axes)), expected)
-
-
-def test_percentiles_over_the_whole_range_of_int16():
-    array = np.arange(-32768, 32768).astype(np.int16).reshape(64, 32, 32)
-    found = records.percentiles(array, (0, 25, 50, 75, 100))
-    # Ranks 0.25·65535 = 16383.75 and so on, from -32768 on.
-    assert found.tolist() == [-32768, -16384.25, -0.5, 16383.25, 32767]
-    two = np.array([[[-32768, 32767]]], np.int16)
-    assert records.percentiles(two, (50,)).tolist() == [-0.5]
 
 
 # Files.
