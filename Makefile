@@ -2,30 +2,43 @@
 
 # Recipes name no absolute path, so that a checkout in a folder with spaces works.
 VENV_PYTHON := .venv/bin/python
+# One process per core, four at most: each one imports TensorFlow. A file's tests share fixtures, so
+# they stay in one process.
+PARALLEL := --numprocesses=logical --maxprocesses=4 --dist=loadfile
 unexport PYTHONPATH PYTHONHOME
 # A CPython 3.11 to make .venv with; empty: python3.11, python3, or one that uv fetches.
 PYTHON ?=
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test lint format lock clean
+.PHONY: help venv demo test test-slow stress coverage lint format lock clean
 
 help: ## Lists the targets
 	@echo "usage: make TARGET [PYTHON=/path/to/python3.11]"
-	@sed -n 's/^\([a-z]*\):.*## /  \1\t/p' Makefile | expand -t 12
+	@sed -n 's/^\([a-z-]*\):.*## /  \1\t/p' Makefile | expand -t 14
 
 demo: venv ## The main job, end to end, on synthetic volumes: train, segment, measure
 	@bash tools/demo.sh
 
-test: lint ## Lint, types and all tests
+test: lint ## Lint, types and the quick tests
 	$(VENV_PYTHON) -m mypy
-	$(VENV_PYTHON) -m pytest
+	$(VENV_PYTHON) -m pytest $(PARALLEL) -m "not slow and not stress"
 
-lint: venv ## Lint and layout, changing nothing
+test-slow: venv ## The tests that take longer: trainings, whole commands, browsers
+	$(VENV_PYTHON) -m pytest $(PARALLEL) -m "slow and not stress"
+
+stress: venv ## Mutated headers against independent readers; the whole corpus
+	$(VENV_PYTHON) -m pytest $(PARALLEL) -m stress
+
+coverage: venv ## Which lines the tests reach, quick and slow ones; the table goes to the screen
+	$(VENV_PYTHON) -m pytest $(PARALLEL) -m "not stress" --cov --cov-report=term:skip-covered
+
+lint: venv ## Lint, layout and the order of packages, changing nothing
 	$(VENV_PYTHON) -m ruff check .
 	$(VENV_PYTHON) -m ruff format --check .
+	.venv/bin/lint-imports
 
-format: venv ## Lays out the code, and mends what ruff can mend
+format: venv ## Formats the code, and fixes what ruff can fix
 	$(VENV_PYTHON) -m ruff format .
 	$(VENV_PYTHON) -m ruff check --fix .
 
@@ -37,5 +50,6 @@ lock: ## requirements.lock anew from setup.py; keeps pins that fit (UPGRADE=1: t
 
 clean: ## Removes what make made: .venv, .uv, caches, the demo's data and models
 	rm -rf .venv .uv build *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	rm -rf .import_linter_cache .coverage .coverage.*
 	rm -rf data/demo models/demo
 	find spleen_tf tests tools -name __pycache__ -prune -exec rm -rf {} +
