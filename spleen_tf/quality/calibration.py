@@ -1,6 +1,6 @@
-"""From signs of trouble in a prediction to the Dice that it deserves, learnt from cross-validation.
+"""From the evidence of a prediction to the Dice to expect, learnt from cross-validation.
 
-A line through the signs predicts the Dice; how far it was off on cases that it did not see gives
+A line through the evidence predicts the Dice; how far it was off on cases that it did not see gives
 the interval, by split-conformal prediction with residuals scaled by how much Dice is missing (Lei
 et al., 2018, section 5.2). A calibration belongs to one make of members: it is kept beside their
 model card as quality.json, and applies to no other.
@@ -12,19 +12,22 @@ import dataclasses
 import math
 import os
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
+import msgspec
 import numpy as np
 
 from spleen_tf.core import files
 from spleen_tf.core.files import InputError
+from spleen_tf.imaging.intensity import Modality
+from spleen_tf.quality.evidence import Evidence
 
 FILE_NAME = "quality.json"
-# What `evidence.signs` tells of a prediction.
-SIGNS = ("certainty", "agreement", "weakest", "main_share", "smoothness", "brightness")
+EVIDENCE_KEYS = Evidence.__struct_fields__
 COVERAGE = 0.9
 # A result below this Dice is a failure that ought to be flagged.
 FAILURE_DICE = 0.8
-# Of fewer, the others of the others would be one.
+# With fewer, what a left-out patient is judged by would itself be judged by one patient alone.
 LEAST_PATIENTS = 4
 
 _RIDGE = 1e-2
@@ -35,17 +38,17 @@ _FAR_SDS = 5.0
 
 @dataclasses.dataclass(frozen=True)
 class Calibration:
-    """What is known of a make of members.
+    """What cross-validation has taught of a make of members.
 
     Attributes:
         members: how many models were fused.
-        brightness: mean and standard deviation of the brightness of known spleens.
-        signs: names of the signs, in the order of weights.
-        weights: of each sign.
-        offset: the Dice that is predicted where all signs are 0.
+        brightness: mean and standard deviation of the brightness of the patients' spleens.
+        signs: keys of Evidence, in the order of weights.
+        weights: of each of them.
+        offset: the Dice that is predicted where all evidence is 0.
         scaled_error: the interval's half width, in units of 1 - predicted Dice + 0.05.
         review_below: a predicted Dice below this asks for a review.
-        modality: of the cases that all this was learnt from, 'CT' or 'MR'; '' if that is not known.
+        modality: of the cases that it was learnt from; None (earlier files: '') if not known.
     """
 
     members: int
@@ -55,19 +58,19 @@ class Calibration:
     offset: float
     scaled_error: float
     review_below: float
-    modality: str = ""
+    modality: Modality | Literal[""] | None = None
 
-    def foreign(self, modality: str) -> str:
-        """In words, that what is known is of another modality than a case's; '' if it is not."""
-        if self.modality in ("", modality):
-            return ""
-        return f"learnt on {self.modality}: on {modality} the interval promises nothing"
+    def note(self, modality: Modality) -> str | None:
+        """Why the interval is not valid for a case of some modality; None if it is."""
+        if not self.modality or self.modality == modality:
+            return None
+        return f"calibrated on {self.modality}; the interval is not valid for {modality}"
 
-    def predict(self, signs: Mapping[str, float]) -> tuple[float, tuple[float, float]]:
+    def predict(self, evidence: Evidence) -> tuple[float, tuple[float, float]]:
         """The Dice to expect, and its 90% interval; all within 0..1."""
-        seen = _familiar(signs, self.brightness)
+        values = _with_relative_brightness(evidence, self.brightness)
         line = self.offset + sum(
-            weight * seen[name] for name, weight in zip(self.signs, self.weights, strict=True)
+            weight * values[key] for key, weight in zip(self.signs, self.weights, strict=True)
         )
         dice = min(1.0, max(0.0, line))
         return dice, self.interval(dice)
@@ -80,7 +83,7 @@ class Calibration:
 
 @dataclasses.dataclass(frozen=True)
 class Judgement:
-    """What is said of a prediction by what other patients' predictions taught.
+    """What a calibration by other patients says of a prediction.
 
     Attributes:
         dice: the Dice to expect.
@@ -95,20 +98,20 @@ class Judgement:
 
 
 def fit(
-    rows: Sequence[Mapping[str, float]],
+    evidence: Sequence[Evidence],
     truth: Sequence[float],
     patients: Sequence[str],
     members: int,
     brightness_of: Mapping[str, float],
 ) -> tuple[Calibration, list[Judgement]]:
-    """Learns a calibration, and what one of the other patients would have said of each row.
+    """Learns a calibration, and what one of the other patients would have said of each prediction.
 
     Args:
-        rows: (N,) the signs of each prediction, the same names in each.
+        evidence: (N,) of each prediction.
         truth: (N,) its Dice.
-        patients: (N,) whose it is; all rows of one are left out together.
+        patients: (N,) whose it is; all predictions of one patient are left out together.
         members: how many models were fused.
-        brightness_of: the brightness of each patient's spleen, where that is known.
+        brightness_of: the brightness of each patient's true spleen, where that was measured.
 
     Returns:
         The calibration, and (N,) judgements: nothing in them was learnt from the row's patient.
@@ -120,95 +123,85 @@ def fit(
         raise ValueError(f"expected {LEAST_PATIENTS} patients or more, found {len(set(patients))}")
     y, patient = np.asarray(truth, float), np.asarray(patients)
     judgements: dict[int, Judgement] = {}
-    for one in np.unique(patient):
-        others = np.flatnonzero(patient != one)
-        known = _learn(
-            [rows[row] for row in others],
+    for left_out in np.unique(patient):
+        others = np.flatnonzero(patient != left_out)
+        by_others = _learn(
+            [evidence[row] for row in others],
             y[others],
             patient[others],
             members,
-            [value for name, value in brightness_of.items() if name != one],
+            [value for name, value in brightness_of.items() if name != left_out],
         )
-        for row in np.flatnonzero(patient == one):
-            dice, (low, high) = known.predict(rows[row])
-            judgements[row] = Judgement(dice, low, high, dice < known.review_below)
-    whole = _learn(rows, y, patient, members, list(brightness_of.values()))
-    return whole, [judgements[row] for row in range(len(rows))]
+        for row in np.flatnonzero(patient == left_out):
+            dice, (low, high) = by_others.predict(evidence[row])
+            judgements[int(row)] = Judgement(dice, low, high, dice < by_others.review_below)
+    calibration = _learn(evidence, y, patient, members, list(brightness_of.values()))
+    return calibration, [judgements[row] for row in range(len(evidence))]
 
 
 def _learn(
-    rows: Sequence[Mapping[str, float]],
+    evidence: Sequence[Evidence],
     y: np.ndarray,
     patient: np.ndarray,
     members: int,
-    known_brightness: Sequence[float],
+    brightnesses: Sequence[float],
 ) -> Calibration:
     """A line through all rows; its errors are those of lines that leave each patient out."""
     brightness = (0.5, 1.0)
-    if known_brightness:
-        brightness = (float(np.mean(known_brightness)), float(np.std(known_brightness)))
-    names = tuple(rows[0])
-    x = np.array([[_familiar(row, brightness)[name] for name in names] for row in rows])
-    left_out = np.empty(len(y))
-    for one in np.unique(patient):
-        weights, offset = _line(x[patient != one], y[patient != one])
-        left_out[patient == one] = np.clip(x[patient == one] @ weights + offset, 0.0, 1.0)
+    if brightnesses:
+        brightness = (float(np.mean(brightnesses)), float(np.std(brightnesses)))
+    x = np.array(
+        [list(_with_relative_brightness(row, brightness).values()) for row in evidence], float
+    )
+    predicted = np.empty(len(y))
+    for left_out in np.unique(patient):
+        weights, offset = _line(x[patient != left_out], y[patient != left_out])
+        predicted[patient == left_out] = np.clip(
+            x[patient == left_out] @ weights + offset, 0.0, 1.0
+        )
     weights, offset = _line(x, y)
     return Calibration(
         members,
         brightness,
-        names,
+        EVIDENCE_KEYS,
         tuple(weights.tolist()),
         float(offset),
-        _scaled_error(left_out, y),
-        _review_below(left_out, y),
+        _scaled_error(predicted, y),
+        _review_below(predicted, y),
     )
 
 
-def read(path: str | os.PathLike) -> Calibration:
+def read(path: str | os.PathLike[str]) -> Calibration:
     """Reads a quality.json.
 
     Raises:
         InputError: if it is not one.
     """
-    content = files.read_json(path)
-    fields = {field.name for field in dataclasses.fields(Calibration)} - {"modality"}
-    if not isinstance(content, dict) or not fields <= content.keys():
-        raise InputError(f"{path}: expected the keys {', '.join(sorted(fields))}, found others.")
-    try:
-        known = Calibration(
-            int(content["members"]),
-            (float(content["brightness"][0]), float(content["brightness"][1])),
-            tuple(map(str, content["signs"])),
-            tuple(map(float, content["weights"])),
-            float(content["offset"]),
-            float(content["scaled_error"]),
-            float(content["review_below"]),
-            str(content.get("modality", "")),
-        )
-    except (TypeError, ValueError, IndexError, KeyError) as error:
-        raise InputError(f"{path}: expected numbers in its fields, found: {error}.") from None
-    if len(known.signs) != len(known.weights) or not set(known.signs) <= set(SIGNS):
+    remedy = "make it again with tools/study_quality.py"
+    calibration = files.read_record(path, Calibration, remedy)
+    keys = calibration.signs
+    if len(keys) != len(calibration.weights) or not set(keys) <= set(EVIDENCE_KEYS):
         raise InputError(
-            f"{path}: expected a weight for each of some of {', '.join(SIGNS)}, found "
-            f"{', '.join(known.signs)}; make it again with tools/study_quality.py."
+            f"{path}: expected a weight for each of some of {', '.join(EVIDENCE_KEYS)}, found "
+            f"{', '.join(keys)}; {remedy}."
         )
-    return known
+    return calibration
 
 
-def write(path: str | os.PathLike, calibration: Calibration, **notes: object) -> None:
+def write(path: str | os.PathLike[str], calibration: Calibration, **notes: object) -> None:
     """Writes a quality.json, with notes on how it came about."""
     files.write_json(path, {**dataclasses.asdict(calibration), **notes})
 
 
-def _familiar(signs: Mapping[str, float], brightness: tuple[float, float]) -> dict[str, float]:
-    """The signs with their brightness as a share: 1 as in known spleens, 0 far from them."""
-    seen = dict(signs)
-    if "brightness" in seen:
-        mean, sd = brightness
-        apart = abs(seen["brightness"] - mean) / max(sd, 1e-3)
-        seen["brightness"] = 1.0 - min(apart, _FAR_SDS) / _FAR_SDS
-    return seen
+def _with_relative_brightness(
+    evidence: Evidence, brightness: tuple[float, float]
+) -> dict[str, float]:
+    """Evidence by key; the brightness as 1 where it is that of the patients' spleens, 0 far off."""
+    values: dict[str, float] = msgspec.structs.asdict(evidence)
+    mean, sd = brightness
+    apart = abs(evidence.brightness - mean) / max(sd, 1e-3)
+    values["brightness"] = 1.0 - min(apart, _FAR_SDS) / _FAR_SDS
+    return values
 
 
 def _scale(dice: float) -> float:

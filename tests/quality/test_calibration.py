@@ -2,20 +2,27 @@
 
 import json
 
+import msgspec
 import numpy as np
 import pytest
 
 from spleen_tf.core.files import InputError
 from spleen_tf.quality import calibration
 from spleen_tf.quality.calibration import Calibration
+from spleen_tf.quality.evidence import Evidence
+
+
+def evidence(**values):
+    """Evidence that is 0.5 but for what the test says."""
+    return Evidence(**{**dict.fromkeys(calibration.EVIDENCE_KEYS, 0.5), **values})
 
 
 def drawn(rng, patients=40, each=5, error=0.05):
-    """Rows, truth and groups in which the Dice is 0.2 + 0.7 · agreement, give or take an error."""
+    """Evidence, truth and groups: the Dice is 0.2 + 0.7 · agreement, give or take an error."""
     count = patients * each
     agreement, nothing = rng.uniform(0.2, 1, count), rng.uniform(0, 1, count)
     truth = np.clip(0.2 + 0.7 * agreement + rng.normal(0, error, count), 0, 1)
-    rows = [{"agreement": a, "certainty": n} for a, n in zip(agreement, nothing, strict=True)]
+    rows = [evidence(agreement=a, certainty=n) for a, n in zip(agreement, nothing, strict=True)]
     return rows, truth, [f"patient {number // each}" for number in range(count)]
 
 
@@ -43,7 +50,7 @@ def test_the_interval_holds_nine_of_ten_predictions_that_were_not_learnt_from(fi
 def test_a_patient_s_own_predictions_teach_nothing_of_what_is_said_of_them():
     """Neither line nor interval nor bound nor the brightness of known spleens."""
     rows, truth, patients = drawn(np.random.default_rng(2), patients=6, each=4)
-    rows = [{**row, "brightness": row["certainty"]} for row in rows]
+    rows = [msgspec.structs.replace(row, brightness=row.certainty) for row in rows]
     known = {f"patient {number}": 0.3 + 0.1 * number for number in range(6)}
     _, before = calibration.fit(rows, truth, patients, 1, known)
     changed = truth.copy()
@@ -62,8 +69,8 @@ def test_nineteen_of_twenty_failures_are_flagged_by_what_other_patients_taught(f
 
 
 def test_by_hand():
-    known = Calibration(2, (0.5, 0.1), ("a", "b"), (0.5, 0.25), 0.1, 0.5, 0.8)
-    dice, (low, high) = known.predict({"a": 0.8, "b": 0.4})
+    known = Calibration(2, (0.5, 0.1), ("agreement", "weakest"), (0.5, 0.25), 0.1, 0.5, 0.8)
+    dice, (low, high) = known.predict(evidence(agreement=0.8, weakest=0.4))
     assert dice == pytest.approx(0.1 + 0.4 + 0.1)
     # Half a width of 0.5 · (1 − 0.6 + 0.05).
     assert (low, high) == (pytest.approx(0.375), pytest.approx(0.825))
@@ -73,22 +80,25 @@ def test_by_hand():
 def test_a_brightness_counts_by_how_far_it_is_from_known_spleens(brightness, dice):
     """Known are 0.6 ± 0.1; five standard deviations are as strange as any number of them."""
     known = Calibration(1, (0.6, 0.1), ("brightness",), (1.0,), 0.0, 0.5, 0.8)
-    assert known.predict({"brightness": brightness})[0] == pytest.approx(dice)
+    assert known.predict(evidence(brightness=brightness))[0] == pytest.approx(dice)
 
 
-@pytest.mark.parametrize(("signs", "dice"), [({"a": 9.0}, 1.0), ({"a": -9.0}, 0.0)])
-def test_dice_and_interval_stay_within_0_and_1(signs, dice):
-    predicted, (low, high) = Calibration(1, (0.5, 0.1), ("a",), (1.0,), 0.0, 2.0, 0.8).predict(
-        signs
-    )
-    assert predicted == dice
+@pytest.mark.parametrize(("agreement", "expected"), [(9.0, 1.0), (-9.0, 0.0)])
+def test_dice_and_interval_stay_within_0_and_1(agreement, expected):
+    known = Calibration(1, (0.5, 0.1), ("agreement",), (1.0,), 0.0, 2.0, 0.8)
+    predicted, (low, high) = known.predict(evidence(agreement=agreement))
+    assert predicted == expected
     assert 0 <= low <= predicted <= high <= 1
 
 
-def test_a_sign_that_never_varies_does_no_harm():
-    rows, truth, patients = drawn(np.random.default_rng(3))
-    rows = [{**row, "main_share": 1.0} for row in rows]
-    known, _ = calibration.fit(rows, truth, patients, members=1, brightness_of={})
+def test_the_interval_is_not_valid_for_another_modality():
+    known = Calibration(1, (0.5, 0.1), ("agreement",), (1.0,), 0.0, 2.0, 0.8, "MR")
+    assert known.note("CT") == "calibrated on MR; the interval is not valid for CT"
+    assert known.note("MR") is None
+
+
+def test_evidence_that_never_varies_does_no_harm(fitted):
+    known, _ = fitted
     weights = dict(zip(known.signs, known.weights, strict=True))
     assert weights["main_share"] == pytest.approx(0, abs=1e-9)
 
@@ -109,8 +119,8 @@ def test_what_was_written_is_read(fitted, tmp_path):
 @pytest.mark.parametrize(
     ("field", "value", "sentence"),
     [
-        ("members", None, "expected numbers in its fields"),
-        ("brightness", 0.5, "expected numbers in its fields"),
+        ("members", None, "expected `int` at .*members, found `null`; make it again"),
+        ("brightness", 0.5, "expected `array` at .*brightness, found `float`; make it again"),
         ("signs", ["agreement", "mood"], "expected a weight for each of some of certainty, "),
         ("weights", [1.0], "expected a weight for each of some of certainty, "),
     ],
@@ -123,9 +133,28 @@ def test_a_damaged_file_is_refused(fitted, tmp_path, field, value, sentence):
         calibration.read(path)
 
 
-@pytest.mark.parametrize("content", ["[]", '{"members": 3}'])
-def test_another_file_is_refused(tmp_path, content):
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [("[]", "expected `object`, found `array`"), ('{"members": 3}', "expected the key 'brightn")],
+)
+def test_another_file_is_refused(tmp_path, content, found):
     path = tmp_path / "quality.json"
     path.write_text(content)
-    with pytest.raises(InputError, match=r"quality\.json: expected the keys brightness, members, "):
+    with pytest.raises(InputError, match=rf"quality\.json: {found}"):
         calibration.read(path)
+
+
+def test_files_of_earlier_versions_are_read(fitted, tmp_path):
+    """In them, a modality that is not known is the empty text."""
+    path = tmp_path / "quality.json"
+    calibration.write(path, fitted[0])
+    content = json.loads(path.read_text())
+    for modality, note in (
+        ("", None),
+        ("MR", "calibrated on MR; the interval is not valid for CT"),
+    ):
+        path.write_text(json.dumps({**content, "modality": modality, "how": "by hand"}))
+        assert calibration.read(path).note("CT") == note
+    del content["modality"]
+    path.write_text(json.dumps(content))
+    assert calibration.read(path) == fitted[0]
