@@ -1,3 +1,41 @@
-"""Spleen segmentation in abdominal CT and MR volumes with TensorFlow."""
+"""Spleen segmentation in abdominal CT and MR volumes with TensorFlow.
+
+    import spleen_tf
+
+    family = spleen_tf.load("models/spleen_any")
+    prediction = family.segment(spleen_tf.read("scan.nii.gz"))
+    print(prediction.volume_ml, prediction.reasons)
+
+This gives the mask, the figures and the reasons for a review that `python -m spleen_tf.predict`
+gives. Libraries are imported when they are first needed.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from spleen_tf.imaging.volume import Volume
+    from spleen_tf.inference.family import Family
 
 __version__ = "0.1.0"
+
+
+def load(
+    path: str | os.PathLike[str],
+    *others: str | os.PathLike[str],
+    device: str = "auto",
+    precision: str = "auto",
+) -> Family:
+    """Loads a family of models; see `spleen_tf.inference.family.load`."""
+    from spleen_tf.inference import family
+
+    return family.load(path, *others, device=device, precision=precision)
+
+
+def read(path: str | os.PathLike[str], series_uid: str = "") -> Volume:
+    """Reads a NIfTI file or a DICOM series; see `spleen_tf.io.readers.read`."""
+    from spleen_tf.io import readers
+
+    return readers.read(path, series_uid)

@@ -1,14 +1,17 @@
 """Finds the spleen in a volume, or in every volume of a folder.
 
 Writes the mask as NIfTI in the source's geometry and, beside it, a JSON with its volume. A source
-is a NIfTI file or a DICOM series.
+is a NIfTI file or a DICOM series. Without --model, the released family that is best for the
+volume's modality is taken.
 
 Examples:
     python -m spleen_tf.predict --model=models/spleen_mr_t2 --input=scan.nii.gz \\
         --output=data/out.nii.gz --preview=data/out.png --mesh=data/out.stl
-    python -m spleen_tf.predict --model=models/spleen_any --input=DICOM_FOLDER \\
-        --output=data/out.nii.gz --dicom_seg=data/out.dcm
+    python -m spleen_tf.predict --input=DICOM_FOLDER --output=data/out.nii.gz \\
+        --dicom_seg=data/out.dcm
     python -m spleen_tf.predict --model=models/spleen_mr_t2 --input=imagesTs --output=data/masks
+    python -m spleen_tf.predict --model=models/mine --dataset=data/mr_t2 \\
+        --splits=data/records/splits.json --output=data/masks
 """
 
 from __future__ import annotations
@@ -19,28 +22,21 @@ import pathlib
 import re
 import sys
 import warnings
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import cast
 
-import numpy as np
-
-import spleen_tf
 from spleen_tf.core import files, flags, timing
 from spleen_tf.core.files import InputError
 from spleen_tf.core.flags import flag
-from spleen_tf.imaging import intensity
+from spleen_tf.imaging.intensity import Modality
 from spleen_tf.imaging.volume import Geometry, Volume
-from spleen_tf.inference import jobs, model_files, prediction
+from spleen_tf.inference import family as families
+from spleen_tf.inference import jobs, modality, prediction, released, runtimes
+from spleen_tf.inference.family import Family, Options
 from spleen_tf.inference.jobs import Job
-from spleen_tf.inference.prediction import Rule, Segmentation
+from spleen_tf.inference.prediction import PredictionRecord
 from spleen_tf.io import nifti, readers
-from spleen_tf.quality import calibration
-from spleen_tf.quality.calibration import Calibration
-from spleen_tf.reporting import outputs
-from spleen_tf.reporting import preview as render
-
-if TYPE_CHECKING:
-    from spleen_tf.inference.fusion import Member
+from spleen_tf.reporting import outputs, preview
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,13 +45,24 @@ class PredictConfig:
 
     model: tuple[str, ...] = flag(
         (),
-        "A SavedModel folder, or a folder with several below it, which are fused.",
-        required=True,
+        "A SavedModel folder, or a folder with several below it, which are fused. By default the "
+        "released family that is best for the volume's modality.",
     )
     input: str = flag(
         "",
         "A NIfTI file, a folder of them, or a DICOM series: a folder, or a multi-frame file.",
-        required=True,
+    )
+    dataset: str = flag(
+        "", "In place of --input, a data set of which --splits names the cases to segment."
+    )
+    splits: str = flag("", "The splits.json of --dataset, or nnU-Net's splits_final.json.")
+    split: str = flag("validation", "The cases to segment.", choices=("train", "validation"))
+    fold: int = flag(0, "Which fold of a list of splits.", minimum=0)
+    modality: str = flag(
+        "",
+        "The volume's modality. By default what the DICOM header or the data set says or, where "
+        "neither does, what the voxels look like.",
+        choices=("", "CT", "MR"),
     )
     series_uid: str = flag("", "The SeriesInstanceUID, where a DICOM folder has several series.")
     output: str = flag(
@@ -86,7 +93,7 @@ class PredictConfig:
     dicom_seg: str = flag(
         "", "A DICOM Segmentation (.dcm) that refers to the images; for DICOM only."
     )
-    table: str = flag("", "A CSV with a row a volume: what was found, and what is to be looked at.")
+    table: str = flag("", "A CSV with a row per volume: the result, and reasons for a review.")
     probabilities: str = flag(
         "", "A NIfTI with the probability of each voxel; for a folder of volumes, a folder."
     )
@@ -100,8 +107,8 @@ class PredictConfig:
     fill_holes: bool = flag(True, "Fills cavities in the mask.")
     second_opinion: bool = flag(
         True,
-        "Where a family's models do not agree on a spleen, asks those in its folder "
-        "second_opinion, if there is one.",
+        "Where a family's models disagree, asks those in its folder second_opinion, if there is "
+        "one.",
     )
     tta: bool = flag(
         False, "Test-time augmentation: also sees the body a little larger and smaller."
@@ -118,51 +125,108 @@ class PredictConfig:
 
 
 def main(config: PredictConfig) -> int:
-    """Segments every volume; a bad one of a folder is named, and the others are still done."""
-    asked = {kind: getattr(config, kind) for kind in jobs.SUFFIXES}
-    planned = jobs.plan(config.input, config.output, asked, config.series_uid)
+    """Segments every volume; a bad one of many is named, and the others are still done."""
+    planned = _plan(config)
+    named = _named_family(config)
     _check(config)
-    is_batch = jobs.is_batch(config.input)
+    is_batch = bool(config.dataset) or jobs.is_batch(config.input)
     if not is_batch:
         _check_headers(planned[0], config)
 
-    known = _calibration(config)
-    others = model_files.second_opinion(config.model) if config.second_opinion else []
     # TensorFlow takes seconds to import, which a wrong flag should not cost.
-    from spleen_tf.inference import fusion
-
-    note = fusion.setup(config.device, config.precision)
-    members = fusion.load(config.model)
-    second_opinion = functools.cache(lambda: fusion.load(others)) if others else None
-    print(f"{', '.join(member.info['name'] for member in members)}; {note}", flush=True)
-    rows, failed = [], []
+    note = runtimes.setup(config.device, config.precision)
+    if named:
+        _announce(named.load(), note)
+    records, failed = {}, []
     for job in planned:
         try:
-            if config.skip_existing and (result := job.result()):
-                rows.append(outputs.row(nifti.stem(job.mask), result))
-                print(f"{job.mask}: is there already", flush=True)
-                continue
-            result = segment(job, members, config, known, second_opinion)
-            rows.append(outputs.row(nifti.stem(job.mask), result))
-            print(f"{job.mask}: {_sentence(result)}", flush=True)
-            if "mesh" in job.others and not result["voxels"]:
-                print(f"{job.others['mesh']}: not written: there is no surface", flush=True)
+            records[job.case] = _result(job, named, config, note)
         except InputError as error:
             if not is_batch:
                 raise
             failed.append(job.source.name)
             print(f"error: {' '.join(str(error).split())}", file=sys.stderr, flush=True)
-    if config.table and rows:
-        files.write_csv(config.table, rows)
+    if config.table and records:
+        files.write_csv(
+            config.table, [outputs.row(case, record) for case, record in records.items()]
+        )
     if failed:
         names = ", ".join(failed)
         print(f"{len(failed)} of {len(planned)} cases failed: {names}", file=sys.stderr)
     return flags.EXIT_FAILED if failed else flags.EXIT_DONE
 
 
+def _plan(config: PredictConfig) -> list[Job]:
+    """The volumes to segment.
+
+    Raises:
+        InputError: if flags do not go together, or an input or output is at fault.
+    """
+    asked = {kind: getattr(config, kind) for kind in jobs.SUFFIXES}
+    given = _given_modality(config)
+    if bool(config.input) == bool(config.dataset):
+        found = "both" if config.input else "nothing"
+        raise InputError(
+            "--input: expected a NIfTI file, a folder of them, or a DICOM series, or --dataset "
+            f"with --splits in its place, found {found}."
+        )
+    for flag_name, other in (("dataset", "splits"), ("splits", "dataset"), ("series_uid", "input")):
+        if getattr(config, flag_name) and not getattr(config, other):
+            raise InputError(f"--{flag_name}: expected together with --{other}, found it alone.")
+    if config.dataset:
+        source = (config.dataset, config.splits, config.split, config.fold)
+        return jobs.plan_split(*source, config.output, asked, given)
+    return jobs.plan(config.input, config.output, asked, config.series_uid, given)
+
+
+def _given_modality(config: PredictConfig) -> Modality | None:
+    return cast(Modality, config.modality) if config.modality else None
+
+
+def _options(config: PredictConfig, job: Job | None = None) -> Options:
+    return Options(
+        threshold=config.threshold or None,
+        largest_component=config.largest_component,
+        fill_holes=config.fill_holes,
+        tta=config.tta,
+        modality=job.modality if job else None,
+        with_probability=bool(config.probabilities),
+    )
+
+
+def _named_family(config: PredictConfig) -> Family | None:
+    """The family that --model names, not loaded yet; None where each volume gets a released one.
+
+    Raises:
+        InputError: if it is not there or not in order, or there is no released one at all.
+    """
+    if config.model:
+        return _resolve(config.model, config)
+    given = _given_modality(config)
+    for needed in (given,) if given else ("CT", "MR"):
+        released.best_for(needed)
+    return None
+
+
+@functools.cache
+def _released_family(place: pathlib.Path, config: PredictConfig, note: str) -> Family:
+    family = _resolve([str(place)], config).load()
+    _announce(family, note)
+    return family
+
+
+def _resolve(paths: Sequence[str], config: PredictConfig) -> Family:
+    is_calibrated = _options(config).is_as_calibrated
+    return families.resolve(paths, config.second_opinion, is_calibrated)
+
+
+def _announce(family: Family, note: str) -> None:
+    names = ", ".join(info.name for info in family.infos)
+    print(f"{family.name}: {names}; {note}", flush=True)
+
+
 def _check(config: PredictConfig) -> None:
     """Raises InputError for what can be seen without TensorFlow."""
-    model_files.find(config.model)
     if not re.fullmatch(r"auto|cpu|gpu(:\d+)?", config.device):
         raise InputError(f"--device: expected auto, cpu, gpu or gpu:N, found {config.device!r}.")
     if config.table:
@@ -176,128 +240,89 @@ def _check(config: PredictConfig) -> None:
         raise InputError(f"--preview_voxel: expected three whole numbers i,j,k, found {found}.")
 
 
+def _check_headers(job: Job, config: PredictConfig) -> None:
+    """Raises InputError for what the headers of a volume show without its voxels."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # They come again when the volume is read.
+        geometry = readers.read_geometry(job.source, job.series_uid)
+    _check_voxel(config, geometry)
+    if "dicom_seg" in job.others:
+        from spleen_tf.io.dicom import segmentation  # Its library takes a second to import.
+
+        segmentation.check(geometry)
+
+
 def _check_voxel(config: PredictConfig, image: Volume | Geometry) -> None:
     """Raises VolumeError if --preview_voxel is not in the volume."""
     if voxel_ijk := _voxel_ijk(config):
-        render.check_voxel(image, voxel_ijk)
+        preview.check_voxel(image, voxel_ijk)
 
 
 def _voxel_ijk(config: PredictConfig) -> tuple[int, ...] | None:
     return tuple(map(int, config.preview_voxel)) or None
 
 
-def _check_headers(job: Job, config: PredictConfig) -> None:
-    """Raises InputError for what the headers of a volume show without its voxels."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Said again when the volume is read.
-        image = readers.read_geometry(job.source, job.series_uid)
-    _check_voxel(config, image)
-    if "dicom_seg" in job.others:
-        from spleen_tf.io.dicom import segmentation  # Its library takes a second to import.
-
-        segmentation.check(image)
-
-
-def _calibration(config: PredictConfig) -> Calibration | None:
-    """What is known of predictions that are made in this way by these members, and no others.
-
-    It lies beside the model's card: in the folder that --model names or, where that is a SavedModel
-    itself, in the one above.
-    """
-    if len(config.model) > 1 or config.tta or config.threshold:
-        return None
-    if not (config.largest_component and config.fill_holes):
-        return None
-    folder = pathlib.Path(config.model[0])
-    found = model_files.find(config.model)
-    path = (folder.parent if folder in found else folder) / calibration.FILE_NAME
-    if not path.is_file():
-        return None
-    known = calibration.read(path)
-    return known if known.members == len(found) else None
+def _result(job: Job, named: Family | None, config: PredictConfig, note: str) -> PredictionRecord:
+    """The result of a volume, from an earlier run if there is one and that is asked for."""
+    if config.skip_existing and (earlier := job.result()):
+        print(f"{job.mask}: exists already", flush=True)
+        return earlier
+    record = segment(job, named, config, note)
+    print(f"{job.mask}: {_sentence(record)}", flush=True)
+    if "mesh" in job.others and not record.voxels:
+        print(f"{job.others['mesh']}: not written: there is no surface", flush=True)
+    return record
 
 
 def segment(
-    job: Job,
-    members: list[Member],
-    config: PredictConfig,
-    known: Calibration | None = None,
-    second_opinion: Callable[[], list[Member]] | None = None,
-) -> dict[str, Any]:
+    job: Job, named: Family | None, config: PredictConfig, note: str = ""
+) -> PredictionRecord:
     """One volume from file to files.
 
     Args:
         job: what to read and write.
-        members: the models.
+        named: the models; None: the released family that is best for the volume.
         config: how to use them.
-        known: what cross-validation has taught of them; None: no Dice is predicted.
-        second_opinion: gives the models that are asked where they do not agree; None: there are
-            none.
+        note: on device and precision, for the screen.
 
     Returns:
         The content of the JSON.
     """
-    clock = timing.Clock()
-    image = readers.read(job.source, job.series_uid)
-    _check_voxel(config, image)  # In a folder, each volume has a shape of its own.
-    clock.lap("read")
-
-    def keep(probability_ijk: np.ndarray) -> None:
-        if path := job.others.get("probabilities"):
-            as_float32 = probability_ijk.astype("float32")
-            nifti.write(path, dataclasses.replace(image, array_ijk=as_float32))
+    with timing.Clock() as clock:
+        image = readers.read(job.source, job.series_uid)
+        _check_voxel(config, image)  # In a folder, each volume has a shape of its own.
+        clock.lap("read")
+        if not (family := named):
+            family = _best_family(image, job, config, note)
+            clock.lap("load")
+        result = family.segment(image, _options(config, job))
+        if "probabilities" in job.others:
+            outputs.write_probability(job.others, image, result)
             clock.lap("probabilities")
-
-    rule = Rule(config.threshold, config.largest_component, config.fill_holes, config.tta)
-    found = prediction.segment(
-        image,
-        members,
-        rule,
-        known=known,
-        second_opinion=second_opinion,
-        keep=keep,
-        lap=clock.lap,
-    )
-    nifti.write_mask(job.mask, found.mask_ijk, like=image)
-    modality = members[0].modality(image)
-    result = _result(found, known, modality)
-    files.write_json(job.json, result)  # Whatever becomes of the others, the mask has its word.
-    clock.lap("write")
-    if job.others:
-        window = members[0].window(image) if modality == "CT" else None
-        if window is None:  # A model for MR may have been given a CT, which is shown as one.
-            modality = image.modality or intensity.guessed_modality(image.array_ijk)
-        made_by = model_files.family_name([member.info for member in found.members])
-        how = outputs.How(modality, window, _voxel_ijk(config), config.smooth_mesh, made_by)
-        outputs.write(job.others, image, found.mask_ijk, result, how)
-        clock.lap("others")
-    result |= {"seconds": clock.seconds(), "peak_rss_mb": timing.peak_rss_mb()}
-    files.write_json(job.json, result)
-    return result
+        nifti.write_mask(job.mask, result.mask_ijk, like=image)
+        # If another output fails, the mask still has its JSON.
+        prediction.write(job.json, result.record)
+        clock.lap("write")
+        if job.others:
+            style = outputs.Style(_voxel_ijk(config), config.smooth_mesh)
+            outputs.write(job.others, image, result, style)
+            clock.lap("others")
+    record = result.record.with_cost(clock.seconds(), timing.peak_rss_mb())
+    prediction.write(job.json, record)
+    return record
 
 
-def _result(found: Segmentation, known: Calibration | None, modality: str) -> dict[str, Any]:
-    """The content of the JSON, but for what it cost."""
-    note = known.foreign(modality) if known and found.predicted_dice is not None else ""
-    return {
-        **found.measured,
-        "components": found.components,
-        "predicted_dice": found.predicted_dice,
-        "predicted_dice_interval": found.predicted_dice_interval,
-        "predicted_dice_note": note or None,
-        "signs": found.signs,
-        "review": bool(found.reasons),
-        "reasons": found.reasons,
-        **model_files.in_common([member.info for member in found.members]),
-        "software": f"spleen_tf {spleen_tf.__version__}",
-    }
+def _best_family(image: Volume, job: Job, config: PredictConfig, note: str) -> Family:
+    volume_modality = modality.of_volume(image, job.modality)
+    return _released_family(released.best_for(volume_modality.modality), config, note)
 
 
-def _sentence(result: dict[str, Any]) -> str:
-    if not result["voxels"]:
-        return "no spleen found; look at the volume"
-    review = f"; review: {'; '.join(result['reasons'])}" if result["review"] else ""
-    return f"{result['volume_ml']:.1f} mL in {result['seconds']['total']:.1f} s{review}"
+def _sentence(record: PredictionRecord) -> str:
+    seconds = record.seconds["total"] if isinstance(record.seconds, dict) else 0.0
+    result = f"{record.volume_ml:.1f} mL" if record.voxels else "no spleen found"
+    taken_for = f"taken for {record.modality} ({record.modality_reason})"
+    review = f"; review: {'; '.join(record.reasons)}" if record.review else ""
+    return f"{result} in {seconds:.1f} s, {taken_for}{review}"
 
 
 if __name__ == "__main__":

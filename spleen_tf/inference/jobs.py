@@ -1,19 +1,23 @@
-"""The volumes that a prediction reads, and the files that become of each."""
+"""The volumes that a prediction reads, and the files that it writes for each."""
 
 from __future__ import annotations
 
 import dataclasses
 import os
 import pathlib
-from collections.abc import Iterable, Mapping
-from typing import Any
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
 
-from spleen_tf.core import files
-from spleen_tf.core.files import InputError
+from spleen_tf.core.files import InputError, InputWarning
+from spleen_tf.datasets import cases
+from spleen_tf.datasets.splits import read_splits
+from spleen_tf.imaging.intensity import Modality
+from spleen_tf.inference import prediction
+from spleen_tf.inference.prediction import PredictionRecord
 from spleen_tf.io import nifti, readers
 
-# What may become of a volume besides its mask, and how the names of such files end; in a folder,
-# they end in the first of these.
+# What may be written for a volume besides its mask, and how the names of such files end; in a
+# folder, they end in the first of these.
 SUFFIXES: dict[str, tuple[str, ...]] = {
     "preview": (".png",),
     "probabilities": (".nii.gz", ".nii"),
@@ -22,28 +26,31 @@ SUFFIXES: dict[str, tuple[str, ...]] = {
     "dicom_seg": (".dcm",),
 }
 
-# What a whole JSON tells: the table of `predict --table` has all of it.
-_TOLD = {
-    *("voxels", "seconds", "volume_ml", "complete", "review", "reasons"),
-    *("predicted_dice", "predicted_dice_interval", "predicted_dice_note"),
-}
+_MOST_NAMED = 3
 
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-    """One volume and the files that become of it.
+    """One volume and the files that are written for it.
 
     Attributes:
         source: the volume's file, or its DICOM folder.
         mask: the mask's file.
         others: by kind, one of SUFFIXES, the other files that were asked for.
         series_uid: the SeriesInstanceUID that was asked for, or ''.
+        modality: of the volume, where the user or a data set says it.
     """
 
     source: pathlib.Path
     mask: pathlib.Path
     others: Mapping[str, pathlib.Path] = dataclasses.field(default_factory=dict)
     series_uid: str = ""
+    modality: Modality | None = None
+
+    @property
+    def case(self) -> str:
+        """The case's name, as text that can be shown and written anywhere."""
+        return nifti.case(self.mask)
 
     @property
     def json(self) -> pathlib.Path:
@@ -55,7 +62,7 @@ class Job:
         """All files that are written."""
         return [self.mask, self.json, *self.others.values()]
 
-    def result(self) -> dict[str, Any] | None:
+    def result(self) -> PredictionRecord | None:
         """The content of the JSON, if all outputs are there from an earlier run; else None.
 
         Raises:
@@ -63,17 +70,20 @@ class Job:
         """
         if not self.json.is_file():
             return None
-        content = files.read_json(self.json)
-        # A run that was cut short has not come to all of them, nor had versions before this one.
-        if not (isinstance(content, dict) and _TOLD.issubset(content)):
+        record = prediction.read(self.json)
+        if record is None:
             return None
         # Of an empty mask there is no surface.
-        wanted = [p for kind, p in self.others.items() if kind != "mesh" or content["voxels"]]
-        return content if all(path.is_file() for path in (self.mask, *wanted)) else None
+        needed = [path for kind, path in self.others.items() if kind != "mesh" or record.voxels]
+        return record if all(path.is_file() for path in (self.mask, *needed)) else None
 
 
 def plan(
-    source: str, output: str, others: Mapping[str, str] | None = None, series_uid: str = ""
+    source: str,
+    output: str,
+    others: Mapping[str, str] | None = None,
+    series_uid: str = "",
+    modality: Modality | None = None,
 ) -> list[Job]:
     """The volumes to segment and where their outputs go.
 
@@ -84,6 +94,7 @@ def plan(
             that its mask in a folder is spleen.nii.gz.
         others: by kind, one of SUFFIXES, a file; for a folder of volumes, a folder. Empty: none.
         series_uid: which series, where a DICOM folder has several.
+        modality: of all volumes, where the user says it.
 
     Raises:
         InputError: if there is no volume, an output has a wrong name or no place to go to, or
@@ -95,23 +106,65 @@ def plan(
         raise InputError(
             f"{source}: expected a NIfTI file, a folder of them, or a DICOM series, found nothing."
         )
-    if not output:
-        raise InputError("--output: expected a file's name, or a folder's, found nothing.")
+    _check_output(output)
     is_dicom = readers.is_dicom(source)
     if not is_dicom and (series_uid or "dicom_seg" in asked):
         flag = "--series_uid" if series_uid else "--dicom_seg"
         raise InputError(f"{source}: expected DICOM for {flag}, found none.")
     if source_path.is_dir() and not is_dicom:
-        jobs = _plan_folder(source_path, output, asked)
+        _check_folders(output, asked, "--input")
+        jobs = [
+            _in_folder(path, _mask_name(path), output, asked, modality=modality)
+            for path in _volumes(source_path)
+        ]
     else:
-        name = "spleen.nii.gz" if is_dicom else source_path.name
+        name = "spleen.nii.gz" if is_dicom else _mask_name(source_path)
         mask = output_path / name if output_path.is_dir() else output_path
         places = {kind: pathlib.Path(path) for kind, path in asked.items()}
-        jobs = [Job(source_path, mask, places, series_uid)]
-    for job in jobs:
-        _check_outputs(job)
-    _check_places(jobs)
-    return jobs
+        jobs = [Job(source_path, mask, places, series_uid, modality)]
+    return _checked(jobs)
+
+
+def plan_split(
+    dataset: str,
+    splits: str,
+    split: str,
+    fold: int,
+    output: str,
+    others: Mapping[str, str] | None = None,
+    modality: Modality | None = None,
+) -> list[Job]:
+    """The cases that a split of a data set names; outputs are named after the cases.
+
+    Args:
+        dataset: as in `cases.load`.
+        splits: a splits.json, or nnU-Net's splits_final.json.
+        split: train or validation.
+        fold: which one of a list of folds.
+        output, others: as in `plan`, for a folder of volumes.
+        modality: of all cases; None: what the data set says.
+
+    Raises:
+        InputError: as `plan`, `cases.load` and `read_splits` do, or if a case is not in the data
+            set, or the split is empty.
+    """
+    asked = {kind: path for kind, path in (others or {}).items() if path}
+    _check_output(output)
+    by_name = {case.name: case for case in cases.load(dataset, modality or "")}
+    names = read_splits(splits, fold).of(split)
+    if not names:
+        raise InputError(f"{splits}: expected cases for {split}, found none.")
+    for name in names:
+        if name not in by_name:
+            raise InputError(f"{splits}: expected cases of {dataset}, found {name!r}, none of it.")
+    _check_folders(output, asked, "--dataset")
+    jobs = []
+    for case in (by_name[name] for name in names):
+        suffix = ".nii" if case.image.lower().endswith(".nii") else ".nii.gz"
+        known: Modality = "CT" if case.modality == "CT" else "MR"
+        places = (case.name + suffix, output, asked)
+        jobs.append(_in_folder(pathlib.Path(case.image), *places, case.series_uid, known))
+    return _checked(jobs)
 
 
 def check_place(path: pathlib.Path, suffixes: tuple[str, ...]) -> None:
@@ -126,43 +179,74 @@ def check_place(path: pathlib.Path, suffixes: tuple[str, ...]) -> None:
         raise InputError(f"{path}: expected {folder} to be a folder, found {found}.")
 
 
-def is_batch(source: str | os.PathLike) -> bool:
+def is_batch(source: str | os.PathLike[str]) -> bool:
     """Whether a path names a folder of volumes, and not one volume."""
     return os.path.isdir(source) and not readers.is_dicom(source)
 
 
-def _plan_folder(source: pathlib.Path, output: str, asked: Mapping[str, str]) -> list[Job]:
-    volumes = _volumes(source)
-    _check_folders([(output, nifti.SUFFIXES), *((p, SUFFIXES[k]) for k, p in asked.items())])
-    return [
-        Job(
-            path,
-            pathlib.Path(output, path.name),
-            {
-                kind: pathlib.Path(folder, nifti.stem(path) + SUFFIXES[kind][0])
-                for kind, folder in asked.items()
-            },
-        )
-        for path in volumes
-    ]
+def _in_folder(
+    source: pathlib.Path,
+    mask_name: str,
+    output: str,
+    asked: Mapping[str, str],
+    series_uid: str = "",
+    modality: Modality | None = None,
+) -> Job:
+    """One of many volumes: its outputs go into folders, and are named as its mask."""
+    others = {
+        kind: pathlib.Path(folder, nifti.stem(mask_name) + SUFFIXES[kind][0])
+        for kind, folder in asked.items()
+    }
+    return Job(source, pathlib.Path(output, mask_name), others, series_uid, modality)
 
 
-def _check_folders(suffixes_of: Iterable[tuple[str, tuple[str, ...]]]) -> None:
-    for folder, suffixes in suffixes_of:
+def _mask_name(source: pathlib.Path) -> str:
+    """The source's name; an extension in capitals becomes the usual one."""
+    suffix = next((s for s in reversed(nifti.SUFFIXES) if source.name.lower().endswith(s)), "")
+    return source.name[: len(source.name) - len(suffix)] + suffix
+
+
+def _check_output(output: str) -> None:
+    if not output:
+        raise InputError("--output: expected a file's name, or a folder's, found nothing.")
+
+
+def _check_folders(output: str, asked: Mapping[str, str], flag: str) -> None:
+    """Raises InputError where many volumes would be written to one file."""
+    places = [(output, nifti.SUFFIXES), *((p, SUFFIXES[kind]) for kind, p in asked.items())]
+    for folder, suffixes in places:
         if folder.endswith(suffixes) and not os.path.isdir(folder):
-            raise InputError(
-                f"{folder}: expected a folder, as --input is one, found a file's name."
-            )
+            kind = "as --input is one" if flag == "--input" else f"for the cases of {flag}"
+            raise InputError(f"{folder}: expected a folder, {kind}, found a file's name.")
 
 
 def _volumes(folder: pathlib.Path) -> list[pathlib.Path]:
-    found = [p for p in sorted(folder.iterdir()) if p.is_file() and nifti.is_nifti(p)]
-    found = [path for path in found if not path.name.startswith(".")]
-    if not found:
+    """The NIfTI files of a folder; a warning names what else is in it."""
+    shown = [path for path in sorted(folder.iterdir()) if not path.name.startswith(".")]
+    volumes = [path for path in shown if path.is_file() and nifti.is_nifti(path)]
+    if not volumes:
         raise InputError(
             f"{folder}: expected .nii or .nii.gz files, or a DICOM series, in it, found none."
         )
-    return found
+    # A JSON beside a volume describes it, as BIDS has it.
+    own = {*volumes, *map(_sidecar, volumes)}
+    if left_out := [path for path in shown if path not in own]:
+        names = [f"{path.name}/" if path.is_dir() else path.name for path in left_out]
+        listed = ", ".join(names[:_MOST_NAMED]) + ", …" * (len(names) > _MOST_NAMED)
+        warnings.warn(
+            f"{folder}: {len(names)} of {len(shown)} entries are left out, since they are no .nii "
+            f"or .nii.gz files: {listed}",
+            InputWarning,
+            stacklevel=3,
+        )
+    return volumes
+
+
+def _checked(jobs: Sequence[Job]) -> list[Job]:
+    for job in jobs:
+        _check_outputs(job)
+    _check_places(jobs)
+    return list(jobs)
 
 
 def _check_outputs(job: Job) -> None:
@@ -177,10 +261,11 @@ def _check_outputs(job: Job) -> None:
 
 def _check_places(jobs: Iterable[Job]) -> None:
     """Raises InputError for what would fail, or destroy something, after the work is done."""
-    # A JSON beside a source is the source's.
-    owners = {
-        p.resolve(): f"the input {j.source}" for j in jobs for p in (j.source, _sidecar(j.source))
-    }
+    owners: dict[pathlib.Path, str] = {}
+    for job in jobs:
+        owners[job.source.resolve()] = f"the input {job.source}"
+        if not job.source.is_dir():  # A JSON beside a file is the file's.
+            owners[_sidecar(job.source).resolve()] = f"the input {job.source}"
     for job in jobs:
         for path in job.outputs:
             if (place := path.resolve()) in owners:

@@ -3,61 +3,67 @@
 from __future__ import annotations
 
 import collections
-import itertools
-import math
 import os
 import pathlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
 
 from spleen_tf.core import files
 from spleen_tf.core.files import InputError
-from spleen_tf.imaging import planes
-
-
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str)
-
-
-def _is_number(value: Any) -> bool:
-    return type(value) in (int, float) and math.isfinite(value)
-
-
-def _are_two_numbers(value: Any) -> bool:
-    return isinstance(value, list) and len(value) == 2 and all(map(_is_number, value))
-
-
-# What a model.json has to tell, and what may stand there.
-_KEYS: dict[str, tuple[str, Callable[[Any], bool]]] = {
-    "name": ("a text", _is_text),
-    "version": ("a text", _is_text),
-    "plane": (f"one of {', '.join(planes.PLANES)}", lambda value: value in planes.PLANES),
-    "modality": ("CT, MR or any", lambda value: value in ("CT", "MR", "any")),
-    "pixel_mm": ("two numbers above 0", lambda value: _are_two_numbers(value) and min(value) > 0),
-    "window": ("two numbers", _are_two_numbers),
-    "image_size": (
-        "an integer or two",
-        lambda value: all(type(n) is int for n in (value if isinstance(value, list) else [value])),
-    ),
-    "learning_rate": ("a number", _is_number),
-    "in_channels": (
-        "an odd integer above 0",
-        lambda value: type(value) is int and value > 0 and value % 2 == 1,
-    ),
-}
-# What it may lack, and may stand there if it does not.
-_OPTIONAL_KEYS: dict[str, tuple[str, Callable[[Any], bool]]] = {
-    "threshold": ("a number of 0 to 1", lambda value: _is_number(value) and 0 <= value <= 1),
-}
+from spleen_tf.imaging.intensity import ModelModality
+from spleen_tf.imaging.planes import Plane
+from spleen_tf.quality import calibration
 
 # FAMILY/PLANE/saved_model: no member of a family lies deeper.
 _FAMILY_DEPTH = 2
-# FAMILY/second_opinion/PLANE/saved_model: members that are asked where the others do not agree.
+# FAMILY/second_opinion/PLANE/saved_model: members that are asked where the others disagree.
 SECOND_OPINION = "second_opinion"
 
+_Millimetres = Annotated[float, Meta(gt=0)]
+_StrPath = str | os.PathLike[str]
 
-def find(paths: Iterable[str | os.PathLike]) -> dict[pathlib.Path, dict[str, Any]]:
-    """The models that --model names: the content of model.json by SavedModel folder.
+
+class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """What model.json says of a model, as far as prediction uses it.
+
+    Attributes:
+        name, version: of the model.
+        plane: of the slices that it sees.
+        modality: of the volumes that it is for.
+        pixel_mm: row and column spacing of the network's grid.
+        window: intensities that become 0 and 1: HU of a CT model, percentiles of any other.
+        image_size: pixels a side, or height and width, of the images that it was trained on.
+        learning_rate: of its training.
+        in_channels: consecutive slices that it sees at once, an odd number.
+        threshold: the probability from which a voxel is spleen.
+        family: the name of the family that it belongs to; None: not said.
+    """
+
+    name: str
+    version: str
+    plane: Plane
+    modality: ModelModality
+    pixel_mm: tuple[_Millimetres, _Millimetres]
+    window: tuple[float, float]
+    image_size: int | tuple[int, ...]
+    learning_rate: float
+    in_channels: Annotated[int, Meta(ge=1)]
+    threshold: Annotated[float, Meta(ge=0, le=1)] = 0.5
+    family: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.in_channels % 2 == 0:
+            raise ValueError(f"Expected an odd number of in_channels, got {self.in_channels}")
+
+
+Models = Mapping[pathlib.Path, ModelInfo]
+
+
+def find(paths: Iterable[_StrPath]) -> Models:
+    """The models that --model names, by SavedModel folder.
 
     Args:
         paths: SavedModel folders, or folders with several of them below.
@@ -72,33 +78,46 @@ def find(paths: Iterable[str | os.PathLike]) -> dict[pathlib.Path, dict[str, Any
     for folder in named:
         if counts[os.path.abspath(folder)] > 1:
             raise InputError(f"--model: expected each model once, found {folder} more than once.")
-    found = {folder: describe(folder) for folder in named}
-    modalities = {info["modality"] for info in found.values()}
-    if {"CT", "MR"} <= modalities:
+    models = {folder: describe(folder) for folder in named}
+    check_one_modality(models.values())
+    return models
+
+
+def check_one_modality(infos: Iterable[ModelInfo]) -> None:
+    """Raises InputError if models of CT and of MR are mixed."""
+    if {"CT", "MR"} <= {info.modality for info in infos}:
         raise InputError("--model: expected models of one modality, found CT and MR.")
-    return found
 
 
-def second_opinion(paths: Sequence[str | os.PathLike]) -> list[pathlib.Path]:
-    """The SavedModel folders of the second opinion that a family brings along; [] without one.
+def find_second_opinion(paths: Sequence[_StrPath]) -> Models:
+    """The models of the second opinion that a family brings along; {} without one.
 
     Args:
-        paths: what --model names. Several are fused as they are: nobody's second opinion is theirs.
+        paths: what --model names. Several are fused as they are, and have no second opinion.
 
     Raises:
-        InputError: as `find` does; also if it is for another modality than the family.
+        InputError: as `find` does.
     """
     if len(paths) != 1:
-        return []
+        return {}
     folder = pathlib.Path(paths[0]) / SECOND_OPINION
-    if not folder.is_dir():
-        return []
-    others = folders(folder)
-    find([*folders(paths[0]), *others])
-    return others
+    return find([folder]) if folder.is_dir() else {}
 
 
-def folders(path: str | os.PathLike) -> list[pathlib.Path]:
+def find_calibration(paths: Sequence[_StrPath], models: Models) -> pathlib.Path | None:
+    """The quality.json of a family; None without one, and where several paths are fused.
+
+    It lies beside the model's card: in the folder that --model names or, where that is a SavedModel
+    itself, in the one above.
+    """
+    if len(paths) != 1:
+        return None
+    folder = pathlib.Path(paths[0])
+    path = (folder.parent if folder in models else folder) / calibration.FILE_NAME
+    return path if path.is_file() else None
+
+
+def folders(path: _StrPath) -> list[pathlib.Path]:
     """The SavedModel folders at a path or below it, sorted.
 
     Hidden ones and those of a second opinion are left out.
@@ -109,36 +128,36 @@ def folders(path: str | os.PathLike) -> list[pathlib.Path]:
     path = pathlib.Path(path)
     if (path / "saved_model.pb").is_file():
         return [path]
-    found = sorted(pb.parent for pb in path.rglob("saved_model.pb"))
-    found = [
+    all_below = sorted(pb.parent for pb in path.rglob("saved_model.pb"))
+    members = [
         folder
-        for folder in found
+        for folder in all_below
         if not any(
             part.startswith(".") or part == SECOND_OPINION
             for part in folder.relative_to(path).parts
         )
     ]
-    if not found:
+    if not members:
         state = "none in it or below" if path.is_dir() else "no such folder"
         raise InputError(
             f"{path}: expected a SavedModel folder (with saved_model.pb), found {state}; "
             "spleen_tf.export writes one."
         )
-    depths = [len(folder.relative_to(path).parts) for folder in found]
+    depths = [len(folder.relative_to(path).parts) for folder in members]
     if max(depths) > _FAMILY_DEPTH:
-        names = sorted({folder.relative_to(path).parts[0] for folder in found})
+        names = sorted({folder.relative_to(path).parts[0] for folder in members})
         raise InputError(
             f"{path}: expected a model or a family of them, found {len(names)} folders of models "
             f"({', '.join(names)}); name one, or repeat --model to fuse several."
         )
-    return found
+    return members
 
 
-def describe(folder: pathlib.Path) -> dict[str, Any]:
-    """The content of a SavedModel's model.json.
+def describe(folder: pathlib.Path) -> ModelInfo:
+    """Reads a SavedModel's model.json.
 
     Raises:
-        InputError: if there is none, or one that says too little or what cannot be.
+        InputError: if there is none, or a key is missing or holds what cannot be.
     """
     path = folder / "assets.extra" / "model.json"
     if not path.is_file():
@@ -146,34 +165,25 @@ def describe(folder: pathlib.Path) -> dict[str, Any]:
             f"{folder}: expected a SavedModel that spleen_tf.export wrote, found one without "
             "assets.extra/model.json."
         )
-    info = files.read_json(path)
-    missing = [key for key in _KEYS if not isinstance(info, dict) or key not in info]
-    if missing:
-        raise InputError(f"{path}: expected the key {missing[0]!r}, found none.")
-    for key, (expected, is_right) in (_KEYS | _OPTIONAL_KEYS).items():
-        if key in info and not is_right(info[key]):
-            raise InputError(f"{path}: expected {expected} as the {key}, found {info[key]!r}.")
-    return info
+    return files.read_record(path, ModelInfo, "export the model again")
 
 
-def in_common(infos: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """What a prediction's JSON says of its members: model, image_size, learning_rate, version.
+def family_name(paths: Sequence[_StrPath], models: Models) -> str:
+    """The name for all members together.
 
-    Args:
-        infos: the content of each member's model.json. Where they differ, all are joined by ' + '.
+    It is the family that every model.json names. Where they do not, each path counts: a single
+    model has its own name, several below one folder have the folder's.
     """
-    keys = {"model": "name"} | {k: k for k in ("image_size", "learning_rate", "version")}
-    return {told: _joined([info[key] for info in infos]) for told, key in keys.items()}
+    named = {info.family for info in models.values()}
+    if len(named) == 1 and (family := named.pop()):
+        return family
+    names = []
+    for path in paths:
+        infos = [models[folder] for folder in folders(path)]
+        names.append(infos[0].name if len(infos) == 1 else _folder_name(pathlib.Path(path)))
+    return " + ".join(dict.fromkeys(names))
 
 
-def family_name(infos: Sequence[Mapping[str, Any]]) -> str:
-    """A name for all members: what theirs begin with, else all of them joined."""
-    names = [str(info["name"]) for info in infos]
-    shared = itertools.takewhile(lambda letters: len(set(letters)) == 1, zip(*names, strict=False))
-    return "".join(letters[0] for letters in shared).rstrip("_- ") or str(_joined(names))
-
-
-def _joined(values: list[Any]) -> Any:
-    if all(value == values[0] for value in values):
-        return values[0]
-    return " + ".join(str(value) for value in values)
+def _folder_name(path: pathlib.Path) -> str:
+    path = path.resolve()
+    return f"{path.parent.name}_{path.name}" if path.name == SECOND_OPINION else path.name

@@ -1,176 +1,171 @@
-"""From a volume and models to a mask, and what it says of itself."""
+"""What a prediction gives: the mask, and the record that CASE.json holds."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+import os
+from collections.abc import Iterable, Mapping, Sequence
 
+import msgspec
 import numpy as np
+from msgspec import UNSET, UnsetType
 
-from spleen_tf.imaging import masks
-from spleen_tf.imaging.volume import Volume
-from spleen_tf.quality import evidence
-from spleen_tf.quality.calibration import Calibration
+import spleen_tf
+from spleen_tf.core import files
+from spleen_tf.imaging.intensity import Modality
+from spleen_tf.inference.model_files import ModelInfo
+from spleen_tf.quality.checks import Direction
+from spleen_tf.quality.evidence import Evidence, Measurements
 
-if TYPE_CHECKING:
-    from spleen_tf.inference.fusion import Member, Vote
-
-
-@dataclasses.dataclass(frozen=True)
-class Rule:
-    """How probabilities become a mask.
-
-    Attributes:
-        threshold: the probability from which a voxel is spleen; 0 for what the models say.
-        largest_component: only the largest connected component is kept.
-        fill_holes: cavities become part of the mask.
-        tta: members also see the body a little larger and smaller.
-    """
-
-    threshold: float = 0.0
-    largest_component: bool = True
-    fill_holes: bool = True
-    tta: bool = False
+Size = int | tuple[int, ...]
 
 
-@dataclasses.dataclass(frozen=True)
-class Segmentation:
-    """A mask and what is known of it.
+class PredictionRecord(Measurements, frozen=True, kw_only=True):
+    """The content of CASE.json. Its first keys are those of Measurements.
 
     Attributes:
-        mask_ijk: (I, J, K) bool.
-        measured: what `evidence.measure` says of it.
         components: connected components before any was dropped.
-        mirrored_ml: what `fusion.mirrored_ml` found.
-        signs: what `evidence.signs` says; None where that was not asked for, or nothing is found.
-        predicted_dice: what a calibration expects, with its 90% interval; None without one, and of
-            a second opinion.
-        predicted_dice_interval: likewise.
-        reasons: why a person should look at it, in words.
-        members: the models that found it, the first or those of the second opinion.
+        modality: what the volume was taken for; None in files of version 0.1.
+        modality_reason: why.
+        predicted_dice, predicted_dice_interval: what a calibration expects, with its 90% interval;
+            None without one, for a second opinion, and where nothing is found.
+        predicted_dice_note: why the interval may not be valid.
+        signs: the evidence of quality; None where it was not collected, or nothing is found.
+        review: whether a person should look at the result.
+        reasons: why.
+        model, image_size, learning_rate, version: of the members, joined by ' + ' where they
+            differ.
+        software: that made it.
+        seconds: by stage; absent until all outputs are written.
+        peak_rss_mb: of the process, in MiB; likewise.
     """
 
-    mask_ijk: np.ndarray
-    measured: dict[str, Any]
     components: int
-    mirrored_ml: dict[str, tuple[float, float]]
-    signs: dict[str, float] | None
+    modality: Modality | None = None
+    modality_reason: str | None = None
     predicted_dice: float | None
     predicted_dice_interval: tuple[float, float] | None
-    reasons: list[str]
-    members: list[Member]
+    predicted_dice_note: str | None
+    signs: Evidence | None = None
+    review: bool
+    reasons: tuple[str, ...]
+    model: str
+    image_size: Size | str
+    learning_rate: float | str
+    version: str
+    software: str
+    seconds: dict[str, float] | UnsetType = UNSET
+    peak_rss_mb: float | UnsetType = UNSET
+
+    def with_cost(self, seconds: Mapping[str, float], peak_rss_mb: float) -> PredictionRecord:
+        """The whole record, once all outputs are written."""
+        return msgspec.structs.replace(self, seconds=dict(seconds), peak_rss_mb=peak_rss_mb)
 
 
-@dataclasses.dataclass(frozen=True)
-class _Found:
-    """What members find, before it is judged."""
+@dataclasses.dataclass(frozen=True, eq=False)
+class Prediction:
+    """A mask, and what is to be said of it.
 
-    members: list[Member]
-    mask_ijk: np.ndarray
-    components: int
-    voxels_above: int
-    mirrored_ml: dict[str, tuple[float, float]]
-    signs: dict[str, float] | None
-
-
-def segment(
-    image: Volume,
-    members: list[Member],
-    rule: Rule = Rule(),  # It is frozen.
-    *,
-    known: Calibration | None = None,
-    second_opinion: Callable[[], list[Member]] | None = None,
-    with_signs: bool = False,
-    keep: Callable[[np.ndarray], None] = lambda probability_ijk: None,
-    lap: Callable[[str], None] = lambda stage: None,
-) -> Segmentation:
-    """Finds the spleen and judges what was found.
-
-    Args:
-        image: the volume.
-        members: the models, whose probabilities are averaged.
-        rule: how to cut them.
-        known: what cross-validation has taught of these members; None: no Dice is predicted.
-        second_opinion: gives other models, which are asked where the first do not agree on a
-            spleen, and believed if they do.
-        with_signs: the signs are collected without `known`, too.
-        keep: receives the probability, (I, J, K) float16, before it is dropped; that of a second
-            opinion after the first one's.
-        lap: is told the name of each stage that ends.
+    Attributes:
+        mask_ijk: (I, J, K) bool, on the volume's grid.
+        record: the content of CASE.json, but for what it cost.
+        family: the name of the models together.
+        window: the intensities that the first model sees as 0 and 1.
+        mirrored_ml: by direction, mL found in slices as they are, and in their mirror images.
+        is_second_opinion: the models that were asked first disagreed; this is the others' result.
+        probability_ijk: (I, J, K) float16, where it was asked for.
     """
-    from spleen_tf.inference import fusion
 
-    foreign = fusion.foreign(members, image)
-    is_judged = with_signs or known is not None
-    votes = is_judged or second_opinion is not None
-    found = _find(image, members, rule, votes, keep, lap)
-    is_second = False
-    if second_opinion is not None and not foreign and evidence.is_disputed(found.signs):
-        held: list[np.ndarray] = []
-        other = _find(image, second_opinion(), rule, votes, held.append, lap)
-        if not evidence.is_disputed(other.signs):
-            found, is_second, known = other, True, None  # What is known is not of these models.
-            keep(held.pop())
-    measured = evidence.measure(image, found.mask_ijk)
-    dice, interval = known.predict(found.signs) if known and found.signs else (None, None)
-    # Where signs are judged, this is one of them.
-    main_share = measured["voxels"] / max(1, found.voxels_above)
-    if is_judged and not is_second:
-        main_share = 1.0
-    reasons = evidence.reasons_for_review(
-        image,
-        measured,
-        dice,
-        known.review_below if known else 0.0,
-        evidence.orientation_doubts(found.mirrored_ml),
-        foreign=foreign,
-        main_share=main_share,
-        signs=found.signs,
-        is_second_opinion=is_second,
+    mask_ijk: np.ndarray
+    record: PredictionRecord
+    family: str
+    window: tuple[float, float]
+    mirrored_ml: Mapping[Direction, tuple[float, float]]
+    is_second_opinion: bool = False
+    probability_ijk: np.ndarray | None = None
+
+    @property
+    def volume_ml(self) -> float:
+        """The volume of the mask."""
+        return self.record.volume_ml
+
+    @property
+    def review(self) -> bool:
+        """Whether a person should look at the result before it is used."""
+        return self.record.review
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """Why."""
+        return self.record.reasons
+
+
+def record_of(
+    measurements: Measurements,
+    infos: Sequence[ModelInfo],
+    *,
+    components: int,
+    modality: Modality,
+    modality_reason: str,
+    predicted_dice: float | None,
+    predicted_dice_interval: tuple[float, float] | None,
+    predicted_dice_note: str | None,
+    evidence: Evidence | None,
+    reasons: Sequence[str],
+) -> PredictionRecord:
+    """The record of a prediction by models that have these model.json."""
+    rates: list[float] = [info.learning_rate for info in infos]
+    sizes: list[Size] = [info.image_size for info in infos]
+    return PredictionRecord(
+        **msgspec.structs.asdict(measurements),
+        components=components,
+        modality=modality,
+        modality_reason=modality_reason,
+        predicted_dice=predicted_dice,
+        predicted_dice_interval=predicted_dice_interval,
+        predicted_dice_note=predicted_dice_note,
+        signs=evidence,
+        review=bool(reasons),
+        reasons=tuple(reasons),
+        model=_joined([info.name for info in infos]),
+        image_size=sizes[0] if len(set(sizes)) == 1 else _joined(map(_size_text, sizes)),
+        learning_rate=rates[0] if len(set(rates)) == 1 else _joined(map(str, rates)),
+        version=_joined([info.version for info in infos]),
+        software=f"spleen_tf {spleen_tf.__version__}",
     )
-    lap("postprocess")
-    return Segmentation(
-        found.mask_ijk,
-        measured,
-        found.components,
-        found.mirrored_ml,
-        found.signs,
-        dice,
-        interval,
-        reasons,
-        found.members,
-    )
 
 
-def _find(
-    image: Volume,
-    members: list[Member],
-    rule: Rule,
-    with_signs: bool,
-    keep: Callable[[np.ndarray], None],
-    lap: Callable[[str], None],
-) -> _Found:
-    from spleen_tf.inference import fusion
+def write(path: str | os.PathLike[str], record: PredictionRecord) -> None:
+    """Writes a CASE.json, whole or not at all.
 
-    votes: list[Vote] | None = [] if with_signs else None
-    probability = fusion.probability(members, image, rule.tta, votes)
-    mirrored_ml = fusion.mirrored_ml(members, image)
-    lap("network")
-    keep(probability)
-    mask = probability >= (rule.threshold or fusion.threshold(members))
-    voxels_above = int(np.count_nonzero(mask))
-    if votes is None:
-        del probability  # As large as the image; what follows may need the room.
-    components = masks.count_components(mask)
-    if rule.largest_component:
-        mask = masks.largest_component(mask)
-    if rule.fill_holes:
-        mask = masks.fill_holes(mask)
-    signs = None
-    if votes is not None:
-        views = (vote.mask_ijk() for vote in votes)
-        window = members[0].window(image)
-        signs = evidence.signs(image, window, probability, mask, views, voxels_above)
-    lap("postprocess")
-    return _Found(members, mask, components, voxels_above, mirrored_ml, signs)
+    Raises:
+        InputError: if the file cannot be written.
+    """
+    files.write_json(path, record)
+
+
+def read(path: str | os.PathLike[str]) -> PredictionRecord | None:
+    """Reads a CASE.json, also one of an earlier version.
+
+    Returns:
+        None for one that tells less than it should: a run that was cut short wrote it, or a version
+        that did not know all keys.
+
+    Raises:
+        InputError: if the file is no JSON.
+    """
+    content = files.read_json(path)
+    try:
+        record = msgspec.convert(content, PredictionRecord)
+    except msgspec.ValidationError:
+        return None
+    return None if record.seconds is UNSET else record
+
+
+def _joined(values: Iterable[str]) -> str:
+    listed = list(values)
+    return listed[0] if len(set(listed)) == 1 else " + ".join(listed)
+
+
+def _size_text(size: Size) -> str:
+    return str(size if isinstance(size, int) else list(size))

@@ -1,4 +1,4 @@
-"""What is written of a segmentation beside its mask: picture, page, surface, SEG, table's row."""
+"""What is written of a prediction beside its mask: picture, page, surface, SEG, table's row."""
 
 from __future__ import annotations
 
@@ -7,81 +7,112 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
+import msgspec
 
 from spleen_tf.core import files
+from spleen_tf.imaging import intensity
+from spleen_tf.imaging.intensity import Modality
 from spleen_tf.imaging.volume import Volume
+from spleen_tf.inference.prediction import Prediction, PredictionRecord
 from spleen_tf.reporting import preview
 
 
 @dataclasses.dataclass(frozen=True)
-class How:
-    """How a segmentation is shown.
+class Style:
+    """How a prediction is shown.
 
     Attributes:
-        modality: 'CT' or 'MR'.
-        window: the grey scale's ends; None: as `preview.draw` has them.
         center_ijk: the voxel that the preview's planes go through; None: the mask's middle.
         smooth: whether the surface is smoothed.
-        made_by: the name of the models, for the DICOM Segmentation.
     """
 
-    modality: str
-    window: tuple[float, float] | None = None
     center_ijk: tuple[int, ...] | None = None
     smooth: bool = False
-    made_by: str = ""
 
 
-def row(case: str, result: Mapping[str, Any]) -> dict[str, Any]:
-    """A row of the table of many predictions, from the content of a JSON."""
-    low, high = result["predicted_dice_interval"] or (None, None)
+def row(case: str, record: PredictionRecord) -> dict[str, Any]:
+    """A row of the table of many predictions."""
+    low, high = record.predicted_dice_interval or (None, None)
     return {
         "case": case,
-        **{key: result[key] for key in ("volume_ml", "complete", "predicted_dice")},
+        "volume_ml": record.volume_ml,
+        "complete": record.complete,
+        "modality": record.modality,
+        "predicted_dice": record.predicted_dice,
         "predicted_dice_low": low,
         "predicted_dice_high": high,
-        **{key: result[key] for key in ("review", "predicted_dice_note")},
-        "reasons": "; ".join(result["reasons"]),
+        "review": record.review,
+        "predicted_dice_note": record.predicted_dice_note,
+        "reasons": "; ".join(record.reasons),
     }
 
 
 def write(
     places: Mapping[str, pathlib.Path],
     image: Volume,
-    mask_ijk: np.ndarray,
-    result: Mapping[str, Any],
-    how: How,
+    prediction: Prediction,
+    style: Style = Style(),
 ) -> None:
     """Writes what was asked for, whole or not at all. Libraries are imported where they are needed.
 
     Args:
-        places: files by kind: preview, report, mesh, dicom_seg; of others nothing is written. Of an
-            empty mask there is no surface, and an earlier one, which would be taken for its, is
-            removed.
+        places: files by kind: preview, probabilities, report, mesh, dicom_seg. Of an empty mask
+            there is no surface, and an earlier one, which would be taken for its, is removed.
         image: the volume.
-        mask_ijk: (I, J, K) bool.
-        result: the content of the JSON.
-        how: how it is shown.
+        prediction: of the volume; with its probability, where that is to be written.
+        style: how it is shown.
 
     Raises:
         InputError: if a file cannot be written, or DICOM images cannot be referred to.
     """
-    shown: dict[str, Any] = {"window": how.window, "modality": how.modality}
+    mask_ijk, record = prediction.mask_ijk, prediction.record
+    modality, window = _shown_as(image, prediction)
     if path := places.get("preview"):
-        preview.preview(path, image, mask_ijk, center_ijk=how.center_ijk, **shown)
+        preview.preview(
+            path,
+            image,
+            mask_ijk,
+            window=window,
+            modality=modality,
+            center_ijk=style.center_ijk,
+        )
     if path := places.get("report"):
         from spleen_tf.reporting import report
 
-        files.write_text(path, report.prediction(image, mask_ijk, result, **shown))
+        content = msgspec.to_builtins(record)
+        page = report.prediction(image, mask_ijk, content, window=window, modality=modality)
+        files.write_text(path, page)
     if path := places.get("mesh"):
-        if result["voxels"]:
+        if record.voxels:
             from spleen_tf.io import mesh
 
-            mesh.write(path, mesh.surface(mask_ijk, image.affine, how.smooth))
+            mesh.write(path, mesh.surface(mask_ijk, image.affine, style.smooth))
         else:
             path.unlink(missing_ok=True)
     if path := places.get("dicom_seg"):
         from spleen_tf.io.dicom import segmentation
 
-        segmentation.write(path, mask_ijk, image, how.made_by, result["version"])
+        segmentation.write(path, mask_ijk, image, prediction.family, record.version)
+
+
+def write_probability(
+    places: Mapping[str, pathlib.Path], image: Volume, prediction: Prediction
+) -> None:
+    """Writes the probability of each voxel as float32 NIfTI, where places has 'probabilities'.
+
+    Raises:
+        InputError: if the file cannot be written.
+    """
+    from spleen_tf.io import nifti
+
+    if (path := places.get("probabilities")) and prediction.probability_ijk is not None:
+        as_float32 = prediction.probability_ijk.astype("float32")
+        nifti.write(path, dataclasses.replace(image, array_ijk=as_float32))
+
+
+def _shown_as(image: Volume, prediction: Prediction) -> tuple[Modality, tuple[float, float] | None]:
+    """The modality in whose greys a volume is shown, and the window; None: the default one."""
+    if prediction.record.modality == "CT":
+        return "CT", prediction.window
+    # A model for MR may have been given a CT, which is shown as one.
+    return image.modality or intensity.guessed_modality(image.array_ijk), None

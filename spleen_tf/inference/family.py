@@ -1,0 +1,282 @@
+"""A family of models: what finds the spleen in a volume, and judges what was found."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Sequence
+
+import numpy as np
+
+from spleen_tf.core import timing
+from spleen_tf.imaging import masks
+from spleen_tf.imaging.intensity import Modality, ModelModality
+from spleen_tf.imaging.volume import Volume
+from spleen_tf.inference import fusion, model_files, orientation, prediction, released, runtimes
+from spleen_tf.inference import modality as modalities
+from spleen_tf.inference.fusion import Vote
+from spleen_tf.inference.member import Member
+from spleen_tf.inference.modality import TakenModality
+from spleen_tf.inference.model_files import ModelInfo, Models
+from spleen_tf.inference.prediction import Prediction
+from spleen_tf.quality import calibration as calibrations
+from spleen_tf.quality import checks, evidence
+from spleen_tf.quality.calibration import Calibration
+from spleen_tf.quality.checks import Direction
+from spleen_tf.quality.evidence import Evidence
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """How a family is used.
+
+    Attributes:
+        threshold: the probability from which a voxel is spleen; None: what the models say.
+        largest_component: only the largest connected component is kept.
+        fill_holes: cavities become part of the mask.
+        tta: members also see the body a little larger and smaller.
+        modality: of the volume; None: the header's or, without one, what the voxels look like.
+        with_evidence: the evidence is collected without a calibration, too.
+        with_probability: the prediction holds the probability of each voxel.
+    """
+
+    threshold: float | None = None
+    largest_component: bool = True
+    fill_holes: bool = True
+    tta: bool = False
+    modality: Modality | None = None
+    with_evidence: bool = False
+    with_probability: bool = False
+
+    @property
+    def is_as_calibrated(self) -> bool:
+        """Whether a calibration, which was learnt with the defaults, is valid."""
+        is_whole = self.largest_component and self.fill_holes
+        return self.threshold is None and is_whole and not self.tta
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Finding:
+    """What members find, before it is judged."""
+
+    mask_ijk: np.ndarray
+    components: int
+    voxels_above: int
+    window: tuple[float, float]
+    mirrored_ml: dict[Direction, tuple[float, float]]
+    evidence: Evidence | None
+    probability_ijk: np.ndarray | None
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Family:
+    """Models that are used together.
+
+    Attributes:
+        name: for all members together.
+        members: whose probabilities are averaged; they are loaded when they are first used.
+        calibration: what cross-validation has taught of them; None: no Dice is predicted.
+        second_opinion: other models, which are asked where the members disagree, and whose result
+            is taken if they agree; None: there are none.
+    """
+
+    name: str
+    members: tuple[Member, ...]
+    calibration: Calibration | None = None
+    second_opinion: Family | None = None
+
+    @property
+    def infos(self) -> tuple[ModelInfo, ...]:
+        """The model.json of each member."""
+        return tuple(member.info for member in self.members)
+
+    @property
+    def modality(self) -> ModelModality:
+        """Which volumes the family is for."""
+        return modalities.of_models(self.infos)
+
+    def load(self) -> Family:
+        """Loads the members now, and not when they are first used; returns the family.
+
+        Raises:
+            InputError: if one cannot be loaded.
+        """
+        for member in self.members:
+            member.runtime.load()
+        return self
+
+    def segment(self, image: Volume, options: Options = Options()) -> Prediction:
+        """Finds the spleen and judges what was found.
+
+        Args:
+            image: the volume.
+            options: how.
+
+        Raises:
+            InputError: if the volume does not fit into memory, or a network gives NaN.
+        """
+        taken = modalities.taken(image, self.modality, options.modality)
+        calibration = self.calibration if options.is_as_calibrated else None
+        is_judged = options.with_evidence or calibration is not None
+        second = self.second_opinion
+        finding = self._find(image, taken, options, is_judged or second is not None)
+        if second and not taken.is_foreign and checks.is_disputed(finding.evidence):
+            other = second._find(image, taken, options, with_evidence=True)
+            if not checks.is_disputed(other.evidence):
+                # The calibration is not of these models.
+                return second._judge(image, taken, other, None, is_second_opinion=True)
+        return self._judge(image, taken, finding, calibration, is_judged)
+
+    def probability(self, image: Volume, tta: bool = False) -> np.ndarray:
+        """(I, J, K) float16: the mean of the members' probabilities, and nothing else."""
+        taken = modalities.taken(image, self.modality)
+        windows = modalities.windows(image, taken.modality, self.infos)
+        return fusion.probability(self.members, image, windows, tta)
+
+    def _find(
+        self, image: Volume, taken: TakenModality, options: Options, with_evidence: bool
+    ) -> _Finding:
+        windows = modalities.windows(image, taken.modality, self.infos)
+        votes: list[Vote] | None = [] if with_evidence else None
+        probability: np.ndarray | None = fusion.probability(
+            self.members, image, windows, options.tta, votes
+        )
+        assert probability is not None
+        mirrored_ml = orientation.mirrored_ml(self.members, image, windows)
+        timing.lap("network")
+        threshold = options.threshold
+        mask = probability >= (fusion.threshold(self.members) if threshold is None else threshold)
+        voxels_above = int(np.count_nonzero(mask))
+        if votes is None and not options.with_probability:
+            probability = None  # As large as the image; what follows may need the room.
+        components = masks.count_components(mask)
+        if options.largest_component:
+            mask = masks.largest_component(mask)
+        if options.fill_holes:
+            mask = masks.fill_holes(mask)
+        collected = None
+        if votes is not None and probability is not None:
+            views = (vote.mask_ijk() for vote in votes)
+            collected = evidence.collect(image, windows[0], probability, mask, views, voxels_above)
+        if not options.with_probability:
+            probability = None
+        timing.lap("postprocess")
+        return _Finding(
+            *(mask, components, voxels_above, windows[0], mirrored_ml, collected, probability)
+        )
+
+    def _judge(
+        self,
+        image: Volume,
+        taken: TakenModality,
+        finding: _Finding,
+        calibration: Calibration | None,
+        is_judged: bool = False,
+        is_second_opinion: bool = False,
+    ) -> Prediction:
+        measurements = evidence.measure(image, finding.mask_ijk)
+        dice, interval, note = None, None, None
+        if calibration and finding.evidence:
+            dice, interval = calibration.predict(finding.evidence)
+            note = calibration.note(taken.modality)
+        # Where the evidence is judged, the main share is part of it.
+        main_share = 1.0 if is_judged else measurements.voxels / max(1, finding.voxels_above)
+        reasons = checks.reasons_for_review(
+            image,
+            measurements,
+            predicted_dice=dice,
+            review_below=calibration.review_below if calibration else 0.0,
+            flipped=checks.flipped_directions(finding.mirrored_ml),
+            modality_doubt=taken.doubt,
+            main_share=main_share,
+            evidence=finding.evidence,
+            is_second_opinion=is_second_opinion,
+        )
+        record = prediction.record_of(
+            measurements,
+            self.infos,
+            components=finding.components,
+            modality=taken.modality,
+            modality_reason=taken.reason,
+            predicted_dice=dice,
+            predicted_dice_interval=interval,
+            predicted_dice_note=note,
+            evidence=finding.evidence,
+            reasons=reasons,
+        )
+        timing.lap("postprocess")
+        return Prediction(
+            mask_ijk=finding.mask_ijk,
+            record=record,
+            family=self.name,
+            window=finding.window,
+            mirrored_ml=finding.mirrored_ml,
+            is_second_opinion=is_second_opinion,
+            probability_ijk=finding.probability_ijk,
+        )
+
+
+def members(models: Models) -> tuple[Member, ...]:
+    """Members for model_files.find's models. None is loaded yet."""
+    return tuple(Member(info, runtimes.SavedModel(folder)) for folder, info in models.items())
+
+
+def resolve(
+    paths: Sequence[str | os.PathLike[str]],
+    with_second_opinion: bool = True,
+    with_calibration: bool = True,
+) -> Family:
+    """The family that paths name, without loading it: TensorFlow is not imported.
+
+    Args:
+        paths: SavedModel folders, folders with several of them below, or names of released
+            families. Several are fused.
+        with_second_opinion: the family's second opinion, if it has one, belongs to it.
+        with_calibration: its calibration, if it has one, is read.
+
+    Raises:
+        InputError: if a path holds no model, a model.json or quality.json is wrong, or models of CT
+            and MR are mixed.
+    """
+    places = [_place(path) for path in paths]
+    models = model_files.find(places)
+    name = model_files.family_name(places, models)
+    second = None
+    others = model_files.find_second_opinion(places) if with_second_opinion else {}
+    if others:
+        model_files.check_one_modality([*models.values(), *others.values()])
+        second = Family(f"{name}_{model_files.SECOND_OPINION}", members(others))
+    calibration = None
+    if with_calibration and (path := model_files.find_calibration(places, models)):
+        calibration = calibrations.read(path)
+        if calibration.members != len(models):
+            calibration = None
+    return Family(name, members(models), calibration, second)
+
+
+def load(
+    path: str | os.PathLike[str],
+    *others: str | os.PathLike[str],
+    device: str = "auto",
+    precision: str = "auto",
+) -> Family:
+    """Loads a family, for use as `python -m spleen_tf.predict` uses it.
+
+    Args:
+        path, *others: as in `resolve`.
+        device: 'auto', 'cpu', 'gpu' or 'gpu:N'; of all models of this process.
+        precision: 'auto', 'float32', 'bfloat16' or 'float16'; likewise.
+
+    Raises:
+        InputError: as `resolve` does; or if a model does not load, or there is no such device.
+    """
+    family = resolve([path, *others])
+    runtimes.setup(device, precision)
+    return family.load()
+
+
+def _place(path: str | os.PathLike[str]) -> str | os.PathLike[str]:
+    """A path as it is; the folder of a released family where only its name is given."""
+    if not os.path.exists(path) and str(path) in released.NAMES:
+        return released.find(str(path)) or path
+    return path

@@ -1,0 +1,101 @@
+"""One exported model applied to slices of one volume, a batch at a time."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+
+import numpy as np
+
+from spleen_tf.core.files import InputError
+from spleen_tf.imaging import planes
+from spleen_tf.imaging.volume import Volume
+from spleen_tf.inference.model_files import ModelInfo
+from spleen_tf.inference.runtimes import Runtime
+from spleen_tf.inference.tta import AS_IS, View
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Member:
+    """One model of a family.
+
+    Attributes:
+        info: its model.json.
+        runtime: what runs it.
+    """
+
+    info: ModelInfo
+    runtime: Runtime
+
+    def slices(self, image: Volume) -> np.ndarray:
+        """(N, H, W): a volume's slices in the model's plane, a view of its array."""
+        return planes.split(image.array_ijk, image.affine, self.info.plane)
+
+    def batches(
+        self, image: Volume, window: tuple[float, float], view: View = AS_IS
+    ) -> Iterator[tuple[int, np.ndarray]]:
+        """Runs the model on all slices.
+
+        Args:
+            image: the volume.
+            window: the intensities that become 0 and 1.
+            view: how the body is shown.
+
+        Yields:
+            The first slice of a batch, and (n, H, W) float32 probabilities of its slices.
+
+        Raises:
+            InputError: if the network finds NaN, or the slices do not fit into memory.
+        """
+        slices_nhw = self.slices(image)
+        pixels = slices_nhw.shape[1] * slices_nhw.shape[2]
+        step = max(1, self.runtime.pixels_per_batch // pixels)
+        for start in range(0, len(slices_nhw), step):
+            stop = min(start + step, len(slices_nhw))
+            yield start, self.probability(image, slices_nhw, (start, stop), window, view)
+
+    def probability(
+        self,
+        image: Volume,
+        slices_nhw: np.ndarray,
+        span: tuple[int, int],
+        window: tuple[float, float],
+        view: View = AS_IS,
+    ) -> np.ndarray:
+        """Runs the model on some slices; their neighbours go along where it sees several at once.
+
+        Args:
+            image: the volume.
+            slices_nhw: all of its slices in the model's plane, as they are or mirrored.
+            span: the first slice to run on, and the one after the last.
+            window, view: as in `batches`.
+
+        Returns:
+            (n, H, W) float32.
+
+        Raises:
+            InputError: as `batches` does.
+        """
+        start, stop = span
+        reach = self.info.in_channels // 2
+        first, last = max(0, start - reach), min(len(slices_nhw), stop + reach)
+        native_mm = planes.pixel_mm(image.affine, self.info.plane)
+        shown = view.show(np.ascontiguousarray(slices_nhw[first:last], np.float32), native_mm)
+        try:
+            probability_nhw = self.runtime.probability(
+                shown, native_mm * view.scale, window, (start - first, last - stop)
+            )
+        except MemoryError:
+            height_mm, width_mm = slices_nhw.shape[1:] * native_mm
+            raise InputError(
+                f"{image.source}: expected slices that fit into memory, found {height_mm:.0f} by "
+                f"{width_mm:.0f} mm in pixels of {list(self.info.pixel_mm)} mm; crop it, use "
+                "--device=cpu, or a machine with more memory."
+            ) from None
+        probability_nhw = view.undo(probability_nhw, native_mm)
+        if not np.isfinite(probability_nhw.sum()):
+            raise InputError(
+                f"{self.info.name}: expected probabilities, found NaN; use --precision=float32, or "
+                "another model if that does not help."
+            )
+        return probability_nhw

@@ -1,0 +1,131 @@
+"""What runs an exported model: TensorFlow, which is imported when a model is first needed."""
+
+from __future__ import annotations
+
+import functools
+import os
+import pathlib
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+# A CPU is as fast with one slice as with four, which take four times the memory; a GPU is not.
+PIXELS_PER_BATCH = {"CPU": 1 << 18, "GPU": 1 << 21}
+
+
+class Runtime(Protocol):
+    """One exported model, ready to run."""
+
+    def load(self) -> None:
+        """Loads the model now, and not when it is first run.
+
+        Raises:
+            InputError: if it cannot be loaded.
+        """
+
+    @property
+    def pixels_per_batch(self) -> int:
+        """How many pixels it takes at once at most, unless a single slice has more."""
+
+    def probability(
+        self,
+        slices_nhw: np.ndarray,
+        pixel_mm: Sequence[float] | np.ndarray,
+        window: tuple[float, float],
+        margins: tuple[int, int] = (0, 0),
+    ) -> np.ndarray:
+        """The probability of spleen.
+
+        Args:
+            slices_nhw: (N, H, W) float32, consecutive slices in the volume's units.
+            pixel_mm: row and column spacing.
+            window: the intensities that become 0 and 1.
+            margins: so many first and last slices are there as neighbours only.
+
+        Returns:
+            (N - margins, H, W) float32.
+
+        Raises:
+            MemoryError: if the slices are too large for the machine.
+        """
+
+
+class SavedModel:
+    """A Runtime: TensorFlow with a SavedModel's folder."""
+
+    def __init__(self, folder: pathlib.Path):
+        self._folder = folder
+
+    def load(self) -> None:
+        """Loads the SavedModel; see Runtime.load."""
+        _ = self._functions
+
+    @functools.cached_property
+    def _functions(self) -> tuple[Any, Any]:
+        """The signature `windowed` and, where there is one, the function that takes margins."""
+        tf = tensorflow()
+        from spleen_tf.network import serving
+
+        with serving.loading(self._folder):
+            # An attribute, since a SavedModel is dropped with the last reference to it.
+            self._loaded = tf.saved_model.load(str(self._folder))
+            # Models of other makers have the signatures alone.
+            return self._loaded.signatures["windowed"], getattr(self._loaded, "inner", None)
+
+    @property
+    def pixels_per_batch(self) -> int:
+        """More on a GPU; see Runtime.pixels_per_batch."""
+        has_gpu = bool(tensorflow().config.get_visible_devices("GPU"))
+        return PIXELS_PER_BATCH["GPU" if has_gpu else "CPU"]
+
+    def probability(
+        self,
+        slices_nhw: np.ndarray,
+        pixel_mm: Sequence[float] | np.ndarray,
+        window: tuple[float, float],
+        margins: tuple[int, int] = (0, 0),
+    ) -> np.ndarray:
+        """The probability of spleen; see Runtime.probability."""
+        tf = tensorflow()
+        windowed, inner = self._functions
+        slices = tf.constant(slices_nhw)
+        spacing, ends = tf.constant(pixel_mm, tf.float32), tf.constant(window, tf.float32)
+        try:
+            if any(margins) and inner is not None:
+                outputs = inner(slices, spacing, ends, tf.constant(margins))
+                return np.asarray(outputs["probability"].numpy())
+            outputs = windowed(slices=slices, pixel_mm=spacing, window=ends)
+        except tf.errors.ResourceExhaustedError as error:
+            raise MemoryError(str(error)) from None
+        first, last = margins
+        return np.asarray(outputs["probability"].numpy()[first : len(slices_nhw) - last])
+
+
+def tensorflow() -> Any:
+    """TensorFlow, imported with the settings that the commands use."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    # TensorFlow leaves oneDNN off on CPUs without VNNI, BF16 or AMX; they, too, are faster with it.
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+    import tensorflow as tf
+
+    return tf
+
+
+def setup(device: str = "auto", precision: str = "auto") -> str:
+    """Chooses device and precision for all models that this process runs.
+
+    Args:
+        device: 'auto', 'cpu', 'gpu' or 'gpu:N'.
+        precision: 'auto', 'float32', 'bfloat16' or 'float16'.
+
+    Returns:
+        The precision that was chosen, and why.
+
+    Raises:
+        InputError: if the device does not exist here.
+    """
+    tensorflow()
+    from spleen_tf.network import device as network_device
+
+    return network_device.setup(device, precision)
