@@ -17,12 +17,12 @@ from spleen_tf.core import files, flags
 from spleen_tf.core.files import InputError
 from spleen_tf.core.flags import flag
 from spleen_tf.imaging import planes
+from spleen_tf.network.spec import ServingSpec
 from spleen_tf.training import training_json
 from spleen_tf.training.config import TrainConfig
 
 if TYPE_CHECKING:
     import keras
-    import tensorflow as tf
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,6 +43,8 @@ class ExportConfig:
 
 def main(config: ExportConfig) -> None:
     """Writes the SavedModel and its assets.extra/model.json."""
+    from spleen_tf.network import serving
+
     training = _read_training(config.model_dir)
     export_dir = pathlib.Path(config.export_dir)
     if _is_occupied(export_dir):
@@ -54,7 +56,8 @@ def main(config: ExportConfig) -> None:
     description = describe(training, config, _validation(config.model_dir, training))
     partial = export_dir.with_name(f".partial-{secrets.token_hex(4)}-{export_dir.name}")
     try:
-        _save(servable(network, training), partial, export_dir)
+        module = serving.servable(network, _serving_spec(training))
+        serving.save(module, partial, export_dir)
         files.write_json(partial / "assets.extra" / "model.json", description)
         _replace_folder(partial, export_dir)
     finally:
@@ -65,65 +68,16 @@ def main(config: ExportConfig) -> None:
     )
 
 
-def servable(network: keras.Model, training: dict[str, Any]) -> tf.Module:
-    """The functions that are served, as a module that holds the network's variables.
-
-    Args:
-        network: images on the grid to logits, float32.
-        training: the content of a training.json.
-    """
-    import tensorflow as tf
-
-    from spleen_tf.imaging import intensity
-    from spleen_tf.network import preprocess
-
-    config = TrainConfig(**training["config"])
-    in_channels, multiple = config.in_channels, config.multiple
-    grid_mm = tuple(training["pixel_mm"])
-    slices_spec = tf.TensorSpec([None, None, None], tf.float32, "slices")
-    pixel_spec = tf.TensorSpec([2], tf.float32, "pixel_mm")
-    window_spec = tf.TensorSpec([2], tf.float32, "window")
-    images_spec = tf.TensorSpec([None, None, None, in_channels], tf.float32, "images")
-
-    def logits(images):
-        return network(images, training=False)
-
-    def inner(slices, pixel_mm, window, margins):
-        """As windowed, less so many first and last slices, which were sent as neighbours."""
-        images = preprocess.neighbours(slices, in_channels)
-        images = images[margins[0] : tf.shape(images)[0] - margins[1]]
-        probability = preprocess.segment(logits, images, pixel_mm, window, grid_mm, multiple)
-        return {"probability": probability}
-
-    def windowed(slices, pixel_mm, window):
-        return inner(slices, pixel_mm, window, (0, 0))
-
-    def serving_default(slices, pixel_mm):
-        window = tf.constant(training["window"], tf.float32)
-        if training["modality"] != "CT":
-            window = preprocess.percentile_window(slices, tuple(training["window"]))
-        if training["modality"] == "any":
-            ends = (intensity.LOWEST_PERCENTILE, 100.0)
-            window = preprocess.window_for_any(
-                preprocess.percentile_window(slices, ends)[0], window
-            )
-        return windowed(slices, pixel_mm, window)
-
-    def on_grid(images):
-        height, width = tf.unstack(tf.shape(images)[1:3])
-        padded = preprocess.pad_to_multiple(images, multiple)
-        return {"probability": tf.sigmoid(logits(padded))[:, :height, :width]}
-
-    module = tf.Module()
-    # The variables alone: a Keras model would bring Keras' own objects into the file.
-    module.variables_of_network = network.variables
-    module.serving_default = tf.function(serving_default, [slices_spec, pixel_spec])
-    module.windowed = tf.function(windowed, [slices_spec, pixel_spec, window_spec])
-    module.on_grid = tf.function(on_grid, [images_spec])
-    # No signature: for streaming, where neighbours' own probabilities would be thrown away.
-    margins_spec = tf.TensorSpec([2], tf.int32, "margins")
-    module.inner = tf.function(inner, [slices_spec, pixel_spec, window_spec, margins_spec])
-    return module
+def _serving_spec(training: dict[str, Any]) -> ServingSpec:
+    network = TrainConfig(**training["config"]).network
+    grid_mm, window = training["pixel_mm"], training["window"]
+    return ServingSpec(
+        training["modality"],
+        (grid_mm[0], grid_mm[1]),
+        (window[0], window[1]),
+        network.in_channels,
+        network.multiple,
+    )
 
 
 def describe(
@@ -182,6 +136,9 @@ def _read_training(model_dir: str) -> dict[str, Any]:
             )
     path = folder / training_json.FILE_NAME
     training = training_json.read(path)
+    names = {field.name for field in dataclasses.fields(TrainConfig)}
+    of_today = {key: value for key, value in training["config"].items() if key in names}
+    training = {**training, "config": of_today}
     try:
         TrainConfig(**training["config"])
     except TypeError as error:
@@ -201,7 +158,7 @@ def _load_network(model_dir: str, training: dict[str, Any]) -> keras.Model:
     policy = keras.mixed_precision.global_policy()
     keras.mixed_precision.set_global_policy("float32")
     try:
-        network = unet.build(**TrainConfig(**training["config"]).network)
+        network = unet.build(TrainConfig(**training["config"]).network)
     finally:
         keras.mixed_precision.set_global_policy(policy)
     weights = pathlib.Path(model_dir) / callbacks.BEST_WEIGHTS
@@ -212,7 +169,7 @@ def _load_network(model_dir: str, training: dict[str, Any]) -> keras.Model:
             f"{weights}: expected the weights of the network that training.json describes, found "
             f"a damaged or another file ({str(error).splitlines()[0]})."
         ) from None
-    return unet.without_coarse_heads(network)
+    return network
 
 
 def _is_occupied(place: pathlib.Path) -> bool:
@@ -220,23 +177,6 @@ def _is_occupied(place: pathlib.Path) -> bool:
     if (place / "saved_model.pb").is_file():
         return False
     return place.exists() and not (place.is_dir() and not any(place.iterdir()))
-
-
-def _save(module: tf.Module, folder: pathlib.Path, place: pathlib.Path) -> None:
-    """Writes the SavedModel to a folder; an error names the place that it is meant for."""
-    import tensorflow as tf
-
-    signatures = {
-        "serving_default": module.serving_default,
-        "windowed": module.windowed,
-        "network": module.on_grid,
-    }
-    try:
-        tf.saved_model.save(module, str(folder), signatures=signatures)
-    except (OSError, tf.errors.OpError) as error:
-        raise InputError(
-            f"{place}: expected a place to write to, found: {str(error).splitlines()[0]}."
-        ) from None
 
 
 def _name(export_dir: pathlib.Path) -> str:

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 
 from spleen_tf.core import files, flags
 from spleen_tf.core.files import InputError
-from spleen_tf.datasets import cases, fingerprint
+from spleen_tf.datasets import fingerprint, metadata, shards
+from spleen_tf.datasets.splits import read_splits
 from spleen_tf.training import training_json
 from spleen_tf.training.config import TrainConfig
 
@@ -34,7 +35,7 @@ def main(config: TrainConfig) -> None:
     # TensorFlow takes seconds to import, which a wrong flag should not cost.
     import keras
 
-    from spleen_tf.network import unet
+    from spleen_tf.network import device, unet
     from spleen_tf.training import callbacks, losses, optimizers, run
 
     data = run.select(config)
@@ -42,7 +43,7 @@ def main(config: TrainConfig) -> None:
     training_json.check_resumes(config.model_dir, description)
     model_dir = files.make_folder(config.model_dir)
     keras.utils.set_random_seed(config.seed)
-    policy, reason = unet.precision_policy(config.precision)
+    policy, reason = device.precision_policy(config.precision)
     keras.mixed_precision.set_global_policy(policy)
     print(f"{data.plane}, {data.modality}, {data.pixel_mm} mm; {policy}: {reason}", flush=True)
 
@@ -51,12 +52,9 @@ def main(config: TrainConfig) -> None:
     )
     strategy = _strategy(config.distribution)
     with strategy.scope():
-        model = unet.build(**config.network)
-        loss = losses.build(config.loss)
-        if config.deep_supervision:
-            loss = losses.of_all_heads(loss)
+        model = unet.build(config.network)
         total_steps = config.steps or config.epochs * steps_per_epoch
-        model.compile(optimizers.build(config, total_steps), loss)
+        model.compile(optimizers.build(config, total_steps), losses.build(config.loss))
         averages = optimizers.averages(config, model)
     state = callbacks.State(averages)  # Outside of the scope: each process counts for itself.
     own_folder = _own_folder(strategy, model_dir)
@@ -126,15 +124,15 @@ def _settled(config: TrainConfig) -> TrainConfig:
             f"{config.records}: expected a folder that tools/make_tfrecords.py wrote, found no "
             "cases.json in it."
         )
+    shards.check(config.records)
     if not config.fingerprint:
         return config.settled({})
     proposed = fingerprint.read(config.fingerprint)
-    content = files.read_json(cases_json)
-    listed = content.get("cases", {}) if isinstance(content, dict) else {}
-    splits = cases.read_splits(config.splits or f"{config.records}/splits.json", config.fold)
-    used = [listed.get(name, {}) for name in (*splits.train, *splits.validation)]
+    listed = metadata.read_cases(config.records)
+    splits = read_splits(config.splits or f"{config.records}/splits.json", config.fold)
+    used = [listed[name] for name in (*splits.train, *splits.validation) if name in listed]
     for key in ("plane", "modality"):
-        found = {case.get(key) for case in used}
+        found = {getattr(case, key) for case in used}
         kind = found.pop() if len(found) == 1 else "any"
         if proposed.get(key, kind) != kind:
             raise InputError(
@@ -184,9 +182,7 @@ def initialize(model: keras.Model, init_from: str) -> None:
     Raises:
         InputError: if there are no weights, or they are of another architecture.
     """
-    import tensorflow as tf
-
-    from spleen_tf.inference import fusion
+    from spleen_tf.network import serving
     from spleen_tf.training import callbacks
 
     folder = pathlib.Path(init_from)
@@ -202,9 +198,7 @@ def initialize(model: keras.Model, init_from: str) -> None:
             f"{folder}: expected {callbacks.BEST_WEIGHTS} (a --model_dir) or saved_model.pb (an "
             "exported model), found neither."
         )
-    with fusion.loading(folder):
-        saved = getattr(tf.saved_model.load(folder), "variables_of_network", ())
-    loaded = {variable.name: variable for variable in saved}
+    loaded = serving.load_variables(folder)
     wanted = {variable.name: tuple(variable.shape) for variable in model.variables}
     there = {name: tuple(variable.shape) for name, variable in loaded.items()}
     for name in sorted(wanted.keys() | there.keys()):

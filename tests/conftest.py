@@ -230,14 +230,15 @@ def make_records(make_affine, load_tool, tmp_path_factory):
 
 
 def write_weights_by_hand(path, in_channels):
-    """Weights of unet.build(base_filters=2, depth=2) with which its logit is 8 (x − 1/2).
+    """Weights of a network of two base filters and depth 2 with which its logit is 8 (x − 1/2).
 
     With one channel, x is the image itself. With three, it is the image one slice, one row and
     one column before: what is bright comes out moved by one voxel towards each of the three.
     """
     from spleen_tf.network import unet
+    from spleen_tf.network.spec import NetworkSpec
 
-    network = unet.build(in_channels=in_channels, base_filters=2, depth=2)
+    network = unet.build(NetworkSpec(in_channels=in_channels, base_filters=2, depth=2))
     tap = 1 if in_channels == 1 else 0  # The kernel's middle, or its upper left corner.
     values = {
         "encoder_0_conv_0/kernel": ((tap, tap, 0, 0), 1),

@@ -19,6 +19,7 @@ from spleen_tf import export, train
 from spleen_tf.core.files import InputError
 from spleen_tf.core.flags import CommandFailed
 from spleen_tf.network import unet
+from spleen_tf.network.spec import NetworkSpec
 from spleen_tf.training import callbacks, run
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -72,7 +73,7 @@ def snapshot(folder):
 
 
 def best_weights(model_dir):
-    network = unet.build(base_filters=2, depth=1)
+    network = unet.build(NetworkSpec(base_filters=2, depth=1))
     network.load_weights(pathlib.Path(model_dir) / callbacks.BEST_WEIGHTS)
     return [variable.numpy() for variable in network.variables]
 
@@ -291,20 +292,6 @@ def test_neighbours_dropout_and_group_norm_train(quick_training, tmp_path):
     assert np.isfinite(column(tmp_path, "loss")).all()
 
 
-def test_deep_supervision_trains_and_its_coarse_heads_are_not_exported(quick_training, tmp_path):
-    deep = {"depth": 3, "deep_supervision": True, "model_dir": str(tmp_path / "m")}
-    train.main(quick_training(steps=2, **deep))
-    train.main(quick_training(steps=4, **deep))
-    assert np.isfinite(column(tmp_path / "m", "loss")).all()
-    assert column(tmp_path / "m", "val_dice")[-1] >= 0
-    training = json.loads((tmp_path / "m" / "training.json").read_text())
-    network = export._load_network(str(tmp_path / "m"), training)
-    assert network.output_shape == (None, None, None, 1)
-    assert not [variable.name for variable in network.variables if "logits_" in variable.name]
-    with pytest.raises(InputError, match="expected --deep_supervision=True to resume, found False"):
-        train.main(quick_training(steps=6, **{**deep, "deep_supervision": False}))
-
-
 # Failing
 
 
@@ -459,7 +446,7 @@ def test_a_training_starts_from_the_weights_of_another(quick_training, four_step
         )
     )
     earlier, later = best_weights(four_steps), best_weights(tmp_path)
-    network = unet.build(base_filters=2, depth=1)
+    network = unet.build(NetworkSpec(base_filters=2, depth=1))
     for variable, a, b in zip(network.variables, earlier, later, strict=True):
         if "moving" not in variable.name:  # BatchNorm's statistics have seen a batch.
             np.testing.assert_allclose(a, b, rtol=1e-6)
@@ -471,7 +458,7 @@ def test_weights_are_the_same_from_a_folder_of_training_and_of_export(four_steps
     if kind == "SavedModel":
         source = tmp_path / "tiny" / "saved_model"
         export.main(export.ExportConfig(model_dir=str(four_steps), export_dir=str(source)))
-    network = unet.build(base_filters=2, depth=1)
+    network = unet.build(NetworkSpec(base_filters=2, depth=1))
     train.initialize(network, str(source))
     for variable, expected in zip(network.variables, best_weights(four_steps), strict=True):
         np.testing.assert_array_equal(variable, expected)
@@ -489,7 +476,7 @@ def test_weights_of_another_architecture_are_refused(four_steps, tmp_path, kind)
         {"norm": "group"},
         {"in_channels": 3},
     ):
-        network = unet.build(**{"base_filters": 2, "depth": 1, **changes})
+        network = unet.build(NetworkSpec(**{"base_filters": 2, "depth": 1, **changes}))
         sentence = "expected weights of the architecture that the flags describe, found others"
         with pytest.raises(InputError, match=sentence):
             train.initialize(network, str(source))
@@ -502,13 +489,13 @@ def test_a_damaged_saved_model_is_refused(four_steps, tmp_path):
     with pytest.raises(
         InputError, match=r"expected a SavedModel that spleen_tf\.export wrote, found"
     ):
-        train.initialize(unet.build(base_filters=2, depth=1), str(source))
+        train.initialize(unet.build(NetworkSpec(base_filters=2, depth=1)), str(source))
 
 
 def test_a_folder_without_weights_is_refused(tmp_path):
     sentence = r"expected best.weights.h5 \(a --model_dir\) or saved_model.pb .* found neither"
     with pytest.raises(InputError, match=sentence):
-        train.initialize(unet.build(base_filters=2, depth=1), str(tmp_path))
+        train.initialize(unet.build(NetworkSpec(base_filters=2, depth=1)), str(tmp_path))
 
 
 # Several devices
@@ -519,7 +506,7 @@ import tensorflow as tf
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * {cpus})
 from spleen_tf import train
-from spleen_tf.config import TrainConfig
+from spleen_tf.training.config import TrainConfig
 config = TrainConfig(**json.loads(sys.argv[1]))
 train.main(config)
 train.main(dataclasses.replace(config, steps=4))

@@ -160,7 +160,7 @@ class Validation(keras.callbacks.Callback):
 
     def _probability(self, batch):
         return preprocess.segment(
-            lambda images: self.model(images, training=False)[..., :1],  # The finest head.
+            lambda images: self.model(images, training=False),
             batch["images"],
             batch["pixel_mm"],
             batch["window"],

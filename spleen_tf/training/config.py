@@ -8,7 +8,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from spleen_tf.core.flags import ConfigError, flag
+from spleen_tf.network.spec import NORMS, PRECISIONS, NetworkSpec
 
+LOSSES = ("dice_ce", "dice_focal", "tversky")
 OPTIMIZERS = ("adamw", "ranger", "swa")
 DISTRIBUTIONS = ("none", "mirrored", "multi_worker")
 
@@ -66,22 +68,18 @@ class TrainConfig:
     depth: int = flag(
         0, "How often the network halves the resolution; 0: 4 times.", minimum=0, maximum=8
     )
-    norm: str = flag("batch", "Normalization.", choices=("batch", "group", "instance"))
-    deep_supervision: bool = flag(
-        False, "Learns at coarser levels of the decoder, too, by heads that are not exported."
-    )
+    norm: str = flag("batch", "Normalization.", choices=NORMS)
     dropout: float = flag(0.0, "Dropout at the deepest level.", minimum=0, maximum=0.9)
     batch_size: int = flag(0, "Slices a step, over all devices; 0: 8.", minimum=0)
     foreground_fraction: float = flag(
         0.5, "Share of slices that show spleen.", minimum=0, maximum=1
     )
     cache: bool = flag(False, "Keeps resampled slices in memory: faster for small data sets.")
-    loss: str = flag(
-        "dice_ce", "Loss.", choices=("dice_ce", "dice_focal", "dice_boundary", "tversky")
-    )
+    loss: str = flag("dice_ce", "Loss; experimental: dice_focal, tversky.", choices=LOSSES)
     optimizer: str = flag(
         "adamw",
-        "AdamW with averaged weights (EMA), Ranger (RectifiedAdam with Lookahead), or SWA.",
+        "AdamW with averaged weights (EMA); experimental: Ranger (RectifiedAdam with Lookahead) "
+        "and SWA.",
         choices=OPTIMIZERS,
     )
     learning_rate: float = flag(1e-3, "Peak learning rate.", minimum=1e-9, maximum=10)
@@ -102,7 +100,7 @@ class TrainConfig:
     precision: str = flag(
         "auto",
         "auto takes float16 on GPUs with tensor cores, bfloat16 on CPUs that have it.",
-        choices=("auto", "float32", "bfloat16", "float16"),
+        choices=PRECISIONS,
     )
     augment_rotation_degrees: float = flag(15.0, "Rotation, up to this.", minimum=0, maximum=180)
     augment_scale: float = flag(0.2, "Zoom, up to this share in or out.", minimum=0, maximum=0.9)
@@ -175,11 +173,6 @@ class TrainConfig:
             raise ConfigError(f"--in_channels: expected an odd number, found {self.in_channels}.")
         if not (self.epochs or self.steps or self.minutes):
             raise ConfigError("--epochs, --steps or --minutes: expected at least one, found none.")
-        if self.deep_supervision and self.depth and self.depth < 3:
-            raise ConfigError(
-                f"--deep_supervision: expected --depth of 3 or more, found {self.depth}, which has "
-                "no level to supervise."
-            )
         self._check_optimizer()
 
     def _check_image_size(self):
@@ -240,11 +233,10 @@ class TrainConfig:
         return {key.removeprefix(prefix): v for key, v in fields if key.startswith(prefix)}
 
     @property
-    def network(self) -> dict[str, Any]:
-        """The keyword arguments of unet.build."""
-        names = ("in_channels", "base_filters", "max_filters", "depth", "norm", "dropout")
-        names += ("deep_supervision",)
-        return {name: getattr(self, name) for name in names}
+    def network(self) -> NetworkSpec:
+        """What unet.build builds."""
+        names = [field.name for field in dataclasses.fields(NetworkSpec)]
+        return NetworkSpec(**{name: getattr(self, name) for name in names})
 
     @property
     def multiple(self) -> int:

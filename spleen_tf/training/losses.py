@@ -9,39 +9,14 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-LOSSES = ("dice_ce", "dice_focal", "dice_boundary", "tversky")
-
-# Farther from the outline than this many pixels, a mistake is as bad as any.
-_FARTHEST = 10
-
 
 def build(name: str) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
-    """The loss of a name in LOSSES: (labels, logits), both [N, H, W, 1], to a scalar."""
+    """The loss of a name in config.LOSSES: (labels, logits), both [N, H, W, 1], to a scalar."""
     return {
         "dice_ce": dice_and_cross_entropy,
         "dice_focal": dice_and_focal,
-        "dice_boundary": dice_and_boundary,
         "tversky": tversky,
     }[name]
-
-
-def of_all_heads(loss: Callable[[tf.Tensor, tf.Tensor], tf.Tensor]):
-    """The mean of a loss over heads, each weighing half of the one before (as nnU-Net has it).
-
-    Args:
-        loss: (labels, logits), both [N, H, W, 1], to a scalar.
-
-    Returns:
-        (labels [N, H, W, 1], logits [N, H, W, heads]) to a scalar.
-    """
-
-    def over_heads(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
-        heads = tf.split(logits, logits.shape[-1], axis=-1)
-        weights = [0.5**number for number in range(len(heads))]
-        losses = [weight * loss(labels, head) for weight, head in zip(weights, heads, strict=True)]
-        return tf.add_n(losses) / sum(weights)
-
-    return over_heads
 
 
 def dice_and_cross_entropy(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
@@ -57,33 +32,6 @@ def dice_and_focal(labels: tf.Tensor, logits: tf.Tensor, gamma: float = 2.0) -> 
     missed = tf.abs(labels - probability)
     focal = tf.reduce_mean(missed**gamma * _cross_entropy(labels, logits))
     return soft_dice(labels, logits) + focal
-
-
-def dice_and_boundary(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
-    """Soft Dice loss plus cross-entropy plus boundary loss (Kervadec et al., 2019).
-
-    The boundary loss is each pixel's mistake times its distance from the label's outline: theirs,
-    less what it is for the label itself, so that a perfect prediction costs nothing.
-    """
-    labels, logits = tf.cast(labels, tf.float32), tf.cast(logits, tf.float32)
-    mistake = tf.abs(labels - tf.sigmoid(logits))
-    boundary = tf.reduce_mean(distance_to_outline(labels) * mistake)
-    return dice_and_cross_entropy(labels, logits) + boundary
-
-
-def distance_to_outline(labels: tf.Tensor) -> tf.Tensor:
-    """Steps, diagonal ones too, to the nearest pixel of the other kind, at most _FARTHEST.
-
-    Args:
-        labels: float32 [N, H, W, 1], 0 or 1.
-    """
-    distance = tf.zeros_like(labels)
-    for kind in (labels, 1.0 - labels):
-        reached = kind
-        for _ in range(_FARTHEST):
-            distance += 1.0 - reached
-            reached = tf.nn.max_pool2d(reached, 3, 1, "SAME")
-    return distance
 
 
 def soft_dice(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:

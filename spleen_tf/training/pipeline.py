@@ -99,8 +99,8 @@ def _sampled(config: TrainConfig, data: Selection, seed: int) -> tf.data.Dataset
     if not data.spleen_slices(data.train) and config.foreground_fraction:
         warnings.warn(f"{data.folder}: no training slice shows spleen", InputWarning, stacklevel=2)
     kinds = []
-    for modality in sorted({data.cases[name]["modality"] for name in data.train}):
-        names = tuple(n for n in data.train if data.cases[n]["modality"] == modality)
+    for modality in sorted({data.cases[name].modality for name in data.train}):
+        names = tuple(n for n in data.train if data.cases[n].modality == modality)
         with_spleen = data.spleen_slices(names)
         without = data.num_slices(names) - with_spleen
         kinds += [

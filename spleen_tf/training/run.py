@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import statistics
-from typing import Any
 
-from spleen_tf.datasets import cases, shards
-from spleen_tf.datasets.records import RecordError
+from spleen_tf.datasets import metadata, shards
+from spleen_tf.datasets.metadata import CaseRecord
+from spleen_tf.datasets.schema import RecordError
+from spleen_tf.datasets.splits import read_splits
 from spleen_tf.imaging import intensity
 from spleen_tf.training.config import TrainConfig
 
@@ -29,7 +30,7 @@ class Selection:
 
     folder: str
     shards: tuple[str, ...]
-    cases: dict[str, dict[str, Any]]
+    cases: dict[str, CaseRecord]
     train: tuple[str, ...]
     validation: tuple[str, ...]
     plane: str
@@ -39,11 +40,11 @@ class Selection:
 
     def spleen_slices(self, names: tuple[str, ...]) -> int:
         """Slices with spleen of these cases."""
-        return sum(self.cases[name]["spleen_slices"] for name in names)
+        return sum(self.cases[name].spleen_slices for name in names)
 
     def num_slices(self, names: tuple[str, ...]) -> int:
         """Slices of these cases."""
-        return sum(self.cases[name]["num_slices"] for name in names)
+        return sum(self.cases[name].num_slices for name in names)
 
 
 def select(config: TrainConfig) -> Selection:
@@ -52,8 +53,8 @@ def select(config: TrainConfig) -> Selection:
     Raises:
         RecordError: if the records are incomplete or do not fit the configuration.
     """
-    known = shards.read_cases(config.records)
-    splits = cases.read_splits(config.splits or f"{config.records}/splits.json", config.fold)
+    known = metadata.read_cases(config.records)
+    splits = read_splits(config.splits or f"{config.records}/splits.json", config.fold)
     absent = [name for name in (*splits.train, *splits.validation) if name not in known]
     if absent:
         raise RecordError(
@@ -65,7 +66,7 @@ def select(config: TrainConfig) -> Selection:
             f"{config.splits or config.records}: expected cases to train on, found none."
         )
     used = [known[name] for name in (*splits.train, *splits.validation)]
-    modalities = sorted({case["modality"] for case in used})
+    modalities = sorted({case.modality for case in used})
     modality = modalities[0] if len(modalities) == 1 else "any"
     window = config.window or (intensity.CT_HU if modality == "CT" else intensity.MR_PERCENTILES)
     if modality != "CT" and not set(window) <= set(intensity.PERCENTILES):
@@ -73,18 +74,18 @@ def select(config: TrainConfig) -> Selection:
             f"--window: expected two of the percentiles {intensity.PERCENTILES} for MR or both "
             f"modalities, found {window}."
         )
-    plane, *others = sorted({case["plane"] for case in used})
+    plane, *others = sorted({case.plane for case in used})
     if others:
         raise RecordError(
             f"{config.records}: expected slices of one plane, found {', '.join([plane, *others])}; "
             "convert with --plane."
         )
-    native = [known[name]["pixel_mm"] for name in splits.train]
+    native = [known[name].pixel_mm for name in splits.train]
     median = [round(statistics.median(spacing[axis] for spacing in native), 3) for axis in (0, 1)]
     pixel_mm = config.pixel_mm or tuple(median)
     return Selection(
         config.records,
-        _shards(config.records),
+        shards.check(config.records),
         known,
         splits.train,
         splits.validation,
@@ -93,16 +94,3 @@ def select(config: TrainConfig) -> Selection:
         (pixel_mm[0], pixel_mm[-1]),
         (window[0], window[1]),
     )
-
-
-def _shards(folder: str) -> tuple[str, ...]:
-    paths: list[str] = []
-    for split, lengths in shards.read_shard_lengths(folder).items():
-        found = shards.shard_paths(folder, split)
-        if len(found) != len(lengths):
-            raise RecordError(
-                f"{folder}: expected {len(lengths)} shards of {split}, found {len(found)}; run "
-                "make_tfrecords again."
-            )
-        paths += found
-    return tuple(paths)

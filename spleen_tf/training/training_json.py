@@ -30,7 +30,7 @@ _TYPES = {
 # but for precision: float16 goes on from float16 alone, whose loss scale it needs.
 _IDENTITY = (
     *("image_size", "pixel_mm", "window", "in_channels", "base_filters", "max_filters"),
-    *("depth", "norm", "deep_supervision", "optimizer", "ema", "batch_size"),
+    *("depth", "norm", "optimizer", "ema", "batch_size"),
 )
 
 
@@ -43,7 +43,7 @@ def describe(config: TrainConfig, data: Selection) -> dict[str, Any]:
     """
 
     def hashes(names: Iterable[str]) -> dict[str, str]:
-        return {name: data.cases[name]["source_sha256"] for name in names}
+        return {name: data.cases[name].source_sha256 for name in names}
 
     return _plain(
         {

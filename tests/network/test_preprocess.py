@@ -176,6 +176,39 @@ def test_a_slice_smaller_than_a_grid_pixel_becomes_one_pixel():
 
 
 @hypothesis.given(
+    st.integers(1, 60),
+    st.integers(1, 60),
+    st.floats(0.125, 8.0, width=32),
+)
+@hypothesis.example(37, 37, 1.0)
+@hypothesis.example(512, 205, 0.4)
+@hypothesis.example(205, 512, 2.5)
+@hypothesis.example(5, 60, 2.0)  # Centres beyond the input weigh nothing.
+@hypothesis.settings(max_examples=60, deadline=None)
+def test_the_resampling_matrix_has_the_weights_of_scale_and_translate(inputs, outputs, scale):
+    # One channel per input pixel, each an impulse: the columns of the matrix.
+    impulses = tf.eye(inputs)[tf.newaxis, :, tf.newaxis]
+    expected = tf.raw_ops.ScaleAndTranslate(
+        images=impulses,
+        size=[outputs, 1],
+        scale=[scale, 1.0],
+        translation=[0.0, 0.0],
+        kernel_type="triangle",
+        antialias=True,
+    )
+    matrix = preprocess.resampling_matrix(inputs, outputs, tf.constant(scale))
+    np.testing.assert_allclose(matrix, expected[0, :, 0], atol=1e-5)
+
+
+@pytest.mark.parametrize("pixel_mm", [(0.7, 1.9), (3.1, 0.4)])
+def test_one_channel_and_several_are_resampled_alike(pixel_mm):
+    images = tf.random.stateless_uniform([2, 31, 18, 3], [1, 2])
+    together = preprocess.to_grid(images, mm(*pixel_mm), (1.3, 1.1))
+    apart = [preprocess.to_grid(c, mm(*pixel_mm), (1.3, 1.1)) for c in tf.split(images, 3, -1)]
+    np.testing.assert_allclose(together, tf.concat(apart, -1), atol=1e-6)
+
+
+@hypothesis.given(
     st.tuples(st.integers(1, 40), st.integers(1, 40)),
     st.tuples(st.floats(0.3, 6.0), st.floats(0.3, 6.0)),
     st.tuples(st.floats(0.3, 6.0), st.floats(0.3, 6.0)),

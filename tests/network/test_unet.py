@@ -1,6 +1,4 @@
-"""The network: its size and shapes, its precision, and that every part of it takes part."""
-
-import pathlib
+"""The network: its size and shapes, its types, and that every part of it takes part."""
 
 import keras
 import numpy as np
@@ -8,6 +6,7 @@ import pytest
 import tensorflow as tf
 
 from spleen_tf.network import unet
+from spleen_tf.network.spec import NORMS, NetworkSpec
 
 
 @pytest.fixture(autouse=True)
@@ -17,7 +16,7 @@ def _float32_afterwards():
 
 
 def tiny(**changes):
-    return unet.build(**{"base_filters": 2, "depth": 2, **changes})
+    return unet.build(NetworkSpec(**{"base_filters": 2, "depth": 2, **changes}))
 
 
 def filters_at(level, base, most=512):
@@ -45,7 +44,7 @@ def parameters(in_channels, base, depth, most=512):
 
 
 def test_the_default_network_has_7_8_million_parameters():
-    model = unet.build()
+    model = unet.build(NetworkSpec())
     trainable = sum(int(np.prod(v.shape)) for v in model.trainable_variables)
     assert model.count_params() == parameters(1, 32, 4) == 7_768_353
     # Half of BatchNorm's numbers are statistics, not trained: 2 × 2 × (2·(32+64+128+256) + 512).
@@ -54,12 +53,12 @@ def test_the_default_network_has_7_8_million_parameters():
 
 @pytest.mark.parametrize(("in_channels", "base", "depth"), [(3, 4, 2), (1, 8, 3), (5, 300, 2)])
 def test_parameters_follow_from_channels_filters_and_depth(in_channels, base, depth):
-    model = unet.build(in_channels=in_channels, base_filters=base, depth=depth)
+    model = unet.build(NetworkSpec(in_channels, base, depth=depth))
     assert model.count_params() == parameters(in_channels, base, depth)
 
 
 def test_the_coarsest_levels_have_no_more_filters_than_the_maximum():
-    model = unet.build(base_filters=16, max_filters=64, depth=4)
+    model = unet.build(NetworkSpec(base_filters=16, max_filters=64))
     assert model.count_params() == parameters(1, 16, 4, most=64)
     assert model.get_layer("bottom_conv_0").filters == 64
 
@@ -79,7 +78,7 @@ def test_outputs_are_logits_not_probabilities():
     np.testing.assert_array_equal(model(tf.ones([1, 8, 8, 1])), tf.fill([1, 8, 8, 1], -7.0))
 
 
-@pytest.mark.parametrize("norm", unet.NORMS)
+@pytest.mark.parametrize("norm", NORMS)
 @pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16", "mixed_float16"])
 def test_weights_and_logits_are_float32_whatever_computes_between(policy, norm):
     keras.mixed_precision.set_global_policy(policy)
@@ -104,7 +103,7 @@ def test_group_normalization_computes_in_float32_where_float16_would_give_zeros(
 
 def test_group_norm_has_groups_of_8_channels_and_instance_norm_of_one():
     def groups(**about):
-        return unet.build(depth=1, **about).get_layer("encoder_0_norm_0").groups
+        return unet.build(NetworkSpec(depth=1, **about)).get_layer("encoder_0_norm_0").groups
 
     assert groups(norm="group", base_filters=32) == 4
     assert groups(norm="group", base_filters=2) == 1
@@ -113,7 +112,7 @@ def test_group_norm_has_groups_of_8_channels_and_instance_norm_of_one():
     assert groups(norm="instance", base_filters=6) == 6
 
 
-@pytest.mark.parametrize("norm", unet.NORMS)
+@pytest.mark.parametrize("norm", NORMS)
 def test_the_gradient_reaches_every_variable(norm):
     keras.utils.set_random_seed(0)
     model = tiny(norm=norm, base_filters=4)
@@ -148,80 +147,3 @@ def test_dropout_drops_in_training_only():
 
 def test_names_of_variables_are_the_same_in_every_build():
     assert [v.name for v in tiny().variables] == [v.name for v in tiny().variables]
-
-
-# Precision
-
-
-@pytest.mark.parametrize(
-    ("precision", "policy"),
-    [("float32", "float32"), ("bfloat16", "mixed_bfloat16"), ("float16", "mixed_float16")],
-)
-def test_a_precision_that_is_asked_for_is_taken(precision, policy):
-    assert unet.precision_policy(precision) == (policy, "asked for")
-
-
-@pytest.mark.parametrize(
-    ("cpu_flags", "expected"),
-    [
-        ("flags : fpu avx512_bf16 amx_bf16 amx_tile", ("mixed_bfloat16", "the CPU has AMX")),
-        ("flags : fpu avx512f avx512_bf16", ("mixed_bfloat16", "the CPU has AVX512-BF16")),
-        ("flags : fpu avx2 avx512f", ("float32", "neither a GPU with tensor cores nor a CPU")),
-    ],
-)
-def test_auto_takes_bfloat16_where_the_cpu_has_it_and_says_why(
-    monkeypatch, tmp_path, cpu_flags, expected
-):
-    (tmp_path / "cpuinfo").write_text(cpu_flags)
-    monkeypatch.setattr(unet, "_CPUINFO", tmp_path / "cpuinfo")
-    monkeypatch.setattr(tf.config, "get_visible_devices", lambda kind: [])
-    policy, reason = unet.precision_policy("auto")
-    assert policy == expected[0]
-    assert reason.startswith(expected[1])
-
-
-def test_auto_takes_float32_where_nothing_tells_what_the_cpu_has(monkeypatch):
-    monkeypatch.setattr(unet, "_CPUINFO", pathlib.Path("no such file"))
-    monkeypatch.setattr(tf.config, "get_visible_devices", lambda kind: [])
-    assert unet.precision_policy("auto")[0] == "float32"
-
-
-@pytest.mark.parametrize(
-    ("details", "expected"),
-    [
-        ({"device_name": "Tensor 9000", "compute_capability": (8, 0)}, "mixed_float16"),
-        ({"device_name": "Old 1000", "compute_capability": (6, 1)}, "float32"),
-        ({}, "float32"),
-    ],
-)
-def test_auto_takes_float16_on_a_gpu_with_tensor_cores(monkeypatch, details, expected):
-    monkeypatch.setattr(unet, "_CPUINFO", pathlib.Path("no such file"))
-    monkeypatch.setattr(tf.config, "get_visible_devices", lambda kind: ["a GPU"])
-    monkeypatch.setattr(tf.config.experimental, "get_device_details", lambda gpu: details)
-    policy, reason = unet.precision_policy("auto")
-    assert policy == expected
-    assert ("Tensor 9000" in reason) == (expected == "mixed_float16")
-
-
-def test_deep_supervision_adds_a_head_to_the_levels_between_the_finest_and_the_deepest():
-    model = tiny(depth=4, deep_supervision=True)
-    assert model(tf.zeros([1, 32, 48, 1])).shape == (1, 32, 48, 3)
-    heads = [layer.name for layer in model.layers if layer.name.startswith("logits")]
-    assert sorted(heads) == ["logits", "logits_1", "logits_1_up", "logits_2", "logits_2_up"]
-    # A head has a weight for each filter, and a bias.
-    added = model.count_params() - tiny(depth=4).count_params()
-    assert added == sum(filters_at(level, 2) + 1 for level in (1, 2))
-
-
-def test_without_coarse_heads_the_finest_remains_as_it_was():
-    model = tiny(depth=3, deep_supervision=True)
-    images = tf.random.stateless_normal([2, 16, 16, 1], [1, 2])
-    exported = unet.without_coarse_heads(model)
-    np.testing.assert_array_equal(exported(images), model(images)[..., :1])
-    assert exported.count_params() == tiny(depth=3).count_params()
-
-
-def test_a_network_of_one_head_loses_nothing_without_coarse_ones():
-    model = tiny()
-    exported = unet.without_coarse_heads(model)
-    assert [v.name for v in exported.variables] == [v.name for v in model.variables]

@@ -116,13 +116,6 @@ def test_swa_needs_a_number_of_steps_to_start_at():
     assert config(optimizer="swa", steps=0, epochs=2, minutes=20).optimizer == "swa"
 
 
-def test_deep_supervision_needs_a_level_between_the_finest_and_the_deepest():
-    with pytest.raises(ConfigError, match="--deep_supervision: expected --depth of 3 or more"):
-        config(deep_supervision=True, depth=2, image_size=(64.0,))
-    assert config(deep_supervision=True, depth=3, image_size=(64.0,)).deep_supervision
-    assert config(deep_supervision=True).settled({}).depth == 4
-
-
 def test_workers_cannot_stop_by_their_own_clocks():
     with pytest.raises(ConfigError, match="--minutes: expected --steps or --epochs with"):
         config(distribution="multi_worker", minutes=5)
@@ -133,7 +126,7 @@ def test_workers_cannot_stop_by_their_own_clocks():
     [
         ("--norm=layer", "--norm: expected one of batch, group, instance"),
         ("--optimizer=sgd", "--optimizer: expected one of adamw, ranger, swa"),
-        ("--loss=mse", "--loss: expected one of dice_ce, dice_focal, dice_boundary, tversky"),
+        ("--loss=mse", "--loss: expected one of dice_ce, dice_focal, tversky"),
         ("--precision=int8", "--precision: expected one of auto, float32, bfloat16, float16"),
         ("--distribution=tpu", "--distribution: expected one of none, mirrored, multi_worker"),
         ("--image_size=0", "--image_size: expected .* 8"),

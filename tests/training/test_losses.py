@@ -7,6 +7,7 @@ import pytest
 import tensorflow as tf
 
 from spleen_tf.training import losses
+from spleen_tf.training.config import LOSSES
 
 SURE = 100.0  # A logit whose probability is 1 in float32.
 
@@ -23,19 +24,19 @@ def gradient(loss, labels, logits):
     return tape.gradient(value, logits)
 
 
-@pytest.mark.parametrize("name", losses.LOSSES)
+@pytest.mark.parametrize("name", LOSSES)
 def test_a_perfect_prediction_costs_nothing(name):
     labels = pixels(1, 1, 0, 0, 0)
     assert losses.build(name)(labels, (2 * labels - 1) * SURE).numpy() == pytest.approx(0, abs=1e-6)
 
 
-@pytest.mark.parametrize("name", losses.LOSSES)
+@pytest.mark.parametrize("name", LOSSES)
 def test_an_empty_slice_that_is_left_empty_costs_nothing(name):
     labels = tf.zeros([2, 4, 4, 1])
     assert losses.build(name)(labels, labels - SURE).numpy() == pytest.approx(0, abs=1e-6)
 
 
-@pytest.mark.parametrize("name", losses.LOSSES)
+@pytest.mark.parametrize("name", LOSSES)
 def test_the_worse_the_prediction_the_higher_the_loss(name):
     labels = pixels(1, 1, 0, 0, 0)
     values = [losses.build(name)(labels, (2 * labels - 1) * scale) for scale in (4, 1, 0, -1, -4)]
@@ -63,44 +64,6 @@ def test_dice_and_focal_by_hand():
     assert loss.numpy() == pytest.approx(1 / 3 + math.log(2) / 4)
 
 
-def test_dice_and_boundary_by_hand():
-    # Pixels 2, 1, 1 and 2 steps from the other kind, each half wrong.
-    loss = losses.build("dice_boundary")(pixels(1, 1, 0, 0), pixels(0, 0, 0, 0))
-    assert loss.numpy() == pytest.approx(1 / 3 + math.log(2) + (2 + 1 + 1 + 2) / 2 / 4)
-
-
-def test_a_mistake_far_from_the_outline_costs_more_under_the_boundary_loss():
-    labels = pixels(1, 1, 0, 0, 0)
-    near, far = pixels(1, 1, 1, 0, 0), pixels(1, 1, 0, 0, 1)
-    costs = {
-        name: [losses.build(name)(labels, (2 * wrong - 1) * SURE).numpy() for wrong in (near, far)]
-        for name in ("dice_ce", "dice_boundary")
-    }
-    assert costs["dice_ce"][0] == pytest.approx(costs["dice_ce"][1])
-    assert costs["dice_boundary"][1] - costs["dice_boundary"][0] == pytest.approx((3 - 1) / 5)
-
-
-def test_distances_to_the_outline_go_by_steps_in_any_direction_and_end_at_ten():
-    labels = np.zeros((1, 5, 30, 1), np.float32)
-    labels[0, :3, 4:7] = 1
-    distance = losses.distance_to_outline(tf.constant(labels)).numpy()[0, ..., 0]
-    assert distance[1, 5] == 2  # Inside: one step to the edge of the organ, one more to leave it.
-    assert distance[0, 5] == 2  # The image's edge is no outline.
-    assert (distance[3:, 4:7] == [[1] * 3, [2] * 3]).all()
-    assert distance[4, 8] == 2  # By the diagonal.
-    assert distance[1, 7:].tolist() == [*range(1, 10), *[10] * 14]
-
-
-def test_each_head_weighs_half_of_the_one_before():
-    labels = pixels(1, 1, 0, 0)
-    right, wrong = (2 * labels - 1) * SURE, (1 - 2 * labels) * SURE
-    loss = losses.of_all_heads(losses.soft_dice)
-    # All wrong, the soft Dice loss is 1 - 1 / (2 + 1); of 4/7, 2/7 and 1/7 that is the middle one.
-    value = loss(labels, tf.concat([right, wrong, right], axis=-1))
-    assert value.numpy() == pytest.approx(2 / 7 * (1 - 1 / 3))
-    assert loss(labels, wrong).numpy() == pytest.approx(1 - 1 / 3)
-
-
 def test_tversky_asks_more_for_a_miss_than_for_a_false_alarm():
     loss = losses.build("tversky")
     miss = loss(pixels(1, 1, 0), pixels(SURE, -SURE, -SURE))
@@ -116,7 +79,7 @@ def test_dice_is_summed_over_the_batch_so_that_a_slice_without_spleen_counts_as_
     assert losses.soft_dice(labels, logits).numpy() == pytest.approx(1 - 3 / 3.5)
 
 
-@pytest.mark.parametrize("name", losses.LOSSES)
+@pytest.mark.parametrize("name", LOSSES)
 @pytest.mark.parametrize("scale", [0.0, 1.0, 30.0, 1e4])
 def test_gradients_are_finite_for_extreme_logits(name, scale):
     labels = pixels(1, 1, 0, 0)
@@ -125,14 +88,14 @@ def test_gradients_are_finite_for_extreme_logits(name, scale):
     assert np.isfinite(gradient(losses.build(name), labels, logits)).all()
 
 
-@pytest.mark.parametrize("name", losses.LOSSES)
+@pytest.mark.parametrize("name", LOSSES)
 def test_gradients_ask_for_more_where_there_is_spleen_and_less_elsewhere(name):
     slope = np.ravel(gradient(losses.build(name), pixels(1, 1, 0, 0), pixels(0.5, -3, 0.5, -3)))
     assert (slope[:2] < 0).all()
     assert (slope[2:] > 0).all()
 
 
-@pytest.mark.parametrize("name", losses.LOSSES)
+@pytest.mark.parametrize("name", LOSSES)
 @pytest.mark.parametrize("dtype", [tf.float16, tf.bfloat16])
 def test_half_precision_does_not_overflow_on_a_slice_full_of_spleen(name, dtype):
     labels = tf.ones([1, 512, 512, 1])

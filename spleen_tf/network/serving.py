@@ -1,0 +1,126 @@
+"""The SavedModel: a network and its preprocessing as functions that plain TensorFlow serves."""
+
+from __future__ import annotations
+
+import contextlib
+import pathlib
+from collections.abc import Iterator
+
+import keras
+import tensorflow as tf
+
+from spleen_tf.core.files import InputError
+from spleen_tf.imaging import intensity
+from spleen_tf.network import preprocess
+from spleen_tf.network.spec import ServingSpec
+
+
+def servable(network: keras.Model, spec: ServingSpec) -> tf.Module:
+    """The functions that are served, as a module that holds the network's variables.
+
+    Args:
+        network: float32 images on the grid, [N, h, w, C], to logits, [N, h, w, 1].
+        spec: of the same network.
+    """
+    slices_spec = tf.TensorSpec([None, None, None], tf.float32, "slices")
+    pixel_spec = tf.TensorSpec([2], tf.float32, "pixel_mm")
+    window_spec = tf.TensorSpec([2], tf.float32, "window")
+    margins_spec = tf.TensorSpec([2], tf.int32, "margins")
+    images_spec = tf.TensorSpec([None, None, None, spec.in_channels], tf.float32, "images")
+
+    def logits(images):
+        return network(images, training=False)
+
+    def inner(slices, pixel_mm, window, margins):
+        """As windowed, without the first and last slices, which were sent as neighbours."""
+        # Channels share their slices: each is resampled once, not once per channel.
+        on_grid = preprocess.normalize(slices[..., tf.newaxis], window)
+        on_grid = preprocess.to_grid(on_grid, pixel_mm, spec.grid_mm)[..., 0]
+        images = preprocess.neighbours(on_grid, spec.in_channels)
+        images = images[margins[0] : tf.shape(images)[0] - margins[1]]
+        probability = preprocess.probability(
+            logits, images, pixel_mm, tf.shape(slices)[1:], spec.grid_mm, spec.multiple
+        )
+        return {"probability": probability}
+
+    def windowed(slices, pixel_mm, window):
+        return inner(slices, pixel_mm, window, (0, 0))
+
+    def serving_default(slices, pixel_mm):
+        return windowed(slices, pixel_mm, _default_window(slices, spec))
+
+    def on_grid(images):
+        height, width = tf.unstack(tf.shape(images)[1:3])
+        padded = preprocess.pad_to_multiple(images, spec.multiple)
+        return {"probability": tf.sigmoid(logits(padded))[:, :height, :width]}
+
+    module = tf.Module()
+    # The variables alone: a Keras model would bring Keras' own objects into the file.
+    module.variables_of_network = network.variables
+    module.serving_default = tf.function(serving_default, [slices_spec, pixel_spec])
+    module.windowed = tf.function(windowed, [slices_spec, pixel_spec, window_spec])
+    module.on_grid = tf.function(on_grid, [images_spec])
+    # No signature: for streaming, which does not need the neighbours' own probabilities.
+    module.inner = tf.function(inner, [slices_spec, pixel_spec, window_spec, margins_spec])
+    return module
+
+
+def save(module: tf.Module, folder: pathlib.Path, place: pathlib.Path) -> None:
+    """Writes a SavedModel with the signatures serving_default, windowed and network.
+
+    Args:
+        module: what `servable` returned.
+        folder: where to write it.
+        place: where the caller will move it to; errors name this one.
+
+    Raises:
+        InputError: if the disk does not take it.
+    """
+    signatures = {
+        "serving_default": module.serving_default,
+        "windowed": module.windowed,
+        "network": module.on_grid,
+    }
+    try:
+        tf.saved_model.save(module, str(folder), signatures=signatures)
+    except (OSError, tf.errors.OpError) as error:
+        raise InputError(
+            f"{place}: expected a place to write to, found: {str(error).splitlines()[0]}."
+        ) from None
+
+
+def load_variables(folder: pathlib.Path) -> dict[str, tf.Variable]:
+    """The variables of a SavedModel's network by their names in `unet.build`; {} if it has none.
+
+    Raises:
+        InputError: if the folder holds no SavedModel that loads.
+    """
+    with loading(folder):
+        loaded = tf.saved_model.load(str(folder))
+    # Models of other makers have the signatures alone.
+    return {variable.name: variable for variable in getattr(loaded, "variables_of_network", ())}
+
+
+@contextlib.contextmanager
+def loading(folder: pathlib.Path) -> Iterator[None]:
+    """Raises InputError, which names the SavedModel's folder, where loading it fails."""
+    try:
+        yield
+    except (OSError, LookupError, ValueError, RuntimeError, tf.errors.OpError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise InputError(
+            f"{folder}: expected a SavedModel that spleen_tf.export wrote, found one that does "
+            f"not load ({reason})."
+        ) from None
+
+
+def _default_window(slices: tf.Tensor, spec: ServingSpec) -> tf.Tensor:
+    """float32 [2]: the window that a model takes for slices of which nothing else is known."""
+    if spec.modality == "CT":
+        return tf.constant(spec.window, tf.float32)
+    window = preprocess.percentile_window(slices, spec.window)
+    if spec.modality == "MR":
+        return window
+    ends = (intensity.LOWEST_PERCENTILE, 100.0)
+    lowest = preprocess.percentile_window(slices, ends)[0]
+    return preprocess.window_for_any(lowest, window)

@@ -1,0 +1,63 @@
+"""What a network is and where it stands: plain values, for which nothing imports TensorFlow."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Literal, get_args
+
+from spleen_tf.imaging.intensity import ModelModality
+
+Norm = Literal["batch", "group", "instance"]
+NORMS: tuple[Norm, ...] = get_args(Norm)
+
+Precision = Literal["auto", "float32", "bfloat16", "float16"]
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+
+
+@dataclasses.dataclass(frozen=True)
+class NetworkSpec:
+    """What a network is built from.
+
+    Attributes:
+        in_channels: neighbouring slices that are its channels.
+        base_filters: filters at full resolution; each level down has twice as many.
+        max_filters: filters of the coarsest levels, at most.
+        depth: how often the resolution is halved.
+        norm: 'batch', 'group' (8 channels per group) or 'instance'.
+        dropout: share of the deepest level's channels that training drops.
+    """
+
+    in_channels: int = 1
+    base_filters: int = 32
+    max_filters: int = 512
+    depth: int = 4
+    norm: Norm = "batch"
+    dropout: float = 0.0
+
+    @property
+    def multiple(self) -> int:
+        """What the height and width of the network's images are multiples of."""
+        return 2**self.depth
+
+    def filters(self, level: int) -> int:
+        """Filters of a level; 0 is the finest, `depth` the coarsest."""
+        return min(self.max_filters, self.base_filters * 2**level)
+
+
+@dataclasses.dataclass(frozen=True)
+class ServingSpec:
+    """What the functions around a network need beside its weights.
+
+    Attributes:
+        modality: of the volumes that it is for.
+        grid_mm: row and column spacing of the network's grid.
+        window: Hounsfield units for CT, else percentiles of the volume.
+        in_channels: neighbouring slices that are the network's channels.
+        multiple: what the height and width of the network's images are multiples of.
+    """
+
+    modality: ModelModality
+    grid_mm: tuple[float, float]
+    window: tuple[float, float]
+    in_channels: int
+    multiple: int
