@@ -22,7 +22,6 @@ import pathlib
 import warnings
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -30,10 +29,12 @@ from tqdm import tqdm
 from spleen_tf.core import files, flags, parallel
 from spleen_tf.core.files import InputError, InputWarning
 from spleen_tf.core.flags import ConfigError, flag
-from spleen_tf.evaluation import metrics, results
-from spleen_tf.evaluation.decision import SPLENOMEGALY_ML, assess
+from spleen_tf.evaluation import metrics, results, tables
+from spleen_tf.evaluation.decision import SPLENOMEGALY_ML, Decision, assess
+from spleen_tf.evaluation.metrics import CaseMetrics
 from spleen_tf.evaluation.pairing import Pair, as_cases, find_pairs, read_mask, volumes_at
-from spleen_tf.imaging import volume
+from spleen_tf.evaluation.summary import Summary, summarize
+from spleen_tf.imaging import intensity, volume
 from spleen_tf.io import nifti
 from spleen_tf.reporting import plots, preview
 
@@ -105,20 +106,18 @@ def main(config: EvaluateConfig) -> None:
 
     rows = measure(pairs, config)
 
-    cases = [pair.case for pair in pairs]
-    truth_ml = [row["truth_mm3"] / 1000 for row in rows]
-    pred_ml = [row["pred_mm3"] / 1000 for row in rows]
-    judged = None
+    truth_ml, pred_ml = [row.truth_ml for row in rows], [row.pred_ml for row in rows]
+    decision = None
     if config.decision:
-        judged = assess(truth_ml, pred_ml, config.threshold_ml, config.prior)
-    summary = metrics.summary(rows, config.seed)
-    results.write(folder, cases, models, rows, summary, judged)
-    plots.bland_altman(folder / "bland_altman.png", truth_ml, pred_ml, cases)
-    print(f"{results.table(models, rows)}\n\n{results.means_table({str(len(cases)): summary})}")
-    if judged:
-        print(f"\n{results.decision_section(judged)}")
+        decision = assess(truth_ml, pred_ml, config.threshold_ml, config.prior)
+    summary = summarize(rows, config.seed)
+    results.write(folder, models, rows, summary, decision)
+    plots.bland_altman(folder / "bland_altman.png", truth_ml, pred_ml, [row.case for row in rows])
+    print(f"{results.model_table(models, rows)}\n\n{tables.means({str(len(rows)): summary})}")
+    if decision:
+        print(f"\n{tables.decision_section(decision)}")
     if config.report:
-        files.write_text(config.report, _report(pairs, rows, summary, judged, image_of, config))
+        files.write_text(config.report, _report(pairs, rows, summary, decision, image_of, config))
 
 
 def _check(config: EvaluateConfig) -> None:
@@ -142,14 +141,14 @@ def _check(config: EvaluateConfig) -> None:
         )
 
 
-def measure(pairs: Sequence[Pair], config: EvaluateConfig) -> list[dict[str, float]]:
-    """What `metrics.case` says of each pair, in order, with a progress bar.
+def measure(pairs: Sequence[Pair], config: EvaluateConfig) -> list[CaseMetrics]:
+    """Measures each pair, in order, with a progress bar.
 
     Raises:
         InputError: if a file cannot be used, or if the grids of a pair differ.
     """
 
-    def measure_one(pair: Pair) -> dict[str, float]:
+    def measure_one(pair: Pair) -> CaseMetrics:
         truth = read_mask(pair.label, config.label_value)
         if not truth.array_ijk.any():
             wanted = f"of value {config.label_value}" if config.label_value else "above 0"
@@ -160,7 +159,7 @@ def measure(pairs: Sequence[Pair], config: EvaluateConfig) -> list[dict[str, flo
                 stacklevel=2,
             )
         pred = read_mask(pair.prediction, config.prediction_value)
-        return metrics.case(truth, volume.in_order_of(pred, truth.grid))
+        return metrics.measure(pair.case, truth, volume.in_order_of(pred, truth.grid))
 
     # Threads do: unpacking, counting and the search for neighbours all leave the lock.
     with ThreadPoolExecutor(config.workers) as pool:
@@ -170,23 +169,22 @@ def measure(pairs: Sequence[Pair], config: EvaluateConfig) -> list[dict[str, flo
 
 def _report(
     pairs: Sequence[Pair],
-    rows: Sequence[dict[str, float]],
-    summary: Mapping[str, Any],
-    judged: Mapping[str, Any] | None,
+    rows: Sequence[CaseMetrics],
+    summary: Summary,
+    decision: Decision | None,
     image_of: Mapping[str, pathlib.Path],
     config: EvaluateConfig,
 ) -> str:
     """The page, with pictures of the worst cases."""
     from spleen_tf.reporting import report  # Its plotting library takes half a second to import.
 
-    defined = [n for n, row in enumerate(rows) if not np.isnan(row["dice"])]
+    pair_of = {pair.case: pair for pair in pairs}
+    defined = [row.case for row in results.worst_first(rows) if not math.isnan(row.dice)]
     count = min(_MAX_PICTURES, max(_MIN_PICTURES, math.ceil(len(defined) / 3)))
-    worst = sorted(defined, key=lambda n: rows[n]["dice"])[:count]
     pictures = {
-        pairs[n].case: _picture(pairs[n], image_of.get(pairs[n].case), config) for n in worst
+        case: _picture(pair_of[case], image_of.get(case), config) for case in defined[:count]
     }
-    cases = [pair.case for pair in pairs]
-    return report.evaluation(cases, rows, summary, pictures, judged)
+    return report.evaluation(rows, summary, pictures, decision)
 
 
 def _images(config: EvaluateConfig, cases: Sequence[str]) -> dict[str, pathlib.Path]:
@@ -227,7 +225,7 @@ def _picture(pair: Pair, path: pathlib.Path | None, config: EvaluateConfig) -> b
         image,
         pred.array_ijk,
         truth_ijk=truth.array_ijk,
-        modality=preview.guessed_modality(image) if path else "outlines only",
+        modality=intensity.guessed_modality(image.array_ijk) if path else "outlines only",
     )
     return plots.jpeg(figure, _PICTURE_PX)
 

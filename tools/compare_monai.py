@@ -33,7 +33,7 @@ from spleen_tf.core import files, flags
 from spleen_tf.core.flags import CommandFailed, flag
 from spleen_tf.datasets import cases
 from spleen_tf.datasets.cases import Case
-from spleen_tf.evaluation import crossval
+from spleen_tf.evaluation import protocol
 from spleen_tf.imaging import masks, planes
 from spleen_tf.imaging.volume import Volume
 from spleen_tf.io import nifti
@@ -68,7 +68,7 @@ class CompareConfig:
 
 def main(config: CompareConfig) -> None:
     listed = cases.load(config.dataset, config.modality)
-    folds = crossval.deal(listed, config.seed, config.num_folds, config.folds)
+    folds = protocol.deal(listed, config.seed, config.num_folds, config.folds)
     try:
         import monai.networks.nets  # noqa: F401
     except ImportError as error:

@@ -29,9 +29,11 @@ import tqdm
 from spleen_tf.core import files, flags
 from spleen_tf.core.flags import flag
 from spleen_tf.datasets import cases
-from spleen_tf.evaluation import crossval, metrics
-from spleen_tf.evaluation.crossval import CrossValidation
+from spleen_tf.evaluation import held_out, metrics
+from spleen_tf.evaluation.held_out import CrossValidation
 from spleen_tf.imaging import masks
+from spleen_tf.inference import runtimes
+from spleen_tf.inference.family import Family
 
 THRESHOLDS = (0.3, 0.35, 0.4, 0.45, 0.5, 0.55)
 # Logits beyond those of this probability say no more than that.
@@ -82,21 +84,20 @@ RULES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 
 def main(config: FusionConfig) -> None:
     by_name = {case.name: case for case in cases.load(config.dataset, config.modality)}
-    validated = crossval.read(config.cross_validation, by_name)
+    validated = held_out.read(config.cross_validation, by_name)
     shares = _shares(validated)
     folder = files.make_folder(config.output_dir)
-    # TensorFlow takes seconds to import, which a wrong flag should not cost.
-    from spleen_tf.inference import fusion
-
-    fusion.setup("auto", config.precision)
+    runtimes.setup("auto", config.precision)
     rows = []
     with tqdm.tqdm(total=validated.patients, desc="fuse", unit="case", disable=None) as bar:
         for fold, names in validated.held_out.items():
-            members = validated.members(fold)
+            members = validated.family(fold).members
             for name in names:
                 image, label = cases.read(by_name[name], validated.label_value)
                 singles = [
-                    fusion.probability([member], image, config.tta).astype(np.float32)
+                    Family(member.info.name, (member,))
+                    .probability(image, config.tta)
+                    .astype(np.float32)
                     for member in members
                 ]
                 for rule, probability in _fused(validated.planes, np.stack(singles), shares[fold]):
@@ -118,7 +119,7 @@ def _shares(validated: CrossValidation) -> dict[str, np.ndarray]:
         float32, in the order of planes, whose sum is 1. A single fold goes by its own cases.
     """
     # Undefined is the Dice of a case without spleen in which none was found.
-    dices = {key: 1.0 if np.isnan(d) else d for key, d in crossval.dices(validated).items()}
+    dices = {key: 1.0 if np.isnan(d) else d for key, d in held_out.dices(validated).items()}
     shares = {}
     for fold, names in validated.held_out.items():
         others = [n for f, held_out in validated.held_out.items() if f != fold for n in held_out]

@@ -14,17 +14,16 @@ Example:
 from __future__ import annotations
 
 import dataclasses
-import functools
 import pathlib
 import sys
 import warnings
 import zlib
-from collections.abc import Callable
 from typing import Any
 
 # Lets the program run from a checkout in which the package is not installed.
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
+import msgspec
 import numpy as np
 import tqdm
 from scipy import stats
@@ -34,12 +33,14 @@ from spleen_tf.core.files import InputError, InputWarning
 from spleen_tf.core.flags import flag
 from spleen_tf.datasets import cases
 from spleen_tf.datasets.cases import Case
-from spleen_tf.evaluation import crossval, metrics
-from spleen_tf.evaluation.crossval import CrossValidation
+from spleen_tf.evaluation import held_out, metrics
+from spleen_tf.evaluation.held_out import CrossValidation
 from spleen_tf.imaging.volume import Volume
-from spleen_tf.inference import prediction
+from spleen_tf.inference import runtimes
+from spleen_tf.inference.family import Family, Options
 from spleen_tf.quality import calibration, corruptions
 from spleen_tf.quality.calibration import COVERAGE, FAILURE_DICE, Calibration
+from spleen_tf.quality.evidence import Evidence
 
 UNCORRUPTED = "none"
 
@@ -69,7 +70,7 @@ class StudyConfig:
 
 def main(config: StudyConfig) -> None:
     by_name = {case.name: case for case in cases.load(config.dataset, config.modality)}
-    validated = crossval.read(config.cross_validation, by_name)
+    validated = held_out.read(config.cross_validation, by_name)
     second = _second_opinion(config, validated, by_name)
     if validated.patients < calibration.LEAST_PATIENTS:
         raise InputError(
@@ -108,7 +109,7 @@ def _second_opinion(
     """
     if not config.second_opinion:
         return None
-    second = crossval.read(config.second_opinion, by_name)
+    second = held_out.read(config.second_opinion, by_name)
     if second.held_out != validated.held_out:
         raise InputError(
             f"{config.second_opinion}: expected the folds of {config.cross_validation}, found "
@@ -138,55 +139,37 @@ def _measure(
     rows: list[dict[str, Any]] = []
     with tqdm.tqdm(total=total, desc="study", unit="volume", disable=None) as bar:
         for fold, names in validated.held_out.items():
-            members: list = []
-            asked_second = (
-                functools.cache(functools.partial(second.members, fold)) if second else None
+            family = dataclasses.replace(
+                validated.family(fold), second_opinion=second.family(fold) if second else None
             )
             for name in names:
                 done = folder / f"{name}.json"
                 if not done.is_file():
-                    members = members or _load(validated, fold, config)
+                    runtimes.setup("auto", config.precision)
                     image, label = cases.read(by_name[name], validated.label_value)
                     truth = label.array_ijk > 0
-                    found = _corrupted(members, asked_second, name, image, truth, config.seed)
+                    found = _corrupted(family, name, image, truth, config.seed)
                     files.write_json(done, found)
                 rows += files.read_json(done)
                 bar.update(len(corruptions.ALL))
     return rows
 
 
-def _load(validated: CrossValidation, fold: str, config: StudyConfig) -> list:
-    from spleen_tf.inference import fusion  # TensorFlow: seconds that a wrong flag should not cost.
-
-    fusion.setup("auto", config.precision)
-    return validated.members(fold)
-
-
 def _corrupted(
-    members: list,
-    second_opinion: Callable[[], list] | None,
-    name: str,
-    image: Volume,
-    truth: np.ndarray,
-    seed: int,
+    family: Family, name: str, image: Volume, truth: np.ndarray, seed: int
 ) -> list[dict[str, Any]]:
     """A row for each corruption of a volume."""
     rows = []
     for number, (corruption, corrupt) in enumerate(corruptions.ALL.items()):
         rng = np.random.default_rng([seed, zlib.crc32(name.encode()), number])
-        found = _segment(members, second_opinion, *corrupt(image, truth, rng))
+        found = _segment(family, *corrupt(image, truth, rng))
         rows.append({"case": name, "corruption": corruption, **found})
     return rows
 
 
-def _segment(
-    members: list,
-    second_opinion: Callable[[], list] | None,
-    image: Volume,
-    truth: np.ndarray,
-) -> dict[str, Any]:
+def _segment(family: Family, image: Volume, truth: np.ndarray) -> dict[str, Any]:
     """What predict would find and say of a volume, and its true Dice (None: both are empty)."""
-    found = prediction.segment(image, members, second_opinion=second_opinion, with_signs=True)
+    found = family.segment(image, Options(with_evidence=True))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", InputWarning)
         dice = metrics.dice(truth, found.mask_ijk)
@@ -194,9 +177,9 @@ def _segment(
         "dice": dice if np.isfinite(dice) else None,
         "mirrored_ml": found.mirrored_ml,
         "reasons": found.reasons,
-        "signs": found.signs,
-        "second_opinion": found.members is not members,
-        "known_brightness": _brightness(image, members[0].window(image), truth),
+        "signs": found.record.signs,
+        "second_opinion": found.is_second_opinion,
+        "known_brightness": _brightness(image, found.window, truth),
     }
 
 
@@ -227,7 +210,7 @@ def _calibrate(rows: list[dict[str, Any]], members: int, source: str) -> Calibra
         )
     sound = [row for row in rows if row["corruption"] == UNCORRUPTED]
     known, judgements = calibration.fit(
-        [row["signs"] for row in judged],
+        [msgspec.convert(row["signs"], Evidence) for row in judged],
         [row["truth"] for row in judged],
         patients,
         members,

@@ -1,221 +1,189 @@
-"""The folds of a cross-validation, and what one left: for every case, models that never saw it."""
+"""Runs a cross-validation: in each plane, every case is segmented by models that never saw it.
+
+Each step is a command of the project in a process of its own, so that its memory is given back. A
+step that is done is not done again: the same run resumes where it stopped.
+"""
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import itertools
-import math
+import functools
 import os
 import pathlib
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
 
-from spleen_tf.core import files
-from spleen_tf.core.files import InputError
-from spleen_tf.datasets import cases
-from spleen_tf.datasets.cases import Case, Splits
-from spleen_tf.evaluation import results
-from spleen_tf.inference import model_files
+import spleen_tf
+from spleen_tf.core import files, parallel, resume
+from spleen_tf.core.flags import CommandFailed
+from spleen_tf.datasets.layouts import Case
+from spleen_tf.datasets.splits import write_splits
+from spleen_tf.evaluation import held_out, protocol
+from spleen_tf.evaluation.protocol import Setup
+from spleen_tf.io import nifti
 
-if TYPE_CHECKING:
-    from spleen_tf.inference.fusion import Member
-
-FILE_NAME = "cv.json"
-_TABLE_NAME = "cases.csv"
-
-
-@dataclasses.dataclass(frozen=True)
-class CrossValidation:
-    """A finished cross-validation.
-
-    Attributes:
-        folder: where its models lie.
-        planes: of its models, sorted.
-        held_out: the names of the cases that each fold held out, by the fold's number.
-        label_value: the labels' value that means spleen; 0 for any value above 0.
-    """
-
-    folder: pathlib.Path
-    planes: tuple[str, ...]
-    held_out: dict[str, list[str]]
-    label_value: int
-
-    @property
-    def patients(self) -> int:
-        """How many cases were held out in all."""
-        return sum(map(len, self.held_out.values()))
-
-    def folders(self, fold: str) -> list[pathlib.Path]:
-        """The SavedModel folders of a fold, in the order of planes."""
-        models = (self.folder / "models" / plane / f"fold_{fold}" for plane in self.planes)
-        return [model / "saved_model" for model in models]
-
-    def members(self, fold: str) -> list[Member]:
-        """The models of a fold, in the order of planes."""
-        from spleen_tf.inference import (
-            fusion,  # TensorFlow: seconds that reading a folder need not cost.
-        )
-
-        return fusion.load(self.folders(fold))
+_ROOT = pathlib.Path(spleen_tf.__file__).resolve().parents[1]
 
 
-def deal(listed: Sequence[Case], seed: int, num_folds: int, asked: str = "") -> dict[int, Splits]:
-    """The splits of the folds that --folds names, by their number.
-
-    Args:
-        listed: the cases. A data set's own splits, which are for one training, do not count.
-        seed: of the shuffle.
-        num_folds: parts that the cases are dealt into.
-        asked: numbers separated by commas; '': all.
-
-    Raises:
-        InputError: if there are fewer cases than folds, or a number names no fold, or stands twice.
-    """
-    numbers = list(range(num_folds))
-    if asked:
-        numbers = [int(n) if n.strip().isdigit() else -1 for n in asked.split(",")]
-    if any(not 0 <= n < num_folds or numbers.count(n) > 1 for n in numbers):
-        raise InputError(
-            f"--folds: expected numbers from 0 to {num_folds - 1}, once each, found {asked!r}."
-        )
-    if num_folds > len(listed):
-        raise InputError(
-            f"--num_folds: expected at most {len(listed)}, the number of cases, found {num_folds}."
-        )
-    dealt = [dataclasses.replace(case, split="") for case in listed]
-    return {n: cases.make_splits(dealt, seed, n, num_folds) for n in numbers}
-
-
-def read(folder: str | os.PathLike, by_name: dict[str, Case]) -> CrossValidation:
-    """Reads cv.json.
-
-    Args:
-        folder: what tools/cross_validate.py wrote.
-        by_name: the cases of the data set that was cross-validated.
-
-    Raises:
-        InputError: if there is no cv.json, a model of it is missing, or a case of it is not in the
-            data set.
-    """
-    folder = pathlib.Path(folder)
-    if not (folder / FILE_NAME).is_file():
-        raise InputError(
-            f"{folder}: expected a folder that tools/cross_validate.py wrote, found no "
-            f"{FILE_NAME} in it."
-        )
-    content = files.read_json(folder / FILE_NAME)
-    if not isinstance(content, dict) or not {"recipes", "folds"} <= content.keys():
-        raise InputError(
-            f"{folder / FILE_NAME}: expected the keys recipes and folds, found others."
-        )
-    planes = tuple(sorted(content["recipes"]))
-    found = CrossValidation(folder, planes, content["folds"], content.get("label_value", 0))
-    for fold, names in found.held_out.items():
-        model_files.find(found.folders(fold))
-        for name in names:
-            if name not in by_name:
-                raise InputError(
-                    f"{folder}: expected the cases of its data set, found no {name!r} among them; "
-                    "give --dataset as the cross-validation got it."
-                )
-    return found
-
-
-def dices(validated: CrossValidation) -> dict[tuple[str, str], float]:
-    """The Dice of every case, by plane and case; NaN where it is undefined.
-
-    Raises:
-        InputError: if cases.csv is missing or does not hold them.
-    """
-    path = validated.folder / _TABLE_NAME
-    if not path.is_file():
-        raise InputError(
-            f"{path}: expected what tools/cross_validate.py wrote, found no such file."
-        )
-    with path.open(newline="", encoding="utf-8") as stream:
-        rows = list(csv.DictReader(stream))
-    try:
-        found = {(row["plane"], row["case"]): float(row["dice"]) for row in rows}
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError(
-            f"{path}: expected the columns plane, case and dice (numbers), found others ({error}); "
-            "run tools/cross_validate.py again."
-        ) from None
-    held_out = [name for names in validated.held_out.values() for name in names]
-    for plane, name in itertools.product(validated.planes, held_out):
-        if (plane, name) not in found:
-            raise InputError(
-                f"{path}: expected a row for {name!r} in plane {plane}, found none; run "
-                "tools/cross_validate.py again."
-            )
-    return found
-
-
-def write(
-    folder: pathlib.Path,
-    about: Mapping[str, Any],
-    held_out: Mapping[int, Sequence[str]],
-    evaluated: Mapping[str, pathlib.Path],
-) -> str:
-    """Writes cv.json, which `read` goes by, cases.csv (every measure of every case) and results.md.
-
-    Args:
-        folder: where the models lie.
-        about: how the models were made and used: recipes by plane, num_folds, seed, threshold, tta,
-            label_value, and what else cv.json is to say.
-        held_out: the names of the cases that each fold held out, by the fold's number, which JSON
-            turns into a string.
-        evaluated: what spleen_tf.evaluate wrote, by plane; the fused ones are called 'fused'.
+def run(setup: Setup) -> str:
+    """Runs all folds in all planes and writes cv.json, cases.csv and results.md.
 
     Returns:
         The table of means.
+
+    Raises:
+        InputError: if the folder holds another cross-validation.
+        CommandFailed: if a step fails.
     """
-    fold_of = {case: fold for fold, names in held_out.items() for case in names}
-    pooled = []
-    for plane, output in evaluated.items():
-        with (output / "cases.csv").open(newline="", encoding="utf-8") as rows:
-            pooled += [
-                {"plane": plane, "fold": fold_of[row["case"]], **row}
-                for row in csv.DictReader(rows)
-            ]
-    files.write_csv(folder / _TABLE_NAME, pooled)
-    summaries = {plane: files.read_json(at / "summary.json") for plane, at in evaluated.items()}
-    folds = {str(fold): list(names) for fold, names in held_out.items()}
-    files.write_json(folder / FILE_NAME, {**about, "folds": folds, "results": summaries})
-    means = results.means_table(summaries, "plane")
-    notes = [
-        f"{plane}: {note}"
-        for plane, summary in summaries.items()
-        if (note := results.left_out(summary))
+    files.make_folder(setup.output)
+    resume.hold(setup.output, setup.plan(), may_grow={"recipes": protocol.default_settings()})
+    _write_inputs(setup)
+    for plane in setup.recipes:
+        _convert(setup, plane)
+    trainings = [
+        functools.partial(_train, setup, fold, plane)
+        for fold in setup.folds
+        for plane in setup.recipes
     ]
-    files.write_text(folder / "results.md", _page(about, means, notes, pooled, len(fold_of)))
-    return means
+    parallel.side_by_side(trainings, setup.jobs, "train", "model")
+    predictions = [
+        functools.partial(_predict, setup, fold, planes)
+        for planes in setup.planes_of.values()
+        for fold in setup.folds
+    ]
+    parallel.side_by_side(predictions, setup.jobs, "predict", "fold")
+    evaluated = {name: _evaluate(setup, name, planes) for name, planes in setup.planes_of.items()}
+    names = {fold: splits.validation for fold, splits in setup.folds.items()}
+    return held_out.write(setup.output, setup.protocol, names, evaluated)
 
 
-def _page(
-    about: Mapping[str, Any],
-    means: str,
-    notes: list[str],
-    pooled: list[dict[str, Any]],
-    count: int,
-) -> str:
-    note = (
-        f"Each of {count} cases was segmented by models that did not train on it "
-        f"({about['num_folds']} folds, seed {about['seed']}); threshold {about['threshold']:g}"
-        f"{', test-time augmentation' if about['tta'] else ''}. In brackets: 95% interval of the "
-        "mean, by bootstrap over cases."
+def _write_inputs(setup: Setup) -> None:
+    """Links to the held-out volumes and labels, splits, and the table of all cases."""
+    case_of = {case.name: case for case in setup.cases}
+    for fold, splits in setup.folds.items():
+        for name in splits.validation:
+            link(case_of[name].image, setup.output / "images" / f"fold_{fold}", name)
+            link(case_of[name].label, setup.output / "labels", name)
+        # Without validation cases, the weights of the last step are the ones that are kept.
+        extra = tuple(case.name for case in setup.extra_cases)
+        trained = dataclasses.replace(splits, train=(*splits.train, *extra), validation=())
+        write_splits(setup.output / "splits" / f"fold_{fold}.json", trained)
+    rows = [_row(case) for case in (*setup.cases, *setup.extra_cases)]
+    files.write_csv(setup.output / "dataset.csv", rows)
+
+
+def link(source: str | os.PathLike, folder: pathlib.Path, name: str) -> None:
+    """Links to a file by the name of its case, which is how predict and evaluate pair files."""
+    target = files.make_folder(folder) / (name + protocol.suffix(source))
+    target.unlink(missing_ok=True)
+    target.symlink_to(pathlib.Path(source).resolve())
+
+
+def _row(case: Case) -> dict[str, str]:
+    image, label = (str(pathlib.Path(path).resolve()) for path in (case.image, case.label))
+    about = {"case": case.name, "image": image, "label": label, "modality": case.modality}
+    return about | {"series_uid": case.series_uid}
+
+
+def _convert(setup: Setup, plane: str) -> None:
+    records = setup.output / "records" / plane
+    if (records / "dataset_info.json").is_file():
+        return
+    _command(
+        setup.output / "logs" / f"convert_{plane}.txt",
+        *(str(_ROOT / "tools" / "make_tfrecords.py"), f"--dataset={setup.output / 'dataset.csv'}"),
+        *(f"--output_dir={records}", f"--plane={plane}", f"--num_folds={setup.protocol.num_folds}"),
+        *(f"--label_value={setup.protocol.label_value}", "--num_shards=16"),
     )
-    dices = [(float(row["dice"]), row["plane"], row["case"]) for row in pooled]
-    # A case that is empty in truth and prediction has no Dice; it comes last.
-    worst = sorted(dices, key=lambda item: (math.isnan(item[0]), *item))
-    listing = "\n".join(f"- {dice:.4f} {plane} {case}" for dice, plane, case in worst)
-    parts = [
-        "# Cross-validation",
-        means,
-        note,
-        *notes,
-        "## Dice of every case, the worst first",
-        listing,
-    ]
-    return "\n\n".join(parts) + "\n"
+
+
+def _train(setup: Setup, fold: int, plane: str) -> None:
+    """Trains and exports one model, unless that is done."""
+    name = f"{plane}_fold_{fold}"
+    model_dir = setup.output / "models" / plane / f"fold_{fold}"
+    if (model_dir / "saved_model").is_dir():
+        return
+    log = setup.output / "logs" / f"train_{name}.txt"
+    _command(
+        log,
+        *("-m", "spleen_tf.train", *setup.recipes[plane]),
+        f"--records={setup.output / 'records' / plane}",
+        f"--splits={setup.output / 'splits' / f'fold_{fold}.json'}",
+        f"--model_dir={model_dir}",
+    )
+    _command(
+        log,
+        *("-m", "spleen_tf.export", f"--model_dir={model_dir}", f"--name={name}"),
+        f"--export_dir={model_dir / 'saved_model'}",
+        f"--threshold={setup.protocol.threshold:g}",
+    )
+
+
+def _masks(setup: Setup, planes: Sequence[str]) -> pathlib.Path:
+    """The folder for what these planes find together: planes may be added to a run."""
+    return setup.output / "predictions" / "_".join(planes)
+
+
+def _predict(setup: Setup, fold: int, planes: Sequence[str]) -> None:
+    """Segments a fold's held-out cases, unless that is done."""
+    masks = _masks(setup, planes)
+    if all((masks / f"{case}.json").is_file() for case in setup.folds[fold].validation):
+        return
+    models = [setup.output / "models" / plane / f"fold_{fold}" for plane in planes]
+    _command(
+        setup.output / "logs" / f"predict_{masks.name}_fold_{fold}.txt",
+        *("-m", "spleen_tf.predict", *(f"--model={model / 'saved_model'}" for model in models)),
+        f"--input={setup.output / 'images' / f'fold_{fold}'}",
+        f"--output={masks}",
+        f"--tta={'true' if setup.protocol.tta else 'false'}",
+    )
+
+
+def _evaluate(setup: Setup, name: str, planes: Sequence[str]) -> pathlib.Path:
+    """Measures the masks of these folds alone; returns the folder with the results."""
+    chosen = setup.output / "evaluated_masks" / name
+    names = [case for splits in setup.folds.values() for case in splits.validation]
+    gather(_masks(setup, planes), chosen, names)
+    folder = setup.output / "evaluation" / name
+    _command(
+        setup.output / "logs" / f"evaluate_{name}.txt",
+        *("-m", "spleen_tf.evaluate", f"--predictions={chosen}"),
+        *(f"--labels={setup.output / 'labels'}", f"--output_dir={folder}"),
+        f"--label_value={setup.protocol.label_value}",
+    )
+    return folder
+
+
+def gather(masks: pathlib.Path, folder: pathlib.Path, names: Sequence[str]) -> None:
+    """Fills a folder anew with links to these cases' masks and JSON."""
+    shutil.rmtree(folder, ignore_errors=True)
+    files.make_folder(folder)
+    for name in names:
+        for ending in (*nifti.SUFFIXES, ".json"):
+            path = masks / (name + ending)
+            if path.is_file():
+                (folder / path.name).symlink_to(path.resolve())
+
+
+def _command(log: pathlib.Path, *arguments: str) -> None:
+    """Runs Python in a process of its own, its output appended to a log.
+
+    Raises:
+        CommandFailed: with the last line of what it wrote.
+    """
+    files.make_folder(log.parent)
+    path = os.pathsep.join(filter(None, [str(_ROOT), os.environ.get("PYTHONPATH")]))
+    with log.open("a") as out:
+        code = subprocess.run(
+            [sys.executable, *arguments],
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            # Trainings side by side share a GPU, of which one would take all memory otherwise.
+            env={"TF_FORCE_GPU_ALLOW_GROWTH": "true", **os.environ, "PYTHONPATH": path},
+        ).returncode
+    if code:
+        lines = log.read_text(errors="replace").split("\n")
+        last = next((line for line in reversed(lines) if line.strip()), "no output").strip()
+        raise CommandFailed(f"{log}: expected exit code 0, found {code}: {last}")

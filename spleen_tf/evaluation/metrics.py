@@ -1,6 +1,6 @@
 """How a predicted mask agrees with the truth: overlap, surface distance and volume.
 
-Every measure is over the whole volume, never a mean over slices. What is undefined, such as the
+Every measure covers the whole volume, never a mean over slices. What is undefined, such as the
 Dice of two empty masks or the distance to an empty one, is NaN; `summary` leaves it out of means
 and counts it. References for the choice of measures: Taha & Hanbury, BMC Med Imaging 15:29
 (2015); Maier-Hein et al., Nature Methods 21:195 (2024).
@@ -10,22 +10,62 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
 
+import msgspec
 import numpy as np
 
 from spleen_tf.evaluation import surfaces
 from spleen_tf.imaging import volume
 from spleen_tf.imaging.volume import Volume
 
-COLUMNS = (
-    *("dice", "jaccard", "sensitivity", "specificity", "precision", "accuracy"),
-    *("lr_positive", "lr_negative"),
-    *("truth_mm3", "pred_mm3"),
-    *("volume_error_mm3", "volume_error_percent", "abs_volume_error_percent"),
-    *("hd_mm", "hd95_mm", "assd_mm", "nsd_1mm", "nsd_2mm"),
-)
-RESAMPLES = 10_000
+
+class CaseMetrics(msgspec.Struct, frozen=True):
+    """One case's measures: the columns of cases.csv, in their order. NaN where undefined.
+
+    Attributes:
+        case: its name.
+        dice, jaccard, sensitivity, specificity, precision, accuracy, lr_positive, lr_negative: see
+            `Confusion`.
+        truth_mm3, pred_mm3: volumes.
+        volume_error_mm3: predicted less true volume.
+        volume_error_percent: the same, as a percentage of the true volume.
+        abs_volume_error_percent: its absolute value.
+        hd_mm, hd95_mm, assd_mm, nsd_1mm, nsd_2mm: see `surfaces.SurfaceDistances`.
+    """
+
+    case: str
+    dice: float
+    jaccard: float
+    sensitivity: float
+    specificity: float
+    precision: float
+    accuracy: float
+    lr_positive: float
+    lr_negative: float
+    truth_mm3: float
+    pred_mm3: float
+    volume_error_mm3: float
+    volume_error_percent: float
+    abs_volume_error_percent: float
+    hd_mm: float
+    hd95_mm: float
+    assd_mm: float
+    nsd_1mm: float
+    nsd_2mm: float
+
+    @property
+    def truth_ml(self) -> float:
+        """The true volume in mL."""
+        return self.truth_mm3 / 1000
+
+    @property
+    def pred_ml(self) -> float:
+        """The predicted volume in mL."""
+        return self.pred_mm3 / 1000
+
+
+# The measures of a case, in the order of cases.csv.
+COLUMNS = CaseMetrics.__struct_fields__[1:]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,14 +131,12 @@ class Confusion:
         return _ratio(self.false_negative * background, truth * self.true_negative)
 
 
-def case(truth: Volume, pred: Volume) -> dict[str, float]:
+def measure(case: str, truth: Volume, pred: Volume) -> CaseMetrics:
     """Every measure of one case.
 
     Args:
+        case: its name.
         truth, pred: masks, nonzero inside, on one grid.
-
-    Returns:
-        A value for each of COLUMNS, in that order; volumes are of the truth's voxels.
 
     Raises:
         VolumeError: if the grids differ.
@@ -109,26 +147,27 @@ def case(truth: Volume, pred: Volume) -> dict[str, float]:
     truth_mm3 = (counts.true_positive + counts.false_negative) * truth.voxel_mm3
     pred_mm3 = (counts.true_positive + counts.false_positive) * truth.voxel_mm3
     percent = volume_error_percent(truth_mm3, pred_mm3)
-    return {
-        "dice": counts.dice,
-        "jaccard": counts.jaccard,
-        "sensitivity": counts.sensitivity,
-        "specificity": counts.specificity,
-        "precision": counts.precision,
-        "accuracy": counts.accuracy,
-        "lr_positive": counts.lr_positive,
-        "lr_negative": counts.lr_negative,
-        "truth_mm3": truth_mm3,
-        "pred_mm3": pred_mm3,
-        "volume_error_mm3": pred_mm3 - truth_mm3,
-        "volume_error_percent": percent,
-        "abs_volume_error_percent": abs(percent),
-        "hd_mm": distances.hd_mm,
-        "hd95_mm": distances.hd95_mm,
-        "assd_mm": distances.assd_mm,
-        "nsd_1mm": distances.nsd(1.0),
-        "nsd_2mm": distances.nsd(2.0),
-    }
+    return CaseMetrics(
+        case=case,
+        dice=counts.dice,
+        jaccard=counts.jaccard,
+        sensitivity=counts.sensitivity,
+        specificity=counts.specificity,
+        precision=counts.precision,
+        accuracy=counts.accuracy,
+        lr_positive=counts.lr_positive,
+        lr_negative=counts.lr_negative,
+        truth_mm3=truth_mm3,
+        pred_mm3=pred_mm3,
+        volume_error_mm3=pred_mm3 - truth_mm3,
+        volume_error_percent=percent,
+        abs_volume_error_percent=abs(percent),
+        hd_mm=distances.hd_mm,
+        hd95_mm=distances.hd95_mm,
+        assd_mm=distances.assd_mm,
+        nsd_1mm=distances.nsd(1.0),
+        nsd_2mm=distances.nsd(2.0),
+    )
 
 
 def dice(truth: np.ndarray, pred: np.ndarray) -> float:
@@ -145,11 +184,6 @@ def dice(truth: np.ndarray, pred: np.ndarray) -> float:
         VolumeError: if the shapes differ.
     """
     return confusion(truth, pred).dice
-
-
-def jaccard(truth: np.ndarray, pred: np.ndarray) -> float:
-    """Jaccard index, |T∩P| / |T∪P|; arguments, NaN and errors as those of `dice`."""
-    return confusion(truth, pred).jaccard
 
 
 def confusion(truth: np.ndarray, pred: np.ndarray) -> Confusion:
@@ -170,53 +204,6 @@ def confusion(truth: np.ndarray, pred: np.ndarray) -> Confusion:
 def volume_error_percent(truth_mm3: float, pred_mm3: float) -> float:
     """100 (P - T) / T, below 0 where too little is predicted; NaN if the truth is empty."""
     return _ratio(100.0 * (pred_mm3 - truth_mm3), truth_mm3)
-
-
-def summary(rows: Sequence[Mapping[str, float]], seed: int = 0) -> dict[str, dict]:
-    """Statistics over cases of each of COLUMNS, from what `case` returned for each.
-
-    Returns:
-        For each column `mean`, `sd` (of a sample: n - 1), `median`, `minimum`, `maximum`, `ci95`
-        (low, high: `bootstrap_ci95` of the mean) over the cases where it is defined, and
-        `undefined`, the number of the others. NaN where too few cases are left.
-    """
-    statistics = {}
-    for column in COLUMNS:
-        values = np.array([row[column] for row in rows], np.float64)
-        values = values[~np.isnan(values)]
-        statistics[column] = {
-            "mean": float(values.mean()) if values.size else math.nan,
-            "sd": float(values.std(ddof=1)) if values.size > 1 else math.nan,
-            "median": float(np.median(values)) if values.size else math.nan,
-            "minimum": float(values.min()) if values.size else math.nan,
-            "maximum": float(values.max()) if values.size else math.nan,
-            "ci95": list(bootstrap_ci95(values, seed)),
-            "undefined": len(rows) - values.size,
-        }
-    return statistics
-
-
-def bootstrap_ci95(values: np.ndarray, seed: int = 0) -> tuple[float, float]:
-    """The percentile bootstrap interval of a mean (Efron, 1979), from RESAMPLES resamples.
-
-    Args:
-        values: (N,), one for each case.
-        seed: the same one gives the same interval.
-
-    Returns:
-        The 2.5th and 97.5th percentiles of the resampled means; NaN for fewer than two values,
-        which say nothing about their spread.
-    """
-    if len(values) < 2:
-        return math.nan, math.nan
-    generator = np.random.default_rng(seed)
-    means = np.empty(RESAMPLES)
-    at_once = max(1, 1_000_000 // len(values))  # Some MB, however many cases there are.
-    for start in range(0, RESAMPLES, at_once):
-        part = means[start : start + at_once]
-        part[:] = values[generator.integers(len(values), size=(len(part), len(values)))].mean(1)
-    low, high = np.percentile(means, (2.5, 97.5))
-    return float(low), float(high)
 
 
 def _ratio(numerator: float, denominator: float) -> float:

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from plotly import graph_objects as go
 
+from spleen_tf.evaluation.agreement import Agreement
 from spleen_tf.io.mesh import Mesh
-from spleen_tf.reporting.plots import Agreement
 
 _BLUE, _AMBER, _RED, _GREY = "#1f5fa8", "#e09a00", "#c0392b", "#8a94a0"
 

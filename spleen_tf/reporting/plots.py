@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import io
 import math
 import os
@@ -19,6 +18,7 @@ from matplotlib.transforms import Bbox
 
 from spleen_tf.core import files
 from spleen_tf.core.files import InputError
+from spleen_tf.evaluation.agreement import Agreement, limits_of_agreement
 
 DPI = 100
 TEXT: dict[str, Any] = {"fontfamily": "DejaVu Sans", "parse_math": False}  # A $ stays a $.
@@ -30,46 +30,6 @@ _SIDES = [  # Of a point, for its name: how the name lies there, and its offset 
     *(("left", "bottom", 5, 5), ("right", "bottom", -5, 5)),
     *(("left", "top", 5, -5), ("right", "top", -5, -5)),
 ]
-
-
-@dataclasses.dataclass(frozen=True)
-class Agreement:
-    """How far two measurements of the same cases agree.
-
-    Attributes:
-        mean_ml: (N,) float64, the mean of truth and prediction.
-        difference_ml: (N,) float64, prediction − truth.
-        bias_ml: the mean difference; NaN without cases.
-        limits_ml: the 95% limits of agreement, bias ∓ 1.96 SD; NaN with fewer than two cases.
-    """
-
-    mean_ml: np.ndarray
-    difference_ml: np.ndarray
-    bias_ml: float
-    limits_ml: tuple[float, float]
-
-    @property
-    def outside(self) -> np.ndarray:
-        """(M,) int: the cases outside the limits, the farthest from the bias first."""
-        from_bias_ml = np.abs(self.difference_ml - self.bias_ml)
-        farthest_first = np.argsort(-from_bias_ml, kind="stable")
-        # A millionth of a mL more, lest rounding make outliers of equal differences.
-        reach_ml = (self.limits_ml[1] - self.limits_ml[0]) / 2 + 1e-6
-        return farthest_first[from_bias_ml[farthest_first] > reach_ml]
-
-
-def limits_of_agreement(truth_ml: Sequence[float], pred_ml: Sequence[float]) -> Agreement:
-    """Bias and 95% limits of agreement (Bland & Altman, Lancet 1986; 327: 307–310).
-
-    Args:
-        truth_ml: (N,) volumes in mL; N may be 0.
-        pred_ml: (N,) volumes of the same cases.
-    """
-    truth, pred = np.asarray(truth_ml, np.float64), np.asarray(pred_ml, np.float64)
-    difference = pred - truth
-    bias = float(difference.mean()) if len(difference) else math.nan
-    sd = float(difference.std(ddof=1)) if len(difference) > 1 else math.nan
-    return Agreement((truth + pred) / 2, difference, bias, (bias - 1.96 * sd, bias + 1.96 * sd))
 
 
 def bland_altman(

@@ -9,11 +9,14 @@ from typing import Any
 import numpy as np
 
 import spleen_tf
-from spleen_tf.evaluation import results
-from spleen_tf.evaluation.decision import SPLENOMEGALY_ML
+from spleen_tf.evaluation import results, tables
+from spleen_tf.evaluation.agreement import limits_of_agreement
+from spleen_tf.evaluation.decision import SPLENOMEGALY_ML, Decision
+from spleen_tf.evaluation.metrics import CaseMetrics
+from spleen_tf.evaluation.summary import Summary
 from spleen_tf.imaging.volume import Volume
 from spleen_tf.io import mesh
-from spleen_tf.reporting import charts, page, plots, viewer
+from spleen_tf.reporting import charts, page, viewer
 
 # CT of 140 adults without disease of the spleen: 107.2 to 314.5 mL, mean 214.6 mL (Prassopoulos et
 # al., Eur Radiol 1997; 7: 246-248).
@@ -21,6 +24,8 @@ ADULTS_ML = (107.2, SPLENOMEGALY_ML)
 _SOURCE_OF_ADULTS = "Prassopoulos et al., Eur Radiol 1997; 7: 246–248"
 # Of dataset.csv, what the page's table begins with.
 _FIRST_COLUMNS = ("case", "spleen_mm3", "spleen_slices", "touches_edge", "outlier", "why")
+# Of cases.csv, what the page's table shows.
+_CASE_COLUMNS = ("dice", "jaccard", "nsd_2mm", "hd95_mm", "assd_mm", "volume_error_percent")
 # The surface of a finer mask is shown at a half, a third, … of its resolution.
 _MOST_SURFACE_VOXELS = 150_000
 
@@ -64,54 +69,49 @@ def prediction(
 
 
 def evaluation(
-    cases: Sequence[str],
-    rows: Sequence[Mapping[str, float]],
-    summary: Mapping[str, Any],
+    rows: Sequence[CaseMetrics],
+    summary: Summary,
     pictures: Mapping[str, bytes],
-    decision: Mapping[str, Any] | None = None,
+    decision: Decision | None = None,
 ) -> str:
     """The page of an evaluation: summary, agreement of volumes, cases, the worst with pictures.
 
     Args:
-        cases: (N,) names.
-        rows: (N,) what `metrics.case` returned.
-        summary: what `metrics.summary` returned.
+        rows: (N,) the cases.
+        summary: of all of them.
         pictures: JPEG by case, of those to be shown, the worst first.
-        decision: what `decision.assess` returned.
+        decision: how a decision by their volumes agrees with the truth.
     """
-    worst_first = sorted(range(len(cases)), key=lambda n: _badness(rows[n]["dice"]))
-    in_order = [cases[n] for n in worst_first]
+    in_order = results.worst_first(rows)
+    dice_of = {row.case: row.dice for row in rows}
     by_measure = {
-        name: [rows[n][column] for n in worst_first]
-        for name, column in (("Dice", "dice"), ("NSD at 2 mm", "nsd_2mm"))
+        "Dice": [row.dice for row in in_order],
+        "NSD at 2 mm": [row.nsd_2mm for row in in_order],
     }
-    agreement = plots.limits_of_agreement(
-        [row["truth_mm3"] / 1000 for row in rows], [row["pred_mm3"] / 1000 for row in rows]
-    )
-    columns = ("dice", "jaccard", "nsd_2mm", "hd95_mm", "assd_mm", "volume_error_percent")
+    agreement = limits_of_agreement([row.truth_ml for row in rows], [row.pred_ml for row in rows])
+    volumes = charts.bland_altman(agreement, [row.case for row in rows])
+    scores = charts.scores([row.case for row in in_order], by_measure)
     sections = [
-        _shortfalls(cases, rows),
+        _shortfalls(rows),
         page.section(
             "Summary",
             page.facts(_means(summary)),
             page.text(
-                f"Means over {results.counted(len(cases))}, each measured over its whole volume on "
-                "its own grid; in brackets the bootstrapped 95% interval of the mean."
+                f"Means over {tables.counted(len(rows))}, each measured over its whole volume on "
+                f"its own grid. {tables.INTERVAL_NOTE}"
             ),
         ),
-        page.section("Volumes", page.chart(charts.bland_altman(agreement, cases), "volumes")),
-        page.section("Cases", page.chart(charts.scores(in_order, by_measure), "scores")),
+        page.section("Volumes", page.chart(volumes, "volumes")),
+        page.section("Cases", page.chart(scores, "scores")),
     ]
     if pictures:
-        shown = [
-            (jpeg, f"{case}: Dice {rows[cases.index(case)]['dice']:.3f}")
-            for case, jpeg in pictures.items()
-        ]
+        shown = [(jpeg, f"{case}: Dice {dice_of[case]:.3f}") for case, jpeg in pictures.items()]
         sections.append(page.section("The worst cases", page.pictures(shown, wide=True)))
     if decision:
         sections.append(_decision(decision))
     table = page.table(
-        ["case", *columns], [[cases[n], *(rows[n][c] for c in columns)] for n in worst_first]
+        ["case", *_CASE_COLUMNS],
+        [[row.case, *(getattr(row, column) for column in _CASE_COLUMNS)] for row in in_order],
     )
     sections.append(page.section("All cases, the worst first", table))
     return page.page("Evaluation", sections, _footer())
@@ -178,13 +178,13 @@ def exploration(
     return page.page("Data set", sections, _footer())
 
 
-def _decision(decision: Mapping[str, Any]) -> str:
+def _decision(decision: Decision) -> str:
     return page.section(
         "Decision",
-        page.text(results.decision_rule(decision)),
-        page.table(["", "truly positive", "truly negative"], results.decision_counts(decision)),
-        page.table(["measure", "value", "95% interval"], results.decision_rows(decision)),
-        *map(page.text, decision["notes"]),
+        page.text(tables.decision_rule(decision)),
+        page.table(["", "truly positive", "truly negative"], tables.decision_counts(decision)),
+        page.table(["measure", "value", "95% interval"], tables.decision_estimates(decision)),
+        *map(page.text, decision.notes),
     )
 
 
@@ -261,37 +261,35 @@ def _spelt(value: Any) -> str:
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
-def _badness(dice: float) -> tuple[bool, float]:
-    """Sorts the worst first, and what has no Dice last."""
-    return math.isnan(dice), dice
-
-
-def _shortfalls(cases: Sequence[str], rows: Sequence[Mapping[str, float]]) -> str:
+def _shortfalls(rows: Sequence[CaseMetrics]) -> str:
     lines = [
-        f"{case}: nothing of the reference was found"
-        if row["truth_mm3"]
-        else f"{case}: the reference is empty"
-        for case, row in zip(cases, rows, strict=True)
-        if row["dice"] == 0
+        f"{row.case}: nothing of the reference was found"
+        if row.truth_mm3
+        else f"{row.case}: the reference is empty"
+        for row in rows
+        if row.dice == 0
     ]
-    heading = f"{len(lines)} of {len(cases)} cases have no overlap" if lines else ""
+    heading = f"{len(lines)} of {len(rows)} cases have no overlap" if lines else ""
     return page.notice(heading, lines, alert=True) if lines else ""
 
 
-def _means(summary: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    found = []
-    for column, (name, digits) in results.HEADLINES.items():
-        told = summary[column]
-        if told["mean"] is None or math.isnan(told["mean"]):
-            found.append((name, "–", "defined in no case"))
+def _means(summary: Summary) -> list[tuple[str, str, str]]:
+    figures = []
+    for column, (name, digits) in tables.HEADLINES.items():
+        measure = summary.measures[column]
+        if measure.mean is None:
+            figures.append((name, "–", "defined in no case"))
             continue
-        interval = results.in_brackets(told["ci95"], digits)
-        worst = told["minimum"] if digits == 3 else told["maximum"]
-        without = f"without {results.counted(told['undefined'])}, where it is undefined"
-        remarks = [interval, f"worst {worst:.{digits}f}", without if told["undefined"] else ""]
+        worst = measure.minimum if digits == 3 else measure.maximum
+        without = f"without {tables.counted(measure.undefined)}, where it is undefined"
+        remarks = [
+            tables.in_brackets(measure.ci95, digits),
+            f"worst {tables.number(worst, digits)}",
+            without if measure.undefined else "",
+        ]
         remark = "; ".join(filter(None, remarks))
-        found.append((name, f"{told['mean']:.{digits}f}", remark))
-    return found
+        figures.append((name, f"{measure.mean:.{digits}f}", remark))
+    return figures
 
 
 def _fingerprint(proposed: Mapping[str, Any]) -> list[tuple[str, str, str]]:

@@ -3,11 +3,12 @@
 
 import math
 
+import msgspec
 import pytest
-from scipy.stats import binomtest
 
-from spleen_tf.evaluation import decision
-from spleen_tf.evaluation.decision import Estimate, Table
+from spleen_tf.evaluation import decision, diagnostics
+from spleen_tf.evaluation.decision import Table
+from spleen_tf.evaluation.diagnostics import UNDEFINED, Estimate
 
 TABLE = Table(true_positive=8, false_positive=1, false_negative=2, true_negative=9)
 
@@ -42,37 +43,29 @@ def test_a_case_without_prediction_is_a_mistake_of_the_caller():
 
 
 def test_shares_of_the_table_by_hand():
-    values = {name: estimate.value for name, estimate in TABLE.proportions().items()}
-    assert values == pytest.approx(
-        {
-            "sensitivity": 8 / 10,
-            "specificity": 9 / 10,
-            "accuracy": 17 / 20,
-            "ppv": 8 / 9,
-            "npv": 9 / 11,
-        }
-    )
+    judged = assessed(TABLE)
+    shares = {
+        "sensitivity": 8 / 10,
+        "specificity": 9 / 10,
+        "accuracy": 17 / 20,
+        "ppv": 8 / 9,
+        "npv": 9 / 11,
+    }
+    assert {name: getattr(judged, name).value for name in shares} == pytest.approx(shares)
 
 
 def test_wilsons_interval_of_8_in_10():
     """z² = 3.8415. Middle (0.8 + 3.8415/20) / 1.38415 = 0.71674; reach 1.95996 / 1.38415
     √(0.8·0.2/10 + 3.8415/400) = 0.22658."""
-    assert decision.proportion(8, 10) == (
-        0.8,
-        (pytest.approx(0.71674 - 0.22658, abs=1e-5), pytest.approx(0.71674 + 0.22658, abs=1e-5)),
-    )
-
-
-@pytest.mark.parametrize(("count", "total"), [(0, 7), (1, 7), (7, 7), (50, 123)])
-def test_wilsons_interval_agrees_with_scipy(count, total):
-    expected = binomtest(count, total).proportion_ci(0.95, "wilson")
-    assert decision.proportion(count, total).ci95 == pytest.approx(tuple(expected))
+    estimate = diagnostics.proportion(8, 10)
+    assert estimate.value == 0.8
+    assert estimate.ci95 == pytest.approx((0.71674 - 0.22658, 0.71674 + 0.22658), abs=1e-5)
 
 
 @pytest.mark.parametrize("total", [1, 3, 10, 49])
 def test_an_interval_of_all_or_none_ends_at_1_or_0(total):
-    assert decision.proportion(0, total).ci95[0] == 0.0
-    assert decision.proportion(total, total).ci95[1] == 1.0
+    assert diagnostics.proportion(0, total).ci95[0] == 0.0
+    assert diagnostics.proportion(total, total).ci95[1] == 1.0
 
 
 def test_likelihood_ratios_and_their_intervals_by_hand():
@@ -98,15 +91,16 @@ def test_a_zero_cell_adds_one_half_to_all_four_counts():
 
 def test_posterior_odds_are_prior_odds_times_the_ratio():
     # Odds 1/9 × 8 = 8/9, so 8/17; the interval's ends 2 and 9 make odds 2/9 and 1.
-    found = decision.posterior(0.1, Estimate(8, (2, 9)))
-    assert found["odds"] == pytest.approx(8 / 9)
-    assert found["probability"] == pytest.approx(8 / 17)
-    assert found["ci95"] == pytest.approx([2 / 11, 1 / 2])
+    posterior = diagnostics.posterior(0.1, Estimate(8, (2, 9)))
+    assert posterior.odds == pytest.approx(8 / 9)
+    assert posterior.probability == pytest.approx(8 / 17)
+    assert posterior.ci95 == pytest.approx((2 / 11, 1 / 2))
 
 
 def test_an_assessment_holds_every_measure_by_name():
-    found = assessed(TABLE, threshold_ml=314, prior=0.1)
-    assert [*found] == [
+    judged = assessed(TABLE, threshold_ml=314, prior=0.1)
+    content = msgspec.to_builtins(judged)
+    assert [*content] == [
         *("decision", "threshold_ml", "cases"),
         *("true_positive", "false_positive", "false_negative", "true_negative"),
         *("sensitivity", "specificity", "accuracy", "ppv", "npv"),
@@ -114,38 +108,37 @@ def test_an_assessment_holds_every_measure_by_name():
         *("posterior_positive", "posterior_negative", "notes"),
     ]
     counts = ("true_positive", "false_positive", "false_negative", "true_negative")
-    assert [found[name] for name in counts] == [8, 1, 2, 9]
-    assert (found["threshold_ml"], found["cases"]) == (314, 20)
-    assert found["sensitivity"] == {
-        "value": 0.8,
-        "ci95": [pytest.approx(0.490, abs=5e-4), pytest.approx(0.943, abs=5e-4)],
-    }
-    assert found["lr_positive"]["value"] == pytest.approx(8)
-    assert (found["prior"], found["prior_source"]) == (0.1, "--prior")
-    assert found["posterior_positive"]["probability"] == pytest.approx(8 / 17)
+    assert [content[name] for name in counts] == [8, 1, 2, 9]
+    assert (judged.threshold_ml, judged.cases) == (314, 20)
+    assert judged.sensitivity.ci95 == pytest.approx((0.490, 0.943), abs=5e-4)
+    assert [*content["sensitivity"]] == ["value", "ci95"]
+    assert judged.lr_positive.value == pytest.approx(8)
+    assert (judged.prior, judged.prior_source) == (0.1, "--prior")
+    assert judged.posterior_positive.probability == pytest.approx(8 / 17)
+    assert [*content["posterior_positive"]] == ["odds", "probability", "ci95"]
     # Odds 1/9 × 2/9 = 2/81, so 2/83.
-    assert found["posterior_negative"]["probability"] == pytest.approx(2 / 83)
-    assert (found["zero_cell_correction"], found["notes"]) == (0.0, [])
+    assert judged.posterior_negative.probability == pytest.approx(2 / 83)
+    assert (judged.zero_cell_correction, judged.notes) == (0.0, ())
 
 
 def test_without_a_prior_it_is_the_prevalence_and_posteriors_are_the_predictive_values():
-    found = assessed(Table(8, 1, 2, 29), threshold_ml=314)
-    assert (found["prior"], found["prior_source"]) == (10 / 40, "prevalence among the cases")
-    assert found["posterior_positive"]["probability"] == pytest.approx(found["ppv"]["value"])
-    assert found["posterior_negative"]["probability"] == pytest.approx(1 - found["npv"]["value"])
+    judged = assessed(Table(8, 1, 2, 29), threshold_ml=314)
+    assert (judged.prior, judged.prior_source) == (10 / 40, "prevalence among the cases")
+    assert judged.posterior_positive.probability == pytest.approx(judged.ppv.value)
+    assert judged.posterior_negative.probability == pytest.approx(1 - judged.npv.value)
 
 
 def test_the_default_threshold_is_the_largest_normal_spleen_of_prassopoulos_1997():
-    found = decision.assess([314.4, 314.6], [314.4, 314.6])
-    assert found["threshold_ml"] == 314.5
-    assert (found["true_positive"], found["true_negative"]) == (1, 1)
+    judged = decision.assess([314.4, 314.6], [314.4, 314.6])
+    assert judged.threshold_ml == 314.5
+    assert (judged.true_positive, judged.true_negative) == (1, 1)
 
 
 def test_a_correction_is_said():
-    found = assessed(Table(10, 0, 3, 10), threshold_ml=314)
-    assert found["zero_cell_correction"] == 0.5
-    assert found["specificity"]["value"] == 1.0  # Shares are not corrected.
-    (note,) = found["notes"]
+    judged = assessed(Table(10, 0, 3, 10), threshold_ml=314)
+    assert judged.zero_cell_correction == 0.5
+    assert judged.specificity.value == 1.0  # Shares are not corrected.
+    (note,) = judged.notes
     assert note.startswith("A count is 0: for likelihood ratios and posteriors, 0.5 is added")
 
 
@@ -156,18 +149,17 @@ def test_a_correction_is_said():
         (Table(8, 0, 2, 0), "specificity", "No case is truly negative: specificity, likelihood"),
     ],
 )
-def test_without_diseased_or_healthy_cases_ratios_are_nan_and_the_reason_is_given(
+def test_without_diseased_or_healthy_cases_ratios_are_undefined_and_the_reason_is_given(
     table, undefined, note
 ):
-    found = assessed(table, threshold_ml=314, prior=0.1)
+    judged = assessed(table, threshold_ml=314, prior=0.1)
     for name in (undefined, "lr_positive", "lr_negative"):
-        assert math.isnan(found[name]["value"])
-        assert all(math.isnan(end) for end in found[name]["ci95"])
-    for name in ("posterior_positive", "posterior_negative"):
-        assert math.isnan(found[name]["probability"])
-    assert found["accuracy"]["value"] in (0.9, 0.8)
-    assert found["notes"][0].startswith(note)
-    assert found["zero_cell_correction"] == 0.0
+        assert getattr(judged, name) == UNDEFINED
+    assert judged.posterior_positive.probability is None
+    assert judged.posterior_negative.probability is None
+    assert judged.accuracy.value in (0.9, 0.8)
+    assert judged.notes[0].startswith(note)
+    assert judged.zero_cell_correction == 0.0
 
 
 @pytest.mark.parametrize(
@@ -178,19 +170,20 @@ def test_without_diseased_or_healthy_cases_ratios_are_nan_and_the_reason_is_give
     ],
 )
 def test_a_decision_that_is_never_made_has_no_predictive_value(table, undefined, note):
-    found = assessed(table, threshold_ml=314)
-    assert math.isnan(found[undefined]["value"])
-    assert note in found["notes"]
-    assert found["lr_positive"]["value"] > 0
+    judged = assessed(table, threshold_ml=314)
+    assert getattr(judged, undefined).value is None
+    assert note in judged.notes
+    assert judged.lr_positive.value > 0
 
 
 def test_a_prevalence_of_0_has_no_posterior():
-    found = assessed(Table(0, 1, 0, 9), threshold_ml=314)
-    assert found["prior"] == 0.0
-    assert math.isnan(found["posterior_positive"]["odds"])
+    judged = assessed(Table(0, 1, 0, 9), threshold_ml=314)
+    assert judged.prior == 0.0
+    assert judged.posterior_positive.odds is None
 
 
 def test_no_cases_are_no_crash():
-    found = decision.assess([], [], prior=0.5)
-    assert math.isnan(found["accuracy"]["value"])
-    assert len(found["notes"]) == 4
+    judged = decision.assess([], [], prior=0.5)
+    assert judged.accuracy.value is None
+    assert len(judged.notes) == 4
+    assert decision.assess([], []).prior is None

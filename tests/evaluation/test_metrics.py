@@ -1,7 +1,8 @@
-"""Overlap, volume and summaries, on masks drawn by hand and against SimpleITK."""
+"""Overlap and volume, on masks drawn by hand and against SimpleITK."""
 
 import math
 
+import msgspec
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -48,7 +49,7 @@ def test_counts_of_a_drawn_pair():
 def test_overlap_of_a_drawn_pair():
     counts = metrics.confusion(TRUTH, PRED)
     assert metrics.dice(TRUTH, PRED) == counts.dice == 2 * 2 / (6 + 4)
-    assert metrics.jaccard(TRUTH, PRED) == counts.jaccard == 2 / 8
+    assert counts.jaccard == 2 / 8
     assert counts.sensitivity == 2 / 6
     assert counts.specificity == 12 / 14
     assert counts.precision == 2 / 4
@@ -126,12 +127,18 @@ def test_masks_of_two_shapes_are_refused():
         metrics.dice(TRUTH, PRED[:3])
 
 
+def values_of(row):
+    """The measures of a case by name."""
+    return {column: getattr(row, column) for column in metrics.COLUMNS}
+
+
 def test_every_column_of_a_drawn_case_in_order():
     truth = volume_of(mask("....", ".##.", ".##.", "...."))
     pred = volume_of(mask("....", ".##.", "....", "...."))
     # 48 voxels of 10 mm³. Rows are 2 mm apart: two of the truth's four surface voxels lie 2 mm
     # from the prediction, all other distances are 0.
     expected = {
+        "case": "drawn",
         "dice": 2 * 2 / 6,
         "jaccard": 2 / 4,
         "sensitivity": 2 / 4,
@@ -151,15 +158,15 @@ def test_every_column_of_a_drawn_case_in_order():
         "nsd_1mm": 4 / 6,
         "nsd_2mm": 1.0,
     }
-    found = metrics.case(truth, pred)
-    assert tuple(found) == metrics.COLUMNS == tuple(expected)
-    assert found == pytest.approx(expected, nan_ok=True)
+    row = msgspec.structs.asdict(metrics.measure("drawn", truth, pred))
+    assert tuple(row) == ("case", *metrics.COLUMNS) == tuple(expected)
+    assert row == pytest.approx(expected, nan_ok=True)
 
 
 def test_an_empty_truth_leaves_the_error_in_mm3_alone():
-    found = metrics.case(volume_of(EMPTY), volume_of(PRED))
-    assert found["volume_error_mm3"] == pytest.approx(40.0)
-    undefined = {column for column, value in found.items() if math.isnan(value)}
+    row = metrics.measure("drawn", volume_of(EMPTY), volume_of(PRED))
+    assert row.volume_error_mm3 == pytest.approx(40.0)
+    undefined = {column for column, value in values_of(row).items() if math.isnan(value)}
     assert undefined == {
         *("sensitivity", "lr_positive", "lr_negative"),
         *("volume_error_percent", "abs_volume_error_percent", "hd_mm", "hd95_mm", "assd_mm"),
@@ -167,17 +174,17 @@ def test_an_empty_truth_leaves_the_error_in_mm3_alone():
 
 
 def test_an_empty_prediction_lacks_all_of_the_volume():
-    found = metrics.case(volume_of(TRUTH), volume_of(EMPTY))
-    assert found["volume_error_mm3"] == pytest.approx(-60.0)
-    assert found["volume_error_percent"] == -100.0
-    assert found["nsd_2mm"] == 0.0
-    undefined = {column for column, value in found.items() if math.isnan(value)}
+    row = metrics.measure("drawn", volume_of(TRUTH), volume_of(EMPTY))
+    assert row.volume_error_mm3 == pytest.approx(-60.0)
+    assert row.volume_error_percent == -100.0
+    assert row.nsd_2mm == 0.0
+    undefined = {column for column, value in values_of(row).items() if math.isnan(value)}
     assert undefined == {"precision", "lr_positive", "hd_mm", "hd95_mm", "assd_mm"}
 
 
 def test_two_empty_masks_err_by_0_mm3():
-    found = metrics.case(volume_of(EMPTY), volume_of(EMPTY))
-    defined = {column: value for column, value in found.items() if not math.isnan(value)}
+    row = metrics.measure("drawn", volume_of(EMPTY), volume_of(EMPTY))
+    defined = {column: value for column, value in values_of(row).items() if not math.isnan(value)}
     assert defined == {
         "specificity": 1.0,
         "accuracy": 1.0,
@@ -191,7 +198,7 @@ def test_grids_that_differ_are_refused_by_name():
     truth = volume_of(TRUTH, source="truth.nii.gz")
     pred = volume_of(PRED, zooms_mm=(2.0, 1.0, 6.0), source="pred.nii.gz")
     with pytest.raises(VolumeError, match=r"^pred.nii.gz: expected the affine of truth.nii.gz"):
-        metrics.case(truth, pred)
+        metrics.measure("drawn", truth, pred)
 
 
 MASKS = hnp.arrays(bool, (3, 4, 2))
@@ -221,57 +228,3 @@ def test_overlap_agrees_with_simpleitk(truth, pred):
     # counted against the target's size.
     swapped = metrics.confusion(pred, truth)
     assert 1 - swapped.sensitivity == pytest.approx(reference.GetFalseNegativeError())
-
-
-def rows_of(**columns):
-    """Rows for `summary` in which all but the given columns are undefined."""
-    number = len(next(iter(columns.values())))
-    undefined = dict.fromkeys(metrics.COLUMNS, math.nan)
-    return [
-        undefined | {column: values[n] for column, values in columns.items()} for n in range(number)
-    ]
-
-
-def test_summary_is_over_the_cases_where_a_measure_is_defined():
-    found = metrics.summary(rows_of(dice=[0.5, math.nan, 0.9, 0.7], hd_mm=[3.0] * 4))
-    assert tuple(found) == metrics.COLUMNS
-    dice = found["dice"]
-    assert dice["mean"] == pytest.approx(0.7)
-    assert dice["sd"] == pytest.approx(0.2)  # √((0.04 + 0 + 0.04) / 2)
-    assert dice["median"] == pytest.approx(0.7)
-    assert (dice["minimum"], dice["maximum"], dice["undefined"]) == (0.5, 0.9, 1)
-    assert found["hd_mm"]["ci95"] == [3.0, 3.0]
-    assert found["hd_mm"]["undefined"] == 0
-
-
-def test_summary_of_what_no_case_defines_is_undefined():
-    found = metrics.summary(rows_of(dice=[0.5, 0.6]))["assd_mm"]
-    assert found.pop("undefined") == 2
-    assert [*found] == ["mean", "sd", "median", "minimum", "maximum", "ci95"]
-    assert np.isnan(np.hstack([*found.values()])).all()
-
-
-def test_one_case_has_a_mean_but_says_nothing_of_spread():
-    found = metrics.summary(rows_of(dice=[0.8]))["dice"]
-    assert (found["mean"], found["minimum"], found["maximum"]) == (0.8, 0.8, 0.8)
-    assert math.isnan(found["sd"])
-    assert np.isnan(found["ci95"]).all()
-
-
-def test_bootstrap_of_two_cases_spans_both():
-    # A resample holds one of them twice with probability 1/4 each, far above 2.5%.
-    assert metrics.bootstrap_ci95(np.array([0.2, 0.8])) == (pytest.approx(0.2), pytest.approx(0.8))
-
-
-def test_bootstrap_of_many_cases_is_close_to_the_normal_interval():
-    values = np.random.default_rng(7).normal(10, 2, 400)
-    low, high = metrics.bootstrap_ci95(values)
-    half_width = 1.96 * values.std() / math.sqrt(400)
-    assert low == pytest.approx(values.mean() - half_width, abs=0.02)
-    assert high == pytest.approx(values.mean() + half_width, abs=0.02)
-
-
-def test_bootstrap_is_repeatable_and_follows_its_seed():
-    values = np.random.default_rng(7).random(30)
-    assert metrics.bootstrap_ci95(values, 1) == metrics.bootstrap_ci95(values, 1)
-    assert metrics.bootstrap_ci95(values, 1) != metrics.bootstrap_ci95(values, 2)

@@ -1,6 +1,4 @@
-"""Bland–Altman: the numbers by hand, and what the plot names."""
-
-import math
+"""The Bland–Altman plot: what it names, and what is in its file."""
 
 import numpy as np
 import pytest
@@ -8,41 +6,6 @@ from matplotlib import image as png
 
 from spleen_tf.core.files import InputError
 from spleen_tf.reporting import plots
-
-
-def test_bias_and_limits_of_agreement_by_hand():
-    """Differences 1, 2, 3: mean 2, standard deviation 1 (n − 1), limits 2 ∓ 1.96."""
-    agreement = plots.limits_of_agreement([100, 200, 300], [101, 202, 303])
-    assert agreement.mean_ml.tolist() == [100.5, 201, 301.5]
-    assert agreement.difference_ml.tolist() == [1, 2, 3]
-    assert agreement.bias_ml == 2
-    assert agreement.limits_ml == pytest.approx((0.04, 3.96))
-
-
-def test_one_case_has_a_bias_and_no_limits():
-    agreement = plots.limits_of_agreement([100], [90])
-    assert agreement.bias_ml == -10
-    assert all(map(math.isnan, agreement.limits_ml))
-    assert agreement.outside.tolist() == []
-
-
-def test_no_cases_have_neither():
-    agreement = plots.limits_of_agreement([], [])
-    assert math.isnan(agreement.bias_ml)
-    assert agreement.outside.tolist() == []
-
-
-def test_cases_outside_the_limits_are_told_the_farthest_first():
-    """18 zeros, 20 and −30: bias −0.5, SD 8.26, limits −16.7 and 15.7."""
-    pred = np.full(20, 100.0)
-    pred[4] += 20
-    pred[11] -= 30
-    assert plots.limits_of_agreement(np.full(20, 100.0), pred).outside.tolist() == [11, 4]
-
-
-def test_equal_differences_are_no_outliers_despite_rounding():
-    truth = np.linspace(100, 200, 7)
-    assert plots.limits_of_agreement(truth, truth + 0.1).outside.tolist() == []
 
 
 def plotted(path, differences, cases):

@@ -10,10 +10,12 @@ import pytest
 
 from spleen_tf.datasets import fingerprint
 from spleen_tf.evaluation import metrics
+from spleen_tf.evaluation.agreement import limits_of_agreement
+from spleen_tf.evaluation.metrics import CaseMetrics
+from spleen_tf.evaluation.summary import summarize
 from spleen_tf.imaging.volume import Volume
 from spleen_tf.io.mesh import Mesh
 from spleen_tf.reporting import charts, page, report
-from spleen_tf.reporting.plots import limits_of_agreement
 
 
 def made_volume():
@@ -297,18 +299,14 @@ def test_the_volume_is_held_against_adults(volume_ml, place):
     assert f"{place} the 107.2 to 314.5 mL of adults" in prediction(volume_ml=volume_ml)
 
 
-def measured(dice):
-    return dict.fromkeys(metrics.COLUMNS, 0.5) | {
-        "dice": dice,
-        "truth_mm3": 200_000.0,
-        "pred_mm3": 200_000.0 * (dice or 0.1),
-    }
+def measured(case, dice):
+    volumes = {"truth_mm3": 200_000.0, "pred_mm3": 200_000.0 * (dice or 0.1)}
+    return CaseMetrics(case, **(dict.fromkeys(metrics.COLUMNS, 0.5) | {"dice": dice} | volumes))
 
 
 def test_an_evaluation_shows_the_worst_first(open_page):
-    cases, rows = ["good", "missed", "fair"], [measured(0.95), measured(0.0), measured(0.8)]
-    summary = metrics.summary(rows, 0)
-    html = report.evaluation(cases, rows, summary, {"missed": b"jpeg", "fair": b"jpeg"})
+    rows = [measured("good", 0.95), measured("missed", 0.0), measured("fair", 0.8)]
+    html = report.evaluation(rows, summarize(rows), {"missed": b"jpeg", "fair": b"jpeg"})
     assert html.index("missed: nothing of the reference was found") < html.index("Summary")
     order = re.findall(r'<td class="words">(\w+)</td>', html)
     assert order == ["missed", "fair", "good"]
@@ -321,9 +319,10 @@ def test_an_evaluation_shows_the_worst_first(open_page):
 
 
 def test_two_empty_masks_agree_and_are_no_alarm():
-    empty = dict.fromkeys(metrics.COLUMNS, math.nan) | {"truth_mm3": 0.0, "pred_mm3": 0.0}
-    rows = [measured(0.9), empty]
-    html = report.evaluation(["found", "none"], rows, metrics.summary(rows, 0), {})
+    undefined = dict.fromkeys(metrics.COLUMNS, math.nan)
+    empty = CaseMetrics("none", **(undefined | {"truth_mm3": 0.0, "pred_mm3": 0.0}))
+    rows = [measured("found", 0.9), empty]
+    html = report.evaluation(rows, summarize(rows), {})
     assert "no overlap" not in html
     assert "without 1 case, where it is undefined" in html
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from spleen_tf.datasets import cases
+from spleen_tf.datasets.splits import make_splits
 from spleen_tf.io import nifti
 
 
@@ -70,7 +71,7 @@ def test_held_out_cases_get_masks_on_their_own_grid(compare, dataset, tmp_path):
     _, run = compare
     code, stdout, stderr = run(minutes=0.02, base_filters=2, compile="false", batch_size=2)
     assert code == 0, stderr
-    held_out = cases.make_splits(cases.load(dataset), 0, 0, 2).validation
+    held_out = make_splits(cases.load(dataset), 0, 0, 2).validation
     assert sorted(path.name for path in (tmp_path / "masks").iterdir()) == [
         f"{name}.nii.gz" for name in held_out
     ]

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from spleen_tf.evaluation import crossval
+from spleen_tf.evaluation.held_out import CrossValidation, Record
 
 
 @pytest.fixture
@@ -45,8 +45,10 @@ def test_planes_are_weighted_by_their_dice_in_the_other_folds(tool, tmp_path):
     dices = {"axial": (0.9, 0.8, 0.6), "coronal": (0.1, 0.3, 0.4), "fused": (1.0, 1.0, 1.0)}
     lines = [f"{p},{n},{d}" for p, row in dices.items() for n, d in zip("uvw", row, strict=True)]
     (tmp_path / "cases.csv").write_text("\n".join(["plane,case,dice", *lines]))
-    held_out = {"0": ["u"], "1": ["v", "w"]}
-    validated = crossval.CrossValidation(tmp_path, ("axial", "coronal"), held_out, 0)
+    recipes = {"axial": {}, "coronal": {}}
+    folds = {"0": ("u",), "1": ("v", "w")}
+    record = Record(num_folds=2, seed=0, recipes=recipes, folds=folds)
+    validated = CrossValidation(tmp_path, record)
     shares = tool._shares(validated)
     assert shares["0"] == pytest.approx([0.7 / 1.05, 0.35 / 1.05], abs=1e-5)
     assert shares["1"] == pytest.approx([0.9, 0.1], abs=1e-5)
@@ -58,8 +60,10 @@ def test_planes_are_weighted_by_their_dice_in_the_other_folds(tool, tmp_path):
         alike = dataclasses.replace(validated, folder=tmp_path / "same")
         assert tool._shares(alike)["0"] == pytest.approx([0.5, 0.5], abs=1e-5)
     # A single fold has no other to go by.
-    one = dataclasses.replace(validated, held_out={"0": ["u", "v"]})
-    assert tool._shares(one)["0"] == pytest.approx([0.85 / 1.05, 0.2 / 1.05], abs=1e-5)
+    one = Record(num_folds=2, seed=0, recipes=recipes, folds={"0": ("u", "v")})
+    assert tool._shares(CrossValidation(tmp_path, one))["0"] == pytest.approx(
+        [0.85 / 1.05, 0.2 / 1.05], abs=1e-5
+    )
 
 
 def row(fold, threshold, dice):

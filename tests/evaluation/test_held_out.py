@@ -1,15 +1,20 @@
-"""What a cross-validation leaves, what is read of it, and the words in which others are refused."""
+"""What a cross-validation leaves, what is read of it, and what is refused."""
 
 import csv
 import json
 import math
+import re
 
 import pytest
 
 from spleen_tf.core import files
 from spleen_tf.core.files import InputError
 from spleen_tf.datasets.cases import Case
-from spleen_tf.evaluation import crossval, metrics, results
+from spleen_tf.evaluation import held_out, metrics, results
+from spleen_tf.evaluation.held_out import CrossValidation, Record
+from spleen_tf.evaluation.metrics import CaseMetrics
+from spleen_tf.evaluation.protocol import Protocol
+from spleen_tf.evaluation.summary import summarize
 
 
 def cases_named(*names):
@@ -19,6 +24,7 @@ def cases_named(*names):
 @pytest.fixture
 def finished(tmp_path, exported):
     content = {"recipes": {"coronal": {}, "axial": {}}, "folds": {"0": ["a", "b"], "1": ["c"]}}
+    content |= {"num_folds": 2, "seed": 0, "a_key_of_another_version": 1}
     (tmp_path / "cv.json").write_text(json.dumps(content))
     for plane in ("axial", "coronal"):
         for fold in ("0", "1"):
@@ -29,74 +35,77 @@ def finished(tmp_path, exported):
 
 
 def test_planes_are_sorted_and_patients_counted(finished):
-    found = crossval.read(finished, cases_named("a", "b", "c", "d"))
+    found = held_out.read(finished, cases_named("a", "b", "c", "d"))
     assert found.planes == ("axial", "coronal")
     assert found.patients == 3
 
 
-def test_the_models_of_a_fold_are_loaded(finished):
-    found = crossval.read(finished, cases_named("a", "b", "c"))
-    assert [member.info["modality"] for member in found.members("1")] == ["MR", "MR"]
+def test_the_models_of_a_fold_are_a_family(finished):
+    found = held_out.read(finished, cases_named("a", "b", "c"))
+    assert [info.modality for info in found.family("1").infos] == ["MR", "MR"]
 
 
 def test_a_missing_model_is_told_before_anything_is_done(finished):
     (finished / "models" / "axial" / "fold_1" / "saved_model").unlink()
     with pytest.raises(InputError, match=r"axial.fold_1.saved_model: expected a SavedModel folder"):
-        crossval.read(finished, cases_named("a", "b", "c"))
+        held_out.read(finished, cases_named("a", "b", "c"))
 
 
-@pytest.mark.parametrize("content", ["[]", "{}", '{"folds": {}}'])
-def test_another_json_is_refused(tmp_path, content):
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        ("[]", "expected `object`, found `array`; give a folder that tools/cross_validate"),
+        ('{"num_folds": 2, "seed": 0}', "expected the key 'recipes', found none"),
+        ('{"num_folds": "two", "seed": 0}', "expected `int` at $.num_folds, found `str`"),
+    ],
+)
+def test_another_json_is_refused(tmp_path, content, sentence):
     (tmp_path / "cv.json").write_text(content)
-    with pytest.raises(InputError, match="expected the keys recipes and folds, found others"):
-        crossval.read(tmp_path, {})
+    with pytest.raises(InputError, match=f"cv.json: {re.escape(sentence)}"):
+        held_out.read(tmp_path, {})
 
 
 def test_a_folder_of_another_kind_is_refused(tmp_path):
     with pytest.raises(
         InputError, match=r"a folder that tools/cross_validate\.py wrote, found no cv"
     ):
-        crossval.read(tmp_path, {})
+        held_out.read(tmp_path, {})
 
 
 def test_a_data_set_without_a_held_out_case_is_refused(finished):
     with pytest.raises(InputError, match="found no 'c' among them; give --dataset"):
-        crossval.read(finished, cases_named("a", "b"))
-
-
-def test_every_case_is_held_out_once_whatever_split_the_data_set_gives_it():
-    listed = [Case(f"c{n}", "i.nii", "l.nii", modality="MR", split="train") for n in range(5)]
-    dealt = crossval.deal(listed, seed=0, num_folds=3)
-    assert list(dealt) == [0, 1, 2]
-    held_out = sorted(name for splits in dealt.values() for name in splits.validation)
-    assert held_out == [case.name for case in listed]
-    assert crossval.deal(listed, 0, 3, "2,0") == {2: dealt[2], 0: dealt[0]}
+        held_out.read(finished, cases_named("a", "b"))
 
 
 def evaluated(folder, dices):
     """What spleen_tf.evaluate leaves of cases with these Dice."""
-    rows = [{**dict.fromkeys(metrics.COLUMNS, float("nan")), "dice": d} for d in dices.values()]
+    undefined = dict.fromkeys(metrics.COLUMNS, float("nan"))
+    rows = [CaseMetrics(case, **(undefined | {"dice": dice})) for case, dice in dices.items()]
     models = [results.Model("unet", "112", "0.002")] * len(rows)
-    results.write(files.make_folder(folder), list(dices), models, rows, metrics.summary(rows))
+    results.write(files.make_folder(folder), models, rows, summarize(rows))
     return folder
 
 
 def test_what_is_written_is_read_again_and_pooled(finished):
-    about = {"recipes": {"coronal": {}, "axial": {}}, "label_value": 2}
-    about |= {"num_folds": 2, "seed": 0, "threshold": 0.5, "tta": False}
-    held_out = {0: ["a", "b"], 1: ["c"]}
+    how = Protocol(num_folds=2, seed=0, recipes={"coronal": {}, "axial": {}}, label_value=2)
     dices = {
         "axial": {"a": 0.5, "b": 0.9, "c": 0.7},
         "coronal": {"a": 0.8, "b": 0.6, "c": math.nan},
     }
     folders = {plane: evaluated(finished / "evaluation" / plane, d) for plane, d in dices.items()}
-    table = crossval.write(finished, about, held_out, folders)
+    table = held_out.write(finished, how, {0: ["a", "b"], 1: ["c"]}, folders)
 
-    found = crossval.read(finished, cases_named("a", "b", "c"))
-    assert (found.planes, found.label_value) == (("axial", "coronal"), 2)
-    assert found.held_out == {"0": ["a", "b"], "1": ["c"]}
+    content = json.loads((finished / "cv.json").read_text())
+    assert [*content] == [
+        *("num_folds", "seed", "always_train", "recipes", "threshold", "tta", "label_value"),
+        *("folds", "results"),
+    ]
+    assert content["results"]["axial"]["dice"]["mean"] == pytest.approx(0.7)
+    found = held_out.read(finished, cases_named("a", "b", "c"))
+    assert (found.planes, found.record.label_value) == (("axial", "coronal"), 2)
+    assert found.held_out == {"0": ("a", "b"), "1": ("c",)}
     flat = {(plane, name): d for plane, of_plane in dices.items() for name, d in of_plane.items()}
-    assert crossval.dices(found) == pytest.approx(flat, nan_ok=True)
+    assert held_out.dices(found) == pytest.approx(flat, nan_ok=True)
     with (finished / "cases.csv").open(newline="") as rows:
         pooled = [
             (r["plane"], r["fold"], r["case"], float(r["dice"])) for r in csv.DictReader(rows)
@@ -132,8 +141,10 @@ def test_what_is_written_is_read_again_and_pooled(finished):
 def test_a_table_that_does_not_hold_the_dice_is_refused(tmp_path, content, message):
     if content is not None:
         (tmp_path / "cases.csv").write_text(content)
-    validated = crossval.CrossValidation(tmp_path, ("axial",), {"0": ["a"], "1": ["b"]}, 0)
+    folds = {"0": ("a",), "1": ("b",)}
+    record = Record(num_folds=2, seed=0, recipes={"axial": {}}, folds=folds)
+    validated = CrossValidation(tmp_path, record)
     with pytest.raises(InputError) as refused:
-        crossval.dices(validated)
+        held_out.dices(validated)
     assert message in str(refused.value)
     assert str(tmp_path) in str(refused.value)
