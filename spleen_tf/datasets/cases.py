@@ -1,40 +1,24 @@
-"""A data set's folder or table as a list of cases, and their split into folds by patient."""
+"""A data set's folder or table as a list of cases, and what each of them holds."""
 
 from __future__ import annotations
 
-import collections
 import dataclasses
 import os
 import pathlib
 import warnings
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
+import tqdm
 
-from spleen_tf.core import files
-from spleen_tf.core.files import InputWarning
-from spleen_tf.datasets import layouts
-from spleen_tf.datasets.layouts import SPLITS, Case, DatasetError
+from spleen_tf.core.files import InputError, InputWarning
+from spleen_tf.datasets import labels, layouts
+from spleen_tf.datasets.layouts import Case, DatasetError
 from spleen_tf.imaging import volume
 from spleen_tf.imaging.volume import Placed, Volume, VolumeError
 from spleen_tf.io import nifti, readers
 
 MODALITIES = ("CT", "MR")
-
-# Maps of all organs have about a hundred labels; an image has more.
-_MOST_LABELS = 200
-_NAMED_LABELS = 6
-
-
-@dataclasses.dataclass(frozen=True)
-class Splits:
-    """Which cases train and which validate; seed, fold and num_folds say how that came about."""
-
-    train: tuple[str, ...]
-    validation: tuple[str, ...]
-    seed: int | None = None
-    fold: int | None = None
-    num_folds: int | None = None
 
 
 def load(dataset: str | os.PathLike, modality: str = "", missing_ok: bool = False) -> list[Case]:
@@ -86,55 +70,61 @@ def read(case: Case, label_value: int = 0) -> tuple[Volume, Volume]:
         image in physical units, and label as uint8, 1 inside.
 
     Raises:
-        VolumeError: if either is damaged or unfit, they are on different grids, or the label has
-            more values than labels have.
+        VolumeError: if either is damaged or unfit, they are on different grids, or the label holds
+            fractions or more values than labels have.
     """
     image = readers.read(case.image, case.series_uid)
     label = _on_grid_of(image, nifti.read(case.label))
-    values = check_is_label(label)
-    if len(values) > 1 and not label_value:
-        _warn_of_several_organs(label, values)
-    inside = label.array_ijk == label_value if label_value else label.array_ijk > 0
-    if not inside.any():
-        wanted = label_value or "above 0"
+    label = labels.mask(label, label_value, warn_of_several=True)
+    if not label.array_ijk.any():
+        sought = label_value or "above 0"
         warnings.warn(
-            f"{case.label}: no voxel with value {wanted}: a case without spleen",
+            f"{case.label}: no voxel with value {sought}: a case without spleen",
             InputWarning,
             stacklevel=2,
         )
-    return image, dataclasses.replace(label, array_ijk=inside.view(np.uint8))
+    return image, dataclasses.replace(label, array_ijk=label.array_ijk.view(np.uint8))
 
 
-def check_is_label(label: Volume) -> np.ndarray:
-    """The different values above 0 of a label map.
+def usable(
+    listed: Sequence[Case], label_value: int = 0, *, skip: bool = False
+) -> tuple[list[Case], dict[str, InputError]]:
+    """The cases that can be used, and by name why the others cannot.
+
+    Headers are looked at, so that a long conversion does not fail at its end; where bad cases are
+    to be skipped, every voxel is, since cases are dealt to splits and shards before they are read.
+
+    Args:
+        listed: cases of a data set.
+        label_value: as in `read`.
+        skip: leaves bad cases out.
 
     Raises:
-        VolumeError: if they are more than labels have: an image in a label's place.
+        InputError: of the first bad case, unless `skip`.
     """
-    values = np.unique(label.array_ijk[label.array_ijk > 0])
-    if len(values) > _MOST_LABELS:
-        raise VolumeError(
-            f"{label.source}: expected a label, found {len(values)} different values above 0, as "
-            "in an image; are image and label exchanged?"
-        )
-    return values
+    good: list[Case] = []
+    error_of: dict[str, InputError] = {}
+    for case in tqdm.tqdm(listed, desc="check", unit="case", disable=None):
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # They are given when the case is converted.
+                check_geometry(case)
+                if skip:
+                    read(case, label_value)
+        except InputError as error:
+            if not skip:
+                raise
+            error_of[case.name] = error
+        else:
+            good.append(case)
+    return good, error_of
 
 
-def _warn_of_several_organs(label: Volume, values: np.ndarray) -> None:
-    found = ", ".join(f"{value:g}" for value in values[:_NAMED_LABELS])
-    more = ", …" if len(values) > _NAMED_LABELS else ""
-    warnings.warn(
-        f"{label.source}: the values {found}{more} all count as spleen; --label_value picks one",
-        InputWarning,
-        stacklevel=3,
-    )
-
-
-def no_such_label_value(dataset: str | os.PathLike, label_value: int) -> DatasetError:
+def no_such_label_value(label_value: int, num_cases: int) -> DatasetError:
     """What to raise where a label_value is in none of a data set's labels."""
     return DatasetError(
-        f"--label_value: expected a value of the labels of {dataset}, found {label_value} in none "
-        "of them."
+        f"--label_value: expected a value of the labels, found {label_value} in none of "
+        f"{num_cases} cases."
     )
 
 
@@ -145,105 +135,19 @@ def check_geometry(case: Case) -> None:
 
 
 def _on_grid_of(image: Placed, label: Placed) -> Placed:
-    """The label, if it is on the image's grid.
+    """The label with its axes in the image's order and directions, if it is on the image's grid.
 
-    Converters turn the axes of a DICOM series over, each in its own way; to a label that was drawn
-    on what they made, the same is done backwards.
+    Converters turn the axes of a volume over, each in its own way; to a label that was drawn on
+    what they made, the same is done backwards.
     """
-    if readers.from_dicom(image):
-        label = volume.in_order_of(label, image.grid)
-    volume.check_same_grid(image, label)
+    turned = volume.in_order_of(label, image.grid)
+    try:
+        volume.check_same_grid(image, turned)
+    except VolumeError:
+        volume.check_same_grid(image, label)  # Its message tells of the file as it is.
+    else:
+        return turned
     return label
-
-
-def make_splits(cases: list[Case], seed: int, fold: int, num_folds: int) -> Splits:
-    """One fold of a cross-validation: a seeded shuffle dealt into num_folds parts of even size.
-
-    Where the data set itself assigns splits, those are taken, and there are no folds. A single case
-    trains, and nothing validates.
-
-    Raises:
-        DatasetError: if the fold does not exist or would hold no case, or is asked for beside a
-            data set's own splits.
-    """
-    names = [case.name for case in cases]
-    if any(case.split for case in cases):
-        if fold:
-            raise DatasetError(
-                f"--fold: expected none with a table that has a column split of its own, found "
-                f"{fold}; leave out the column to have folds dealt."
-            )
-        train, validation = ([c.name for c in cases if c.split == split] for split in SPLITS)
-        return Splits(tuple(train), tuple(validation))
-    if not 0 <= fold < num_folds:
-        raise DatasetError(f"--fold: expected 0 to {num_folds - 1} of {num_folds}, found {fold}.")
-    if len(names) == 1:
-        warnings.warn("one case only: it trains, and nothing validates", InputWarning, stacklevel=2)
-        return Splits(tuple(names), (), seed, fold, num_folds)
-    if fold >= len(names):
-        raise DatasetError(
-            f"--fold: expected a fold below {len(names)}, the number of cases, found {fold}."
-        )
-    order = np.random.default_rng(seed).permutation(sorted(names))
-    validation = sorted(str(name) for name in np.array_split(order, num_folds)[fold])
-    train = [name for name in sorted(names) if name not in set(validation)]
-    return Splits(tuple(train), tuple(validation), seed, fold, num_folds)
-
-
-def read_splits(path: str | os.PathLike, fold: int = 0) -> Splits:
-    """Reads a splits.json, or a fold of nnU-Net's splits_final.json.
-
-    Args:
-        path: an object with the lists train and validation, as write_splits makes it; or a list of
-            folds, each an object with the lists train and val.
-        fold: which one of a list of folds.
-
-    Raises:
-        DatasetError: if it has not these lists, or not this fold, or a case stands in both lists,
-            or twice in one.
-    """
-    content = files.read_json(path)
-    if isinstance(content, list):
-        content = _fold_of(content, fold, path)
-    if not isinstance(content, dict) or not all(
-        isinstance(content.get(split), list)
-        and all(isinstance(name, str) for name in content[split])
-        for split in SPLITS
-    ):
-        raise DatasetError(
-            f"{path}: expected lists of case names, train and validation, or a list of folds, each "
-            "with train and val."
-        )
-    if fold and content.get("fold") != fold:
-        raise DatasetError(f"{path}: expected a list of folds, of which --fold={fold}, found one.")
-    both = sorted(set(content["train"]) & set(content["validation"]))
-    if both:
-        raise DatasetError(f"{path}: expected each case in one split, found {both[0]!r} in both.")
-    for name, count in collections.Counter(content["train"] + content["validation"]).items():
-        if count > 1:
-            raise DatasetError(f"{path}: expected each case once, found {name!r} {count} times.")
-    return Splits(
-        tuple(content["train"]),
-        tuple(content["validation"]),
-        *(content.get(key) for key in ("seed", "fold", "num_folds")),
-    )
-
-
-def _fold_of(folds: list[Any], fold: int, path: str | os.PathLike) -> dict[str, Any] | None:
-    """A fold of nnU-Net's list, with the keys of a splits.json; None if it is none."""
-    if not folds or not all(isinstance(part, dict) for part in folds):
-        return None
-    if not 0 <= fold < len(folds):
-        raise DatasetError(
-            f"{path}: expected --fold below {len(folds)}, the number of folds in it, found {fold}."
-        )
-    lists = {"train": folds[fold].get("train"), "validation": folds[fold].get("val")}
-    return lists | {"fold": fold, "num_folds": len(folds)}
-
-
-def write_splits(path: str | os.PathLike, splits: Splits) -> None:
-    """Writes a splits.json that read_splits gives back."""
-    files.write_json(path, dataclasses.asdict(splits))
 
 
 def _check(cases: list[Case], source: pathlib.Path, missing_ok: bool) -> None:

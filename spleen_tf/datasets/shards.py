@@ -1,33 +1,21 @@
-"""The folder of a conversion: shards of records, and what is known of them.
+"""The shards of a conversion: their names, and whether they are what they should be.
 
-It holds, for each split, spleen-SPLIT.tfrecord-XXXXX-of-XXXXX, with features.json and
-dataset_info.json in the form of TensorFlow Datasets, cases.json (what is known of each case) and
-splits.json. All slices of a case stand in one shard, in their order, so that reading the shards
-side by side mixes patients.
+A folder of records holds, for each split, spleen-SPLIT.tfrecord-XXXXX-of-XXXXX, splits.json, and
+what `metadata` describes. All slices of a case stand in one shard, in their order, so that reading
+the shards side by side mixes patients.
 """
 
 from __future__ import annotations
 
 import os
 import pathlib
-import re
-from typing import Any
+from collections.abc import Mapping
 
-import tensorflow as tf
+from spleen_tf.datasets import framing, metadata, schema
+from spleen_tf.datasets.metadata import NAME, CaseRecord, DatasetInfo
+from spleen_tf.datasets.schema import RecordError
 
-from spleen_tf.core import files
-from spleen_tf.datasets.cases import SPLITS
-from spleen_tf.datasets.records import FIELDS, RecordError
-
-NAME = "spleen"
-VERSION = "1.0.0"
-
-# What cases.json says of each case, at least.
-CASE_KEYS = (
-    *("split", "modality", "plane", "num_slices", "spleen_slices", "pixel_mm", "slice_mm"),
-    "shape",
-    *("source_sha256", "label_sha256", "voxels_sha256", "label_voxels_sha256"),
-)
+_REMEDY = "run make_tfrecords again"
 
 
 def shard_name(split: str, index: int, count: int) -> str:
@@ -35,133 +23,109 @@ def shard_name(split: str, index: int, count: int) -> str:
     return f"{NAME}-{split}.tfrecord-{index:05d}-of-{count:05d}"
 
 
-def shard_paths(folder: str | os.PathLike, split: str) -> list[str]:
-    """The shards of a split, complete and in order; none if the split holds no case.
+def named_paths(folder: str | os.PathLike[str], info: DatasetInfo) -> dict[str, list[pathlib.Path]]:
+    """The shards that dataset_info.json names, by split, in order; they may be missing."""
+    return {
+        split.name: [
+            pathlib.Path(folder) / shard_name(split.name, index, len(split.shard_lengths))
+            for index in range(len(split.shard_lengths))
+        ]
+        for split in info.splits
+    }
+
+
+def unnamed_paths(folder: str | os.PathLike[str], info: DatasetInfo) -> list[pathlib.Path]:
+    """Shards in a folder that dataset_info.json does not name, sorted."""
+    named = {path for paths in named_paths(folder, info).values() for path in paths}
+    return sorted(set(pathlib.Path(folder).glob(f"{NAME}-*.tfrecord-*")) - named)
+
+
+def check(folder: str | os.PathLike[str]) -> tuple[str, ...]:
+    """Checks in a moment, and without TensorFlow, that records are what they claim to be.
+
+    Looks at names, sizes and counts, and at the first record of every shard. What it cannot see is
+    damage further into a shard that leaves its size as it was: tools/verify_tfrecords.py finds
+    that.
+
+    Returns:
+        The paths of all shards.
 
     Raises:
-        RecordError: if shards are missing.
+        RecordError: if the conversion is incomplete, a shard is missing, is one too many, is empty
+            or cut short, or holds no records, no Examples or those of another schema.
+        InputError: if cases.json, features.json or dataset_info.json holds something else.
     """
-    folder = pathlib.Path(folder)
-    pattern = re.compile(rf"{NAME}-{split}\.tfrecord-(\d{{5}})-of-(\d{{5}})")
-    found = sorted(
-        p.name for p in folder.glob(f"{NAME}-{split}.tfrecord-*") if pattern.fullmatch(p.name)
-    )
-    if not found:
-        return []
-    count = int(found[0][-5:])
-    expected = [shard_name(split, index, count) for index in range(count)]
-    if found != expected:
-        odd = sorted(set(found) ^ set(expected))[0]
+    cases, info = metadata.read_cases(folder), metadata.read_info(folder)
+    metadata.check_features(folder)
+    _check_counts(folder, cases, info)
+    paths_of = named_paths(folder, info)
+    for split, paths in paths_of.items():
+        for path in paths:
+            if not path.is_file():
+                raise RecordError(
+                    f"{path}: expected this shard, of {len(paths)} of {split} that "
+                    f"{metadata.INFO} names, found none; {_REMEDY}."
+                )
+    for path in unnamed_paths(folder, info):
         raise RecordError(
-            f"{folder / odd}: expected the {count} shards of one conversion of {split}, found "
-            f"{len(found)}; run make_tfrecords again."
+            f"{path}: expected no shard that {metadata.INFO} does not name, found this one; "
+            f"remove it, or {_REMEDY}."
         )
-    return [str(folder / name) for name in found]
+    for split, paths in paths_of.items():
+        for path in paths:
+            _check_first_record(path, split, cases)
+    _check_sizes(folder, info, paths_of)
+    return tuple(str(path) for paths in paths_of.values() for path in paths)
 
 
-def check_folder(folder: str | os.PathLike) -> None:
-    """Raises RecordError where a folder holds no conversion, or one that did not come to its end.
-
-    dataset_info.json is written last.
-    """
-    if not all((pathlib.Path(folder) / n).is_file() for n in ("cases.json", "dataset_info.json")):
-        raise RecordError(
-            f"{folder}: expected a folder of records (cases.json, dataset_info.json and "
-            f"{NAME}-*.tfrecord-*), found none or half of one; run make_tfrecords (again)."
-        )
-
-
-def read_cases(folder: str | os.PathLike) -> dict[str, dict[str, Any]]:
-    """What cases.json says of each case of a conversion (CASE_KEYS), by name.
-
-    Raises:
-        RecordError: if the folder holds no complete conversion, or cases.json says something else.
-        InputError: if cases.json is not JSON.
-    """
-    check_folder(folder)
-    path = pathlib.Path(folder) / "cases.json"
-    content = files.read_json(path)
-    known = content.get("cases") if isinstance(content, dict) else None
-    if not isinstance(known, dict):
-        raise RecordError(f"{path}: expected an object 'cases', found something else.")
-    for name, about in known.items():
-        absent = [key for key in CASE_KEYS if not isinstance(about, dict) or key not in about]
-        if absent:
-            raise RecordError(f"{path}: expected {absent[0]!r} of case {name!r}, found nothing.")
-    return known
-
-
-def read_shard_lengths(folder: str | os.PathLike) -> dict[str, list[int]]:
-    """The number of Examples in each shard of each split, as dataset_info.json says.
-
-    Raises:
-        RecordError: if it says nothing of the kind.
-        InputError: if it is not JSON.
-    """
-    path = pathlib.Path(folder) / "dataset_info.json"
-    content = files.read_json(path)
-    try:
-        splits = content["splits"]
-        return {split["name"]: [int(n) for n in split["shardLengths"]] for split in splits}
-    except (KeyError, TypeError, ValueError):
-        raise RecordError(f"{path}: expected splits with shardLengths, found others.") from None
-
-
-def check_features(folder: str | os.PathLike) -> None:
-    """Raises InputError unless features.json describes FIELDS."""
-    path = pathlib.Path(folder) / "features.json"
-    if files.read_json(path) != _features_json():
-        raise RecordError(f"{path}: expected the fields of this release, found another schema.")
-
-
-def write_metadata(
-    folder: str | os.PathLike, cases: dict[str, dict[str, Any]], shard_sizes: dict[str, list]
+def _check_counts(
+    folder: str | os.PathLike[str], cases: Mapping[str, CaseRecord], info: DatasetInfo
 ) -> None:
-    """Writes cases.json, features.json and, last, dataset_info.json.
-
-    Args:
-        folder: of the shards.
-        cases: what is known of each case, by name.
-        shard_sizes: for each split, (examples, bytes) of each shard.
-    """
-    folder = pathlib.Path(folder)
-    files.write_json(folder / "cases.json", {"cases": cases})
-    files.write_json(folder / "features.json", _features_json())
-    files.write_json(folder / "dataset_info.json", _dataset_info_json(shard_sizes))
-
-
-def _features_json() -> dict[str, Any]:
-    prefix = "tensorflow_datasets.core.features"
-    features = {}
-    for name, (dtype, shape) in sorted(FIELDS.items()):
-        scalar = not shape and dtype != tf.string
-        kind = "scalar.Scalar" if scalar else "tensor_feature.Tensor"
-        tensor = {
-            "shape": {"dimensions": [str(n) for n in shape]} if shape else {},
-            "dtype": dtype.name,
-            "encoding": "none",
-        }
-        features[name] = {"pythonClassName": f"{prefix}.{kind}", "tensor": tensor}
-    return {
-        "pythonClassName": f"{prefix}.features_dict.FeaturesDict",
-        "featuresDict": {"features": features},
-    }
+    path = pathlib.Path(folder) / metadata.INFO
+    split_of = {split.name: split for split in info.splits}
+    for split in sorted({case.split for case in cases.values()} | split_of.keys()):
+        expected = sum(case.num_slices for case in cases.values() if case.split == split)
+        counted = sum(split_of[split].slices_per_shard) if split in split_of else 0
+        if counted != expected:
+            raise RecordError(
+                f"{path}: expected {expected} slices of {split}, as {metadata.CASES} says, found "
+                f"{counted}; {_REMEDY}."
+            )
 
 
-def _dataset_info_json(shard_sizes: dict[str, list]) -> dict[str, Any]:
-    return {
-        "name": NAME,
-        "version": VERSION,
-        "description": "Slices of abdominal volumes with spleen labels.",
-        "fileFormat": "tfrecord",
-        "splits": [
-            {
-                "name": split,
-                "filepathTemplate": "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}",
-                "shardLengths": [str(examples) for examples, _ in shard_sizes[split]],
-                "numBytes": str(sum(size for _, size in shard_sizes[split])),
-            }
-            for split in SPLITS
-            if shard_sizes.get(split)
-        ],
-    }
+def _check_first_record(path: pathlib.Path, split: str, cases: Mapping[str, CaseRecord]) -> None:
+    record = schema.from_bytes(framing.first_record(path), str(path))
+    case = cases.get(record.case)
+    if case is None or case.split != split:
+        raise RecordError(
+            f"{path}: expected slices of the cases of {split} that {metadata.CASES} names, found "
+            f"those of {record.case!r}; {_REMEDY}."
+        )
+    for key in ("plane", "modality", "num_slices", "source_sha256", "label_sha256"):
+        if getattr(record, key) != getattr(case, key):
+            raise RecordError(
+                f"{path}: expected {record.case!r} with {key} {getattr(case, key)}, as "
+                f"{metadata.CASES} says, found {getattr(record, key)}; {_REMEDY}."
+            )
+
+
+def _check_sizes(
+    folder: str | os.PathLike[str], info: DatasetInfo, paths_of: Mapping[str, list[pathlib.Path]]
+) -> None:
+    """The sizes of a split's files tell at once; records are counted to name the file at fault."""
+    for split in info.splits:
+        paths = paths_of[split.name]
+        size = sum(path.stat().st_size for path in paths)
+        if size == int(split.num_bytes):
+            continue
+        for path, expected in zip(paths, split.slices_per_shard, strict=True):
+            counted = framing.count_records(path)
+            if counted != expected:
+                raise RecordError(
+                    f"{path}: expected {expected} records, as {metadata.INFO} says, found "
+                    f"{counted}; {_REMEDY}."
+                )
+        raise RecordError(
+            f"{pathlib.Path(folder) / metadata.INFO}: expected shards of {split.name} of "
+            f"{split.num_bytes} bytes, found {size}; {_REMEDY}."
+        )

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import pathlib
 import warnings
 from collections.abc import Container
 from typing import NamedTuple
 
-import numpy as np
-
 from spleen_tf.core.files import InputError, InputWarning
-from spleen_tf.datasets.cases import check_is_label
-from spleen_tf.imaging.volume import Volume, VolumeError
+from spleen_tf.datasets import labels
+from spleen_tf.imaging.volume import Volume
 from spleen_tf.io import nifti
 
 _MAX_NAMED = 5
@@ -81,18 +78,9 @@ def read_mask(path: pathlib.Path, value: int) -> Volume:
     """Reads a label map as a bool mask of one value, or of all above 0 where value is 0.
 
     Raises:
-        VolumeError: if the file cannot be read, holds fractions, as probabilities do, or more
-            values than labels have, as an image does.
+        VolumeError: if the file cannot be read, or `labels.mask` refuses it.
     """
-    labels = nifti.read(path)
-    array = labels.array_ijk
-    if array.dtype.kind == "f" and (fractions := array[array != np.rint(array)]).size:
-        raise VolumeError(
-            f"{path}: expected whole numbers as labels, found {fractions[0]:g}; a map of "
-            "probabilities must be cut at a threshold before."
-        )
-    check_is_label(labels)
-    return dataclasses.replace(labels, array_ijk=array == value if value else array > 0)
+    return labels.mask(nifti.read(path), value)
 
 
 def volumes_at(path: pathlib.Path) -> dict[str, pathlib.Path]:

@@ -9,7 +9,8 @@ import tensorflow as tf
 
 from spleen_tf.core.files import InputError
 from spleen_tf.datasets import records
-from spleen_tf.datasets.records import RecordError
+from spleen_tf.datasets.records import Identity
+from spleen_tf.datasets.schema import FIELDS, RecordError
 from spleen_tf.imaging import planes
 from spleen_tf.imaging.planes import PLANES
 from spleen_tf.imaging.volume import Volume, VolumeError
@@ -32,7 +33,7 @@ def box(shape=(8, 6, 5)):
 
 def encoded(image, plane="coronal", label_ijk=None, **about):
     label = Volume(box(image.shape) if label_ijk is None else label_ijk, image.affine, "label")
-    return list(records.encode(image, label, plane, ABOUT | about))
+    return list(records.encode(image, label, plane, Identity(**ABOUT | about)))
 
 
 def fields_of(serialized):
@@ -60,7 +61,7 @@ def test_every_field_of_a_coronal_slice_of_an_oblique_volume(tiny_nifti):
     examples = encoded(image)
     assert len(examples) == 6
     fields = fields_of(examples[4])
-    assert sorted(fields) == sorted(records.FIELDS)
+    assert sorted(fields) == sorted(FIELDS)
     # Voxel (i, j, k) holds 100 i + 10 j + k. Row 0 is superior, k = 4; column 0 is right, i = 0.
     assert np.frombuffer(fields["image"][0], "<i2").reshape(5, 8).tolist() == [
         [44, 144, 244, 344, 444, 544, 644, 744],
@@ -178,11 +179,11 @@ def test_same_volume_gives_same_bytes_whatever_its_order_in_memory(make_volume):
 def test_several_examples_parse_at_once_as_one_by_one(make_volume):
     serialized = encoded(make_volume())
     together = records.parse(tf.constant(serialized))
-    assert set(together) == set(records.FIELDS)
+    assert set(together) == set(FIELDS)
     for n, one in enumerate(serialized):
         for name, value in records.parse(tf.constant(one)).items():
-            assert value.dtype == records.FIELDS[name][0]
-            assert value.shape == records.FIELDS[name][1]
+            assert value.dtype == FIELDS[name].dtype
+            assert value.shape == FIELDS[name].shape
             assert np.array_equal(value, together[name][n])
 
 
@@ -198,10 +199,9 @@ def test_examples_come_back_from_a_file_as_python_values(tmp_path, make_volume):
     path = write(tmp_path / "x", encoded(make_volume()))
     first, *others = records.read_examples(path)
     assert len(others) == 5
-    assert set(first) == set(records.FIELDS)
-    assert (first["case"], first["height"], first["slice_index"]) == ("case_1", 5, 0)
-    assert isinstance(first["image"], bytes)
-    assert first["source_shape"].tolist() == [8, 6, 5]
+    assert (first.case, first.height, first.slice_index) == ("case_1", 5, 0)
+    assert isinstance(first.image, bytes)
+    assert first.source_shape == (8, 6, 5)
 
 
 def rewrite(serialized, **changes):
@@ -271,4 +271,4 @@ def test_a_file_that_may_not_be_read_is_no_damage(tmp_path, monkeypatch):
     monkeypatch.setattr(tf.data, "TFRecordDataset", denied)
     with pytest.raises(InputError, match="expected a file that may be read, found: perm") as caught:
         list(records.read_examples(tmp_path / "x"))
-    assert not isinstance(caught.value, records.RecordError)
+    assert not isinstance(caught.value, RecordError)

@@ -1,83 +1,127 @@
-"""A conversion's folder: names of shards, and the metadata beside them."""
+"""Records that are not what they claim to be are refused before anything reads them."""
 
 import json
+import shutil
 
+import numpy as np
 import pytest
+import tensorflow as tf
 
-from spleen_tf.datasets import shards
-from spleen_tf.datasets.records import RecordError
+from spleen_tf.core.files import InputError
+from spleen_tf.datasets import framing, records, shards
+from spleen_tf.datasets.schema import RecordError
+
+TRAIN_0 = "spleen-train.tfrecord-00000-of-00002"
+TRAIN_1 = "spleen-train.tfrecord-00001-of-00002"
+VALIDATION = "spleen-validation.tfrecord-00000-of-00001"
+
+
+@pytest.fixture(scope="session")
+def sound(make_records):
+    """Records of cases a and b, which train, in a shard each, and of c; 3 slices each."""
+
+    def case(split):
+        images_nhw = np.arange(60, dtype=np.int16).reshape(3, 4, 5)
+        return split, "CT", images_nhw, (images_nhw % 7 == 3).astype(np.uint8)
+
+    return make_records({"a": case("train"), "b": case("train"), "c": case("validation")})
 
 
 @pytest.fixture
-def folder(tmp_path):
-    """A conversion's folder with two shards of train and none of validation, all empty."""
-    about = dict.fromkeys(shards.CASE_KEYS, "")
-    shards.write_metadata(tmp_path, {"a": about}, {"train": [(6, 100), (4, 60)], "validation": []})
-    for index in range(2):
-        (tmp_path / shards.shard_name("train", index, 2)).touch()
-    return tmp_path
+def folder(sound, tmp_path):
+    """A copy to damage."""
+    return shutil.copytree(sound, tmp_path / "records")
 
 
-def test_shards_are_named_as_tensorflow_datasets_names_them(folder):
-    assert shards.shard_paths(folder, "train") == [
-        f"{folder}/spleen-train.tfrecord-00000-of-00002",
-        f"{folder}/spleen-train.tfrecord-00001-of-00002",
-    ]
-    assert shards.shard_paths(folder, "validation") == []
+def write(path, serialized_records):
+    with records.writer(path) as writer:
+        for serialized in serialized_records:
+            writer.write(serialized)
 
 
-def test_shards_of_two_conversions_or_of_half_a_one_are_refused(folder):
-    stray = folder / shards.shard_name("train", 1, 4)
-    stray.touch()
-    with pytest.raises(RecordError, match="00001-of-00004: expected the 2 shards of one conv"):
-        shards.shard_paths(folder, "train")
-    stray.unlink()
-    (folder / shards.shard_name("train", 0, 2)).unlink()
-    with pytest.raises(RecordError, match=r"00000-of-00002: expected the 2 shards .* found 1; run"):
-        shards.shard_paths(folder, "train")
+def cut(path):
+    path.write_bytes(path.read_bytes()[:-1])
 
 
-def test_metadata_come_back(folder):
-    assert list(shards.read_cases(folder)) == ["a"]
-    assert shards.read_shard_lengths(folder) == {"train": [6, 4]}
-    shards.check_features(folder)
+def without_label(path):
+    message = tf.train.Example.FromString(framing.first_record(path))
+    del message.features.feature["label"]
+    write(path, [message.SerializeToString()] * 3)
 
 
-@pytest.mark.parametrize("name", ["cases.json", "dataset_info.json"])
-def test_half_a_conversion_is_refused(folder, name):
-    (folder / name).unlink()
-    with pytest.raises(RecordError, match=r"expected a folder of records .* found none or half of"):
-        shards.read_cases(folder)
+def rename_case(folder):
+    text = (folder / "cases.json").read_text()
+    (folder / "cases.json").write_text(text.replace('"a": {', '"z": {'))
+
+
+def edit(path, change):
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps(content))
+
+
+def lose_last_record(path):
+    *others, _ = tf.data.TFRecordDataset(str(path)).as_numpy_iterator()
+    write(path, others)
+
+
+def test_sound_records_pass_and_give_their_shards(sound):
+    assert shards.check(sound) == tuple(f"{sound}/{n}" for n in (TRAIN_0, TRAIN_1, VALIDATION))
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "sentence"),
+    ("damage", "name", "sentence"),
     [
-        ("cases.json", {}, "expected an object 'cases', found something else"),
-        ("cases.json", [], "expected an object 'cases', found something else"),
-        ("cases.json", {"cases": {"a": 3}}, "expected 'split' of case 'a', found nothing"),
+        (lambda f: (f / TRAIN_1).write_bytes(b""), TRAIN_1, "found an empty file"),
+        (lambda f: (f / TRAIN_1).write_text("no records " * 99), TRAIN_1, "found damage"),
+        (lambda f: cut(f / VALIDATION), VALIDATION, "found damage .cut short"),
+        (lambda f: lose_last_record(f / TRAIN_0), TRAIN_0, "expected 3 records, .* found 2; run"),
+        (lambda f: without_label(f / TRAIN_0), TRAIN_0, "the field 'label' .* another schema"),
+        (lambda f: write(f / TRAIN_0, [b"\xff"] * 3), TRAIN_0, "expected tf.train.Example records"),
+        (lambda f: (f / TRAIN_0).unlink(), TRAIN_0, "expected this shard, of 2 of train"),
         (
-            "cases.json",
-            {"cases": {"a": dict.fromkeys(shards.CASE_KEYS[:-1])}},
-            "expected 'label_voxels_sha256' of case 'a', found nothing",
+            lambda f: shutil.copy(f / TRAIN_0, f / f"{TRAIN_0[:-1]}9"),
+            f"{TRAIN_0[:-1]}9",
+            "no shard",
         ),
-        ("dataset_info.json", {}, "expected splits with shardLengths"),
-        ("dataset_info.json", [], "expected splits with shardLengths"),
-        ("dataset_info.json", {"splits": [{"name": "train"}]}, "expected splits with shardLen"),
+        (lambda f: shutil.copy(f / VALIDATION, f / TRAIN_0), TRAIN_0, "found those of 'c'"),
+        (rename_case, TRAIN_0, "expected slices of the cases of train .* found those of 'a'"),
         (
+            lambda f: edit(f / "cases.json", lambda c: c["cases"]["b"].update(plane="coronal")),
+            TRAIN_1,
+            "expected 'b' with plane coronal, as cases.json says, found axial",
+        ),
+        (
+            lambda f: edit(f / "cases.json", lambda c: c["cases"]["b"].update(num_slices=9)),
             "dataset_info.json",
-            {"splits": [{"name": "train", "shardLengths": ["many"]}]},
-            "expected splits with shardLengths",
+            "expected 12 slices of train, as cases.json says, found 6",
         ),
-        ("features.json", {}, "expected the fields of this release, found another schema"),
+        (
+            lambda f: edit(f / "dataset_info.json", lambda c: c["splits"].pop()),
+            "dataset_info.json",
+            "expected 3 slices of validation, as cases.json says, found 0",
+        ),
+        (
+            lambda f: edit(f / "dataset_info.json", lambda c: c["splits"][0].update(numBytes="7")),
+            "dataset_info.json",
+            "expected shards of train of 7 bytes, found",
+        ),
     ],
 )
-def test_metadata_of_another_form_are_refused_by_their_name(folder, name, content, sentence):
-    (folder / name).write_text(json.dumps(content))
-    read = {
-        "cases.json": shards.read_cases,
-        "dataset_info.json": shards.read_shard_lengths,
-        "features.json": shards.check_features,
-    }
-    with pytest.raises(RecordError, match=rf"/{name}: {sentence}"):
-        read[name](folder)
+def test_records_that_are_not_what_they_claim_are_named(folder, damage, name, sentence):
+    damage(folder)
+    with pytest.raises(RecordError, match=rf"{folder}/{name}: .*{sentence}"):
+        shards.check(folder)
+
+
+@pytest.mark.parametrize("name", ["cases.json", "dataset_info.json", "features.json"])
+def test_a_folder_without_its_description_is_refused(folder, name):
+    (folder / name).unlink()
+    with pytest.raises(InputError, match=r"records.*: expected .*found"):
+        shards.check(folder)
+
+
+def test_the_check_needs_no_tensorflow(sound, run_python):
+    code = "import sys; from spleen_tf.datasets import shards; shards.check(sys.argv[1])"
+    done = run_python("-c", f"{code}; print('tensorflow' in sys.modules)", sound)
+    assert (done.stdout, done.stderr) == ("False\n", "")

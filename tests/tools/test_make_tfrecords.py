@@ -14,7 +14,11 @@ import tensorflow as tf
 import tensorflow_datasets
 
 from spleen_tf.core.files import InputError, InputWarning
-from spleen_tf.datasets import cases, records, shards
+from spleen_tf.datasets import convert as conversion
+from spleen_tf.datasets import metadata, records
+from spleen_tf.datasets.layouts import SPLITS
+from spleen_tf.datasets.schema import FIELDS, RecordError
+from spleen_tf.datasets.splits import Splits, read_splits, write_splits
 from spleen_tf.imaging.volume import Volume
 from spleen_tf.io import nifti
 
@@ -55,7 +59,15 @@ def content(folder):
 
 def cases_of(path):
     """The cases of a shard's records, one entry a record, in their order."""
-    return [example["case"] for example in records.read_examples(path)]
+    return [example.case for example in records.read_examples(path)]
+
+
+def shard_paths(folder, split):
+    return sorted(folder.glob(f"spleen-{split}.tfrecord-*"))
+
+
+def slices_per_shard(folder):
+    return {split.name: split.slices_per_shard for split in metadata.read_info(folder).splits}
 
 
 def replace(path, array_ijk=None, affine=None):
@@ -95,17 +107,17 @@ def test_folder_holds_shards_and_metadata_and_nothing_else(dataset, tmp_path, co
 def test_records_hold_each_case_whole_in_one_shard_of_its_split(dataset, tmp_path, convert):
     out = convert(dataset, tmp_path / "out", num_shards=2)
     splits = json.loads((out / "splits.json").read_text())
-    for split in cases.SPLITS:
-        first, second = (cases_of(path) for path in shards.shard_paths(out, split))
+    for split in SPLITS:
+        first, second = (cases_of(path) for path in shard_paths(out, split))
         names = splits[split]
         # Dealt in turn: the first shard has the first and third case, the second the second.
         assert first == [name for name in names[::2] for _ in range(6)]
         assert second == [name for name in names[1::2] for _ in range(6)]
     assert sorted(splits["train"] + splits["validation"]) == list("abcde")
     assert (splits["seed"], splits["fold"], splits["num_folds"]) == (0, 0, 2)
-    known = shards.read_cases(out)
-    assert {name: about["split"] for name, about in known.items()} == {
-        name: split for split in cases.SPLITS for name in splits[split]
+    known = metadata.read_cases(out)
+    assert {name: about.split for name, about in known.items()} == {
+        name: split for split in SPLITS for name in splits[split]
     }
 
 
@@ -114,8 +126,8 @@ def test_what_is_known_of_a_case_stands_in_cases_json(dataset, tmp_path, convert
     i, j, k = np.indices((8, 6, 5))
     voxels = (1000 + 100 * i + 10 * j + k).astype("<i2")
     box = ((i >= 2) & (i <= 4) & (j >= 1) & (j <= 3) & (k >= 1) & (k <= 2)).astype(np.uint8)
-    assert shards.read_cases(out)["b"] == {
-        "split": "train" if "b" in cases.read_splits(out / "splits.json").train else "validation",
+    assert json.loads((out / "cases.json").read_text())["cases"]["b"] == {
+        "split": "train" if "b" in read_splits(out / "splits.json").train else "validation",
         "modality": "CT",
         "plane": "coronal",
         "num_slices": 6,
@@ -147,9 +159,9 @@ def test_warnings_of_worker_processes_reach_the_user(own, tmp_path, convert):
 
 def test_more_shards_than_cases_gives_one_a_case(dataset, tmp_path, convert):
     out = convert(dataset, tmp_path / "out", num_shards=64, num_folds=5)
-    assert len(shards.shard_paths(out, "train")) == 4
-    assert len(shards.shard_paths(out, "validation")) == 1
-    assert shards.read_shard_lengths(out) == {"train": [6, 6, 6, 6], "validation": [6]}
+    assert len(shard_paths(out, "train")) == 4
+    assert len(shard_paths(out, "validation")) == 1
+    assert slices_per_shard(out) == {"train": (6, 6, 6, 6), "validation": (6,)}
 
 
 def test_earlier_shards_of_another_number_vanish(dataset, tmp_path, convert):
@@ -168,10 +180,10 @@ def test_earlier_shards_of_another_number_vanish(dataset, tmp_path, convert):
 )
 def test_plane_is_anatomical(dataset, tmp_path, convert, plane, count, height_width):
     out = convert(dataset, tmp_path / "out", plane=plane)
-    (path, *_) = shards.shard_paths(out, "train")
+    (path, *_) = shard_paths(out, "train")
     examples = list(records.read_examples(path))
-    assert len(examples) == examples[0]["num_slices"] == count
-    assert {(e["plane"], e["height"], e["width"]) for e in examples} == {(plane, *height_width)}
+    assert len(examples) == examples[0].num_slices == count
+    assert {(e.plane, e.height, e.width) for e in examples} == {(plane, *height_width)}
 
 
 @pytest.mark.parametrize(
@@ -191,8 +203,8 @@ def test_array_axis_cuts_the_stored_array(
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             out = convert(folder, tmp_path / f"out_{axis}", array_axis=axis)
-        about = shards.read_cases(out)["a"]
-        assert (about["plane"], about["num_slices"]) == (plane, count)
+        about = metadata.read_cases(out)["a"]
+        assert (about.plane, about.num_slices) == (plane, count)
 
 
 def test_array_axis_that_is_another_plane_in_another_case_is_warned_of(
@@ -209,15 +221,15 @@ def test_label_value_and_modality_are_the_users(own, tmp_path, convert):
     for name in "abcde":
         replace(own / f"labelsTr/{name}.nii.gz", two_organs)
     out = convert(own, tmp_path / "out", plane="sagittal", label_value=6, modality="MR")
-    about = shards.read_cases(out)["a"]
-    assert (about["spleen_slices"], about["modality"]) == (1, "MR")
+    about = metadata.read_cases(out)["a"]
+    assert (about.spleen_slices, about.modality) == (1, "MR")
 
 
 def test_a_label_value_that_no_label_has_is_refused_and_nothing_written(own, tmp_path, convert):
     with (
         pytest.warns(InputWarning, match="no voxel with value 7"),
         pytest.raises(
-            InputError, match=r"--label_value: expected a value of the labels .* found 7"
+            InputError, match=r"--label_value: expected a value of the labels, found 7 in none of 5"
         ),
     ):
         convert(own, tmp_path / "out", label_value=7)
@@ -231,15 +243,16 @@ def test_tensorflow_datasets_reads_the_folder_as_it_is(dataset, tmp_path, conver
         "train": 12,
         "validation": 18,
     }
-    splits = cases.read_splits(out / "splits.json")
+    splits = read_splits(out / "splits.json")
     for split, count in (("train", 12), ("validation", 18)):
         examples = list(builder.as_dataset(split=split))
         assert len(examples) == count
         assert {e["case"].numpy().decode() for e in examples} == set(getattr(splits, split))
         for example in examples:
-            assert {name: (value.dtype, tuple(value.shape)) for name, value in example.items()} == (
-                records.FIELDS
-            )
+            kinds = {
+                name: (value.dtype.name, tuple(value.shape)) for name, value in example.items()
+            }
+            assert kinds == FIELDS
     one = next(e for e in examples if e["slice_index"] == 2)
     offset = 1000 * "abcde".index(one["case"].numpy().decode())
     pixels = np.frombuffer(one["image"].numpy(), "<i2").reshape(one["height"], one["width"])
@@ -255,16 +268,16 @@ def test_folds_together_validate_every_case_once(dataset, tmp_path, convert):
     validated = []
     for fold in range(2):
         out = convert(dataset, tmp_path / str(fold), fold=fold)
-        validated += cases.read_splits(out / "splits.json").validation
+        validated += read_splits(out / "splits.json").validation
     assert sorted(validated) == list("abcde")
 
 
 def test_splits_file_rules_and_leaves_out_what_it_does_not_name(dataset, tmp_path, convert):
     path = tmp_path / "mine.json"
-    cases.write_splits(path, cases.Splits(("e", "a"), ("c",)))
+    write_splits(path, Splits(("e", "a"), ("c",)))
     out = convert(dataset, tmp_path / "out", splits=str(path), num_shards=1)
-    assert cases.read_splits(out / "splits.json") == cases.read_splits(path)
-    (train,), (validation,) = (shards.shard_paths(out, split) for split in cases.SPLITS)
+    assert read_splits(out / "splits.json") == read_splits(path)
+    (train,), (validation,) = (shard_paths(out, split) for split in SPLITS)
     assert cases_of(train) == ["e"] * 6 + ["a"] * 6
     assert cases_of(validation) == ["c"] * 6
 
@@ -274,8 +287,8 @@ def test_a_fold_of_nnunets_splits_rules_however_many_folds_are_dealt(dataset, tm
     folds = [{"train": [c for c in "abcde" if c != v], "val": [v]} for v in "abcde"]
     path.write_text(json.dumps(folds))
     out = convert(dataset, tmp_path / "out", splits=str(path), fold=3, num_folds=2, num_shards=1)
-    expected = cases.Splits(("a", "b", "c", "e"), ("d",), fold=3, num_folds=5)
-    assert cases.read_splits(out / "splits.json") == expected
+    expected = Splits(("a", "b", "c", "e"), ("d",), fold=3, num_folds=5)
+    assert read_splits(out / "splits.json") == expected
 
 
 def test_splits_that_a_conversion_wrote_give_its_bytes_again(dataset, tmp_path, convert):
@@ -307,7 +320,7 @@ def test_single_case_is_converted_for_training(make_dataset, tmp_path, convert):
     folder = make_dataset(tmp_path / "set", "a")
     with pytest.warns(InputWarning, match="one case only"):
         out = convert(folder, tmp_path / "out")
-    assert shards.read_shard_lengths(out) == {"train": [6]}
+    assert slices_per_shard(out) == {"train": (6,)}
     assert tensorflow_datasets.builder_from_directory(str(out)).info.splits["train"].num_shards == 1
 
 
@@ -328,8 +341,8 @@ def test_skip_bad_leaves_bad_cases_out_and_lists_them(own, tmp_path, convert, ca
     damage(own)
     with pytest.warns(InputWarning, match="one case only"):
         out = convert(own, tmp_path / "out", skip_bad=True)
-    assert list(shards.read_cases(out)) == ["a"]
-    assert cases.read_splits(out / "splits.json").train == ("a",)
+    assert list(metadata.read_cases(out)) == ["a"]
+    assert read_splits(out / "splits.json").train == ("a",)
     told = capsys.readouterr()
     assert told.out.splitlines()[-1] == "left out: b, c, d, e"
     assert [line.split(": ")[:2] for line in told.err.splitlines()] == [
@@ -342,9 +355,9 @@ def test_skip_bad_leaves_bad_cases_out_and_lists_them(own, tmp_path, convert, ca
 def test_skip_bad_leaves_the_splits_of_the_others_as_given(own, tmp_path, convert):
     cut(own / "imagesTr/c.nii.gz")
     path = tmp_path / "mine.json"
-    cases.write_splits(path, cases.Splits(("a", "c"), ("e",)))
+    write_splits(path, Splits(("a", "c"), ("e",)))
     out = convert(own, tmp_path / "out", splits=str(path), skip_bad=True)
-    assert cases.read_splits(out / "splits.json") == cases.Splits(("a",), ("e",))
+    assert read_splits(out / "splits.json") == Splits(("a",), ("e",))
 
 
 def test_nothing_usable_is_an_error_also_when_bad_cases_are_skipped(own, tmp_path, convert):
@@ -386,7 +399,8 @@ KILLED_AT_THE_THIRD_CASE = """
 import os, signal, sys
 sys.path.insert(0, "tools")
 import make_tfrecords
-from spleen_tf import cases, commands
+from spleen_tf.core import flags
+from spleen_tf.datasets import cases
 
 read, count = cases.read, 0
 
@@ -398,7 +412,7 @@ def read_two(case, label_value):
     return read(case, label_value)
 
 cases.read = read_two
-commands.run(make_tfrecords.main, make_tfrecords.ConvertConfig)
+flags.run(make_tfrecords.main, make_tfrecords.ConvertConfig)
 """
 
 
@@ -426,8 +440,8 @@ def test_folder_of_a_first_conversion_that_was_killed_is_refused_by_readers(
     whole = convert(dataset, tmp_path / "whole")
     out = tmp_path / "out"
     shutil.copytree(whole, out / ".partial")
-    with pytest.raises(records.RecordError, match=r"out: expected a folder of records .* half of"):
-        shards.read_cases(out)
+    with pytest.raises(RecordError, match=r"out: expected a folder of records .* half of"):
+        metadata.read_cases(out)
     assert content(convert(dataset, out)) == content(whole)
 
 
@@ -446,11 +460,11 @@ def test_kill_while_files_move_to_their_place_leaves_what_readers_refuse(
         rename(source, target)
 
     with monkeypatch.context() as patch:
-        patch.setattr(tool.os, "replace", until_the_third)
+        patch.setattr(conversion.os, "replace", until_the_third)
         with pytest.raises(KeyboardInterrupt):
-            tool._publish(staging, out)
-    with pytest.raises(records.RecordError, match="found none or half of one; run make_tfrecords"):
-        shards.read_cases(out)
+            conversion._publish(staging, out)
+    with pytest.raises(RecordError, match="found none or half of one; run make_tfrecords"):
+        metadata.read_cases(out)
     assert content(convert(dataset, out, num_shards=1)) == content(whole)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from spleen_tf.datasets import records, shards
+from spleen_tf.datasets import metadata, records
 from spleen_tf.imaging.planes import PLANES
 
 TRAIN_0 = "spleen-train.tfrecord-00000-of-00002"
@@ -324,9 +324,13 @@ def test_shard_that_belongs_to_nothing_is_damage(folder, verify):
     ("name", "content", "sentence"),
     [
         ("cases.json", "{", "expected JSON, found text that does not parse"),
-        ("cases.json", "{}", "expected an object 'cases', found something else"),
+        ("cases.json", "{}", "expected the key 'cases', found none; run make_tfrecords again"),
         ("dataset_info.json", "", "expected JSON, found text that does not parse"),
-        ("dataset_info.json", "{}", "expected splits with shardLengths, found others"),
+        (
+            "dataset_info.json",
+            "{}",
+            "expected the key 'splits', found none; run make_tfrecords",
+        ),
         ("features.json", None, "expected a JSON file, found: No such file"),
         ("features.json", "{}", "expected the fields of this release, found another schema"),
         ("splits.json", None, "expected a JSON file, found: No such file"),
@@ -414,7 +418,7 @@ def test_volumes_are_rebuilt_bit_for_bit_with_their_affine(
     assert (code, told) == (0, [])
     assert out.endswith(" of 10 cases, intact\n")
     fractions = {"float32", "big_endian_floats", "scaled_to_halves", "uint16"}
-    for name in shards.read_cases(folder):
+    for name in metadata.read_cases(folder):
         source = nibabel.load(sources / f"{name}.nii")
         rebuilt = nibabel.load(tmp_path / f"rebuilt/{name}.nii.gz")
         dtype = np.float32 if name in fractions else np.int16  # uint16 is beyond int16.
@@ -453,9 +457,9 @@ def test_rebuilt_volumes_convert_to_the_same_pixels(intact, convert, verify, tmp
             records.read_examples(intact / name), records.read_examples(again / name), strict=True
         )
         for one, other in pairs:
-            assert one["image"] == other["image"]
-            assert one["label"] == other["label"]
-            assert one["affine"] == other["affine"]
+            assert one.image == other.image
+            assert one.label == other.label
+            assert one.affine == other.affine
 
 
 def test_real_case_is_rebuilt_bit_for_bit(real_data, convert, verify, tmp_path):
