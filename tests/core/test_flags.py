@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+from typing import Literal
 
 import pytest
 
@@ -20,6 +21,10 @@ class TrainLikeConfig:
     model: tuple[str, ...] = flag((), "A model folder.")
     resume: bool = flag(True, "Whether an earlier run goes on.")
     limit: float | None = flag(None, "A number that may be left out.", minimum=0)
+    image_size: tuple[int, ...] = flag((256,), "Rows and columns.", minimum=1)
+    fold: int | None = flag(None, "A fold, or all.", minimum=0)
+    window: tuple[float, ...] | None = flag(None, "Two numbers, or none.")
+    split: Literal["train", "validation"] | None = flag(None, "A split, or all.")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,7 +55,35 @@ def test_every_type_of_flag_is_read():
         "--model=y,z",
         "--noresume",
         "--limit=0",
-    ) == TrainLikeConfig("a b", "axial", 3, 2e-4, -1.5, (1.25, 2.0), ("x", "y,z"), False, 0.0)
+        "--image_size=96,128",
+        "--fold=0",
+        "--window=-160,240",
+        "--split=train",
+    ) == TrainLikeConfig(
+        records="a b",
+        plane="axial",
+        epochs=3,
+        learning_rate=2e-4,
+        offset=-1.5,
+        pixel_mm=(1.25, 2.0),
+        model=("x", "y,z"),
+        resume=False,
+        limit=0.0,
+        image_size=(96, 128),
+        fold=0,
+        window=(-160.0, 240.0),
+        split="train",
+    )
+
+
+@pytest.mark.parametrize("text", [(), ("--fold=", "--limit= ", "--window=", "--split=")])
+def test_an_optional_flag_is_none_unless_it_has_a_value(text):
+    config = parsed("--records=r", *text)
+    assert (config.fold, config.limit, config.window, config.split) == (None, None, None, None)
+
+
+def test_integers_stay_integers_in_a_tuple():
+    assert [type(n) for n in parsed("--records=r", "--image_size=96").image_size] == [int]
 
 
 @pytest.mark.parametrize(
@@ -106,6 +139,12 @@ def test_a_configuration_cannot_be_changed():
         (("--offset=two",), "--offset: expected a number, found 'two'."),
         (("--limit=two",), "--limit: expected a number, found 'two'."),
         (("--limit=-1",), "--limit: expected at least 0, found -1.0."),
+        (("--image_size=96.5",), "--image_size: expected integers separated by commas, found '96."),
+        (("--image_size=96,0",), "--image_size: expected at least 1, found 0."),
+        (("--fold=-1",), "--fold: expected at least 0, found -1."),
+        (("--fold=one",), "--fold: expected an integer, found 'one'."),
+        (("--split=test",), "--split: expected one of train, validation, found 'test'."),
+        (("--verbosity=much",), "--verbosity: expected an integer, found 'much'."),
         (("--epochs",), "Missing value for flag --epochs; --help lists the flags."),
         (("--epochs=0",), "--epochs: expected at least 1, found 0."),
         (("--epochs=1001",), "--epochs: expected at most 1000, found 1001."),
@@ -151,6 +190,12 @@ def test_a_flagfile_is_read_with_its_comments_and_empty_lines(tmp_path):
     assert parsed(f"--flagfile={flagfile}") == TrainLikeConfig(
         records="r", epochs=3, model=("a", "b"), resume=False
     )
+
+
+def test_a_flagfile_may_open_with_a_byte_order_mark(tmp_path):
+    for first in ("", "# A comment.\n", "// Another.\n"):
+        (tmp_path / "train.flags").write_text(f"{first}--records=r\n", encoding="utf-8-sig")
+        assert parsed(f"--flagfile={tmp_path}/train.flags") == TrainLikeConfig(records="r")
 
 
 def test_a_plane_that_was_left_to_cross_validation_is_asked_for():
@@ -217,126 +262,11 @@ def test_help_names_every_flag_with_its_sentence_and_default_and_ends_with_0(cap
         assert re.search(rf"^  --(\[no\])?{field.name}(=|$)", text, re.MULTILINE)
         assert field.metadata["help"] in text
     assert "--plane=coronal|axial" in text
+    assert "--split=train|validation" in text
+    assert "--image_size=INTEGER[,INTEGER]" in text
+    assert "--verbosity=INTEGER" in text
     assert "Default: 0.001." in text
     assert "Default: 0.8,0.7." in text
     assert text.count("Required.") == 1
     assert text.count("May be repeated.") == 1
     assert max(map(len, text.splitlines())) <= 100
-
-
-PROGRAM = '''"""Says what it was told."""
-import dataclasses, os, warnings
-from spleen_tf import commands
-from spleen_tf.files import InputError, InputWarning
-
-@dataclasses.dataclass(frozen=True)
-class Config:
-    end: str = commands.flag("well", "How it ends.")
-
-def main(told):
-    print("told", told.end)
-    if told.end == "bad file":
-        raise InputError("a.nii: expected a volume,\\n   found none.")
-    if told.end == "failed":
-        raise commands.CommandFailed("training diverged\\nat step 7")
-    if told.end == "bug":
-        raise RuntimeError("a bug")
-    if told.end == "locked":
-        raise PermissionError(13, "Permission denied", "a/b")
-    if told.end == "long name":
-        open("n" * 300)
-    if told.end == "no disk":
-        raise OSError(5, "Input/output error", "a.nii")
-    if told.end == "letters":
-        print("1\\N{EN DASH}2", b"m\\xfcller".decode("utf-8", "surrogateescape"))
-    if told.end == "interrupted":
-        raise KeyboardInterrupt
-    if told.end == "oneDNN":
-        print(os.environ["TF_ENABLE_ONEDNN_OPTS"])
-    if told.end == "warned":
-        warnings.warn("somebody else's", UserWarning)
-        warnings.warn("a.nii: it may\\nbe wrong", InputWarning)
-    return 1 if told.end == "some failed" else None
-
-if __name__ == "__main__":
-    commands.run(main, Config)
-'''
-
-
-@pytest.fixture
-def program(tmp_path, run_python):
-    (tmp_path / "program.py").write_text(PROGRAM)
-    return lambda *arguments: run_python(tmp_path / "program.py", *arguments)
-
-
-@pytest.mark.parametrize(
-    ("argument", "code", "stdout", "stderr"),
-    [
-        ("--end=well", 0, "told well\n", ""),
-        ("--end=some failed", 1, "told some failed\n", ""),
-        ("--end=bad file", 2, "told bad file\n", "error: a.nii: expected a volume, found none.\n"),
-        ("--end=failed", 1, "told failed\n", "error: training diverged at step 7\n"),
-        ("--end=interrupted", 1, "told interrupted\n", "error: interrupted\n"),
-        (
-            "--end=locked",
-            2,
-            "told locked\n",
-            "error: a/b: expected a file or folder that can be read and written, found: Permission "
-            "denied; change its permissions, or use another.\n",
-        ),
-        (
-            "--end=long name",
-            2,
-            "told long name\n",
-            f"error: {'n' * 300}: expected a file or folder that can be read and written, found: "
-            "File name too long; use another.\n",
-        ),
-        ("--end=warned", 0, "told warned\n", "warning: a.nii: it may be wrong\n"),
-        ("--x=y", 2, "", "error: Unknown command line flag 'x'; --help lists the flags.\n"),
-    ],
-)
-def test_a_command_ends_with_its_code_and_says_no_more_than_one_line(
-    program, argument, code, stdout, stderr
-):
-    done = program(argument)
-    assert (done.returncode, done.stdout, done.stderr) == (code, stdout, stderr)
-
-
-@pytest.mark.parametrize(("before", "used"), [(None, "1"), ("0", "0")])
-def test_onednn_is_used_on_every_cpu_unless_the_environment_says_otherwise(
-    program, monkeypatch, before, used
-):
-    monkeypatch.delenv("TF_ENABLE_ONEDNN_OPTS", raising=False)
-    if before:
-        monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", before)
-    assert program("--end=oneDNN").stdout == f"told oneDNN\n{used}\n"
-
-
-def test_a_bug_ends_with_1_and_shows_where_it_is(program):
-    done = program("--end=bug")
-    assert done.returncode == 1
-    assert done.stderr.startswith("Traceback")
-    assert done.stderr.endswith("RuntimeError: a bug\n")
-
-
-def test_trouble_that_another_file_would_not_mend_is_no_fault_of_an_input(program):
-    done = program("--end=no disk")
-    assert done.returncode == 1
-    assert done.stderr.endswith("OSError: [Errno 5] Input/output error: 'a.nii'\n")
-
-
-@pytest.mark.parametrize(
-    ("encoding", "dash"), [("utf-8", "–"), ("latin-1", "\\u2013"), ("ascii", "\\u2013")]
-)
-def test_letters_that_cannot_be_printed_end_no_command(program, monkeypatch, encoding, dash):
-    monkeypatch.setenv("PYTHONIOENCODING", encoding)
-    done = program("--end=letters")
-    assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout == f"told letters\n1{dash}2 m\\udcfcller\n"
-
-
-def test_help_of_a_command_opens_with_the_docstring_of_its_module(program):
-    done = program("--help")
-    assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.startswith("Says what it was told.\n\nusage: ")
-    assert "--end=TEXT" in done.stdout

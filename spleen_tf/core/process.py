@@ -1,0 +1,253 @@
+"""How the process of a command ends: exit codes, one line on stderr, signals, closed pipes, log."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import io
+import logging
+import os
+import signal
+import sys
+import threading
+import types
+import typing
+from collections.abc import Callable, Iterator
+
+from spleen_tf.core.files import InputError, InputWarning
+
+EXIT_DONE, EXIT_FAILED, EXIT_INPUT = 0, 1, 2
+# A process that a signal ends has 128 and the signal's number as its exit code, as in a shell.
+EXIT_SIGNAL = 128
+
+_STOPS = tuple(
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+)
+# What the system says of files and folders that someone named, as they are or where they lie.
+_UNFIT_PLACES = (
+    *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP),
+    *(errno.EISDIR, errno.ENOTDIR),
+)
+
+_log = logging.getLogger(__name__)
+
+
+class CommandFailed(RuntimeError):
+    """Work that failed although its inputs are in order: one line, exit code 1."""
+
+
+class Stopped(KeyboardInterrupt):
+    """A signal asked the process to stop; what is half done is cleaned up on the way out."""
+
+    def __init__(self, signum: int) -> None:
+        super().__init__(signum)
+        self.signum = signum
+
+
+def run(command: Callable[[], int]) -> typing.NoReturn:
+    """Calls a command and ends the process with its exit code.
+
+    0: done. 2: the command line or an input is at fault (every InputError, or a file or folder that
+    the system does not let the command use); one line on stderr says what. 1: any other failure
+    (CommandFailed in one line). 128 + n: signal n stopped it, one line. Files are what the commands
+    are for: a reader that closes the pipe behind stdout or stderr changes nothing.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    # TensorFlow leaves oneDNN off on CPUs without VNNI, BF16 or AMX; they, too, are faster with it.
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
+    with _streams(), _logging(), _stopping():
+        code = _exit_code(command)
+    sys.exit(code)
+
+
+def set_verbosity(verbosity: int) -> None:
+    """0: warnings of the package. 1: also the cause of a refusal, and other libraries' warnings."""
+    level = logging.DEBUG if verbosity else logging.WARNING
+    logging.getLogger("spleen_tf").setLevel(level)
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, _Lines):
+            handler.verbosity = verbosity
+
+
+def log_cause(error: BaseException) -> None:
+    """Logs, with --verbosity=1, the exception of a library that an error was raised for."""
+    cause = error.__cause__ or error.__context__
+    if cause is not None:
+        _log.debug("cause of the error", exc_info=cause)
+
+
+def _exit_code(command: Callable[[], int]) -> int:
+    try:
+        code = _returned(command)
+        if sys.stdout is not None:  # It is None where the caller has closed it.
+            sys.stdout.flush()
+        return code
+    except InputError as error:
+        _say(f"error: {error}")
+        log_cause(error)
+        return EXIT_INPUT
+    except OSError as error:
+        if error.filename is None or error.errno not in _UNFIT_PLACES:
+            raise
+        _say(f"error: {_unfit_place(error)}")
+        return EXIT_INPUT
+    except CommandFailed as error:
+        _say(f"error: {error}")
+        log_cause(error)
+        return EXIT_FAILED
+    except KeyboardInterrupt as error:
+        signum = error.signum if isinstance(error, Stopped) else signal.SIGINT
+        _say(f"error: stopped by {signal.Signals(signum).name}")
+        return EXIT_SIGNAL + signum
+
+
+def _returned(command: Callable[[], int]) -> int:
+    try:
+        return command()
+    except SystemExit as ended:
+        if isinstance(ended.code, str):
+            raise
+        return ended.code or EXIT_DONE
+
+
+def _unfit_place(error: OSError) -> str:
+    remedy = "use another"
+    if isinstance(error, PermissionError):
+        remedy = "change its permissions, or use another"
+    return (
+        f"{error.filename}: expected a file or folder that can be read and written, "
+        f"found: {error.strerror}; {remedy}."
+    )
+
+
+def _say(text: str) -> None:
+    """One line on stderr, if anybody still reads it."""
+    with contextlib.suppress(OSError):
+        print(" ".join(text.split()), file=sys.stderr)
+
+
+@contextlib.contextmanager
+def _streams() -> Iterator[None]:
+    """Stdout and stderr that take whatever is written, also if nobody reads it."""
+    before = sys.stdout, sys.stderr
+    # What a terminal cannot show, or the name of a file that is no text, ends no command.
+    sys.stdout = _patient(sys.stdout, "backslashreplace")
+    sys.stderr = _patient(sys.stderr, "backslashreplace")
+    try:
+        yield
+    finally:
+        for stream in filter(None, (sys.stdout, sys.stderr)):
+            with contextlib.suppress(CommandFailed):
+                stream.flush()
+        sys.stdout, sys.stderr = before
+
+
+def _patient(stream: typing.TextIO, errors: str) -> typing.TextIO:
+    if not isinstance(stream, io.TextIOWrapper):  # None, or of a test.
+        return stream
+    stream.reconfigure(errors=errors)
+    try:
+        descriptor = stream.fileno()
+    except io.UnsupportedOperation:  # It is held in memory.
+        return stream
+    if stream.isatty():
+        return stream
+    stream.flush()
+    raw = _Output(descriptor, "wb", closefd=False)
+    return io.TextIOWrapper(
+        raw if stream.write_through else io.BufferedWriter(raw),  # type: ignore[arg-type]
+        encoding=stream.encoding,
+        errors=errors,
+        line_buffering=stream.line_buffering,
+        write_through=stream.write_through,
+    )
+
+
+class _Output(io.FileIO):
+    """A file or pipe that is written to nowhere once nobody reads it, or it cannot be written."""
+
+    def write(self, data: typing.Any) -> int:
+        try:
+            return super().write(data)
+        except BrokenPipeError:
+            self._discard()
+            return len(data)
+        except OSError as error:
+            self._discard()
+            raise CommandFailed(
+                f"standard output: expected to be written, found: {error.strerror}."
+            ) from None
+
+    def _discard(self) -> None:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, self.fileno())
+        os.close(nowhere)
+
+
+@contextlib.contextmanager
+def _stopping() -> Iterator[None]:
+    """Raises Stopped in the main thread on a signal, unless the caller had the signal ignored."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    process_id = os.getpid()
+
+    def stop(signum: int, frame: types.FrameType | None) -> None:
+        if os.getpid() != process_id:  # A worker, which has inherited this: its parent speaks.
+            signal.signal(signum, signal.SIG_DFL)
+            os.kill(os.getpid(), signum)
+        raise Stopped(signum)
+
+    before = {signum: signal.getsignal(signum) for signum in _STOPS}
+    heeded = [signum for signum in _STOPS if before[signum] not in (signal.SIG_IGN, None)]
+    for signum in heeded:
+        signal.signal(signum, stop)
+    try:
+        yield
+    finally:
+        for signum in heeded:
+            signal.signal(signum, before[signum])
+
+
+@contextlib.contextmanager
+def _logging() -> Iterator[None]:
+    """Log records and warnings of the package as lines on stderr, those of others held back."""
+    root, lines = logging.getLogger(), _Lines()
+    root.addHandler(lines)
+    logging.captureWarnings(True)
+    set_verbosity(0)
+    try:
+        yield
+    finally:
+        logging.captureWarnings(False)
+        root.removeHandler(lines)
+
+
+class _Lines(logging.Handler):
+    """Writes a record as one line such as `warning: …` to what stderr is at that time."""
+
+    verbosity = 0
+
+    def emit(self, record: logging.LogRecord) -> None:
+        text = record.getMessage()
+        own = record.name.split(".")[0] == "spleen_tf"
+        if record.name == "py.warnings" and (warning := _own_warning(text)) is not None:
+            text, own = warning, True
+        if own or self.verbosity or record.levelno >= logging.ERROR:
+            _say(f"{record.levelname.lower()}: {text}")
+            if record.exc_info and self.verbosity:
+                with contextlib.suppress(OSError):
+                    print(logging.Formatter().formatException(record.exc_info), file=sys.stderr)
+
+
+def _own_warning(formatted: str) -> str | None:
+    """The message of an InputWarning from what logging makes of it; None for others.
+
+    That is `FILE:LINE: CATEGORY: MESSAGE`, and a line of source behind it where there is one.
+    """
+    _, category, rest = formatted.partition(f": {InputWarning.__name__}: ")
+    if not category:
+        return None
+    *lines, last = rest.rstrip("\n").split("\n")
+    return "\n".join(lines if lines and last.startswith("  ") else [*lines, last])
