@@ -32,7 +32,7 @@ from spleen_tf.datasets import cases
 from spleen_tf.datasets.layouts import Case
 from spleen_tf.evaluation import crossval, protocol
 from spleen_tf.evaluation.protocol import Protocol, Setup
-from spleen_tf.imaging.planes import PLANES
+from spleen_tf.imaging.planes import PLANES, Plane
 from spleen_tf.io import readers
 
 
@@ -97,16 +97,15 @@ def main(config: CrossValidateConfig) -> None:
     print(crossval.run(setup))
 
 
-def _planes(text: str) -> list[str]:
-    planes = [part.strip() for part in text.split(",")]
-    for plane in planes:
-        if plane not in PLANES or planes.count(plane) > 1:
-            expected = ", ".join(PLANES)
-            raise InputError(f"--planes: expected some of {expected}, once each, found {text!r}.")
-    return planes
+def _planes(text: str) -> list[Plane]:
+    names = [part.strip() for part in text.split(",")]
+    if not set(names) <= set(PLANES) or len(set(names)) < len(names):
+        expected = ", ".join(PLANES)
+        raise InputError(f"--planes: expected some of {expected}, once each, found {text!r}.")
+    return [plane for name in names for plane in PLANES if plane == name]
 
 
-def _recipe(config: CrossValidateConfig, plane: str) -> list[str]:
+def _recipe(config: CrossValidateConfig, plane: Plane) -> list[str]:
     """The flags of `train` for a plane, without places of files."""
     recipe = [f"--flagfile={config.flagfile.replace('{plane}', plane)}"]
     recipe += [f"--{override.lstrip('-')}" for override in config.override]

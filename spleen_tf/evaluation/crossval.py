@@ -1,7 +1,7 @@
 """Runs a cross-validation: in each plane, every case is segmented by models that never saw it.
 
-Each step is a command of the project in a process of its own, so that its memory is given back. A
-step that is done is not done again: the same run resumes where it stopped.
+Training, prediction and evaluation are commands in processes of their own, so that their memory is
+given back. A step that is done is not done again: the same run resumes where it stopped.
 """
 
 from __future__ import annotations
@@ -18,12 +18,15 @@ from collections.abc import Sequence
 import spleen_tf
 from spleen_tf.core import files, parallel, resume
 from spleen_tf.core.flags import CommandFailed
-from spleen_tf.datasets.layouts import Case
-from spleen_tf.datasets.splits import write_splits
+from spleen_tf.datasets import cases, convert
+from spleen_tf.datasets.splits import make_splits, write_splits
 from spleen_tf.evaluation import held_out, protocol
 from spleen_tf.evaluation.protocol import Setup
+from spleen_tf.imaging.planes import Plane
 from spleen_tf.io import nifti
 
+_SHARDS = 16
+_MOST_WORKERS = 8  # Each of which holds a volume or two in memory.
 _ROOT = pathlib.Path(spleen_tf.__file__).resolve().parents[1]
 
 
@@ -60,7 +63,7 @@ def run(setup: Setup) -> str:
 
 
 def _write_inputs(setup: Setup) -> None:
-    """Links to the held-out volumes and labels, splits, and the table of all cases."""
+    """Links to the held-out volumes and labels, and the splits of each fold."""
     case_of = {case.name: case for case in setup.cases}
     for fold, splits in setup.folds.items():
         for name in splits.validation:
@@ -70,8 +73,6 @@ def _write_inputs(setup: Setup) -> None:
         extra = tuple(case.name for case in setup.extra_cases)
         trained = dataclasses.replace(splits, train=(*splits.train, *extra), validation=())
         write_splits(setup.output / "splits" / f"fold_{fold}.json", trained)
-    rows = [_row(case) for case in (*setup.cases, *setup.extra_cases)]
-    files.write_csv(setup.output / "dataset.csv", rows)
 
 
 def link(source: str | os.PathLike, folder: pathlib.Path, name: str) -> None:
@@ -81,22 +82,22 @@ def link(source: str | os.PathLike, folder: pathlib.Path, name: str) -> None:
     target.symlink_to(pathlib.Path(source).resolve())
 
 
-def _row(case: Case) -> dict[str, str]:
-    image, label = (str(pathlib.Path(path).resolve()) for path in (case.image, case.label))
-    about = {"case": case.name, "image": image, "label": label, "modality": case.modality}
-    return about | {"series_uid": case.series_uid}
-
-
-def _convert(setup: Setup, plane: str) -> None:
+def _convert(setup: Setup, plane: Plane) -> None:
+    """Converts all cases to slices of a plane, unless that is done."""
     records = setup.output / "records" / plane
     if (records / "dataset_info.json").is_file():
         return
-    _command(
-        setup.output / "logs" / f"convert_{plane}.txt",
-        *(str(_ROOT / "tools" / "make_tfrecords.py"), f"--dataset={setup.output / 'dataset.csv'}"),
-        *(f"--output_dir={records}", f"--plane={plane}", f"--num_folds={setup.protocol.num_folds}"),
-        *(f"--label_value={setup.protocol.label_value}", "--num_shards=16"),
+    listed = [dataclasses.replace(c, split="") for c in (*setup.cases, *setup.extra_cases)]
+    usable, _ = cases.usable(listed, setup.protocol.label_value)
+    options = convert.Options(
+        plane=plane,
+        num_shards=_SHARDS,
+        workers=min(parallel.available_cores(), _MOST_WORKERS, len(usable)),
+        label_value=setup.protocol.label_value,
     )
+    # Every training names its own splits; those of the records are of no consequence.
+    splits = make_splits(usable, seed=0, fold=0, num_folds=setup.protocol.num_folds)
+    convert.convert(usable, splits, records, options)
 
 
 def _train(setup: Setup, fold: int, plane: str) -> None:

@@ -14,6 +14,7 @@ from spleen_tf.core.files import InputError
 from spleen_tf.datasets import fingerprint
 from spleen_tf.datasets.layouts import Case
 from spleen_tf.datasets.splits import Splits, make_splits
+from spleen_tf.imaging.planes import Plane
 from spleen_tf.io import nifti
 from spleen_tf.training.config import TrainConfig
 
@@ -38,7 +39,7 @@ class Protocol(msgspec.Struct, frozen=True, kw_only=True):
     num_folds: int
     seed: int
     always_train: tuple[str, ...] = ()
-    recipes: dict[str, dict[str, object]]
+    recipes: dict[Plane, dict[str, object]]
     threshold: float = 0.5
     tta: bool = False
     label_value: int = 0
@@ -64,22 +65,22 @@ class Setup:
     cases: Sequence[Case]
     extra_cases: Sequence[Case]
     folds: Mapping[int, Splits]
-    recipes: Mapping[str, Sequence[str]]
+    recipes: Mapping[Plane, Sequence[str]]
     protocol: Protocol
     jobs: int = 1
 
     @property
-    def planes_of(self) -> dict[str, list[str]]:
+    def planes_of(self) -> dict[str, list[Plane]]:
         """Each plane on its own and, if there are several, all of them fused."""
         planes = list(self.recipes)
-        alone = {plane: [plane] for plane in planes}
+        alone: dict[str, list[Plane]] = {plane: [plane] for plane in planes}
         return {**alone, FUSED: planes} if len(planes) > 1 else alone
 
     def plan(self) -> dict[str, object]:
         """What makes two runs the same cross-validation; planes and folds may be added to one."""
         names = (case.name for case in (*self.cases, *self.extra_cases))
-        protocol = msgspec.to_builtins(self.protocol)
-        return {"dataset": self.dataset, **protocol, "cases": sorted(names)}
+        protocol = msgspec.structs.asdict(self.protocol)
+        return _json({"dataset": self.dataset, **protocol, "cases": sorted(names)})
 
 
 def deal(cases: Sequence[Case], seed: int, num_folds: int, asked: str = "") -> dict[int, Splits]:
@@ -118,12 +119,12 @@ def settings(recipe: Sequence[str]) -> dict[str, object]:
     """
     config = flags.parse(["train", *recipe, "--records=-", "--model_dir=-"], TrainConfig)
     proposed = fingerprint.read(config.fingerprint) if config.fingerprint else {}
-    return _as_json(dataclasses.asdict(config.settled(proposed)))
+    return _without_places(dataclasses.asdict(config.settled(proposed)))
 
 
 def default_settings() -> dict[str, object]:
     """The settings of a training without flags, as `settings` returns them."""
-    return _as_json({field.name: field.default for field in dataclasses.fields(TrainConfig)})
+    return _without_places({field.name: field.default for field in dataclasses.fields(TrainConfig)})
 
 
 def suffix(path: str | os.PathLike) -> str:
@@ -141,7 +142,10 @@ def suffix(path: str | os.PathLike) -> str:
     )
 
 
-def _as_json(values: Mapping[str, object]) -> dict[str, object]:
-    """Settings of a training as JSON gives them back, without places of files."""
-    kept = {name: value for name, value in values.items() if name not in _PLACES}
-    return msgspec.convert(msgspec.to_builtins(kept), dict[str, object])
+def _without_places(values: Mapping[str, object]) -> dict[str, object]:
+    return _json({name: value for name, value in values.items() if name not in _PLACES})
+
+
+def _json(values: Mapping[str, object]) -> dict[str, object]:
+    """The same values as JSON gives them back, in which tuples are lists."""
+    return msgspec.json.decode(msgspec.json.encode(values), type=dict[str, object])
