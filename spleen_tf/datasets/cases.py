@@ -12,16 +12,19 @@ import numpy as np
 import tqdm
 
 from spleen_tf.core.files import InputError, InputWarning
-from spleen_tf.datasets import labels, layouts
-from spleen_tf.datasets.layouts import Case, DatasetError
+from spleen_tf.datasets import labels, layouts, table
+from spleen_tf.datasets.layouts import Case, DatasetError, Entry
 from spleen_tf.imaging import volume
+from spleen_tf.imaging.intensity import Modality
 from spleen_tf.imaging.volume import Placed, Volume, VolumeError
 from spleen_tf.io import nifti, readers
 
-MODALITIES = ("CT", "MR")
+MODALITIES: tuple[Modality, ...] = ("CT", "MR")
 
 
-def load(dataset: str | os.PathLike, modality: str = "", missing_ok: bool = False) -> list[Case]:
+def load(
+    dataset: str | os.PathLike[str], modality: str = "", missing_ok: bool = False
+) -> list[Case]:
     """The labelled cases of a data set, sorted by name.
 
     Args:
@@ -37,26 +40,34 @@ def load(dataset: str | os.PathLike, modality: str = "", missing_ok: bool = Fals
     """
     dataset = pathlib.Path(dataset)
     if dataset.suffix.lower() == ".csv" and dataset.is_file():
-        cases, source = layouts.from_csv(dataset), dataset
+        entries, source = table.read(dataset), dataset
     elif dataset.is_dir():
-        cases, source = layouts.from_folder(dataset), dataset / "dataset.json"
+        entries, source = layouts.from_folder(dataset), dataset / layouts.DESCRIPTION
     else:
         found = "a file of another kind" if dataset.exists() else "nothing there"
-        raise DatasetError(f"{dataset}: expected a data set's folder or a .csv, found {found}.")
-    if not cases:
-        raise DatasetError(f"{source}: expected at least one labelled case, found none.")
-    cases = [
-        dataclasses.replace(
-            case,
-            modality=modality
-            or case.modality
-            or readers.modality(case.image, case.series_uid)
-            or "",
+        hint = "; give the folder that it is in" if dataset.name == layouts.DESCRIPTION else ""
+        raise DatasetError(
+            f"{dataset}: expected a data set's folder or a .csv, found {found}{hint}."
         )
-        for case in cases
+    _check(entries, source, missing_ok)
+    listed = [
+        Case(
+            *(entry.name, entry.image, entry.label, _modality(entry, modality, source)),
+            *(entry.split, entry.series_uid),
+        )
+        for entry in entries
     ]
-    _check(cases, source, missing_ok)
-    return sorted(cases, key=lambda case: case.name)
+    return sorted(listed, key=lambda case: case.name)
+
+
+def _modality(entry: Entry, given: str, source: pathlib.Path) -> Modality:
+    """What the user says, else the data set, else the DICOM header."""
+    said = given or entry.modality or readers.modality(entry.image, entry.series_uid)
+    for modality in MODALITIES:
+        if said == modality:
+            return modality
+    found = repr(said) if said else "nothing that says it"
+    raise DatasetError(f"{source}: expected the modality CT or MR, found {found}; pass --modality.")
 
 
 def read(case: Case, label_value: int = 0) -> tuple[Volume, Volume]:
@@ -150,28 +161,41 @@ def _on_grid_of(image: Placed, label: Placed) -> Placed:
     return label
 
 
-def _check(cases: list[Case], source: pathlib.Path, missing_ok: bool) -> None:
+def _check(entries: Sequence[Entry], source: pathlib.Path, missing_ok: bool) -> None:
+    """Names that name files, each once, and files that are there."""
     seen: set[str] = set()
-    for case in cases:
-        if case.name in seen:
-            raise DatasetError(f"{source}: expected every case once, found {case.name!r} twice.")
-        seen.add(case.name)
-        if not case.name or case.name.startswith(".") or {"/", "\\", "\n"} & set(case.name):
+    for entry in entries:
+        name = entry.name
+        if name in seen:
+            raise DatasetError(f"{source}: expected every case once, found {name!r} twice.")
+        seen.add(name)
+        if not name or name.startswith(".") or {"/", "\\", "\n"} & set(name):
             raise DatasetError(
-                f"{source}: expected case names that can name files, found {case.name!r}."
+                f"{source}: expected case names that can name files, found {name!r}."
             )
-        if case.name.encode(errors="ignore").decode() != case.name:
+        if name.encode(errors="ignore").decode() != name:
             raise DatasetError(
-                f"{source}: expected files with names in UTF-8, found {case.name!r}; rename them."
+                f"{source}: expected files with names in UTF-8, found {name!r}; rename them."
             )
-        for path, is_there in (
-            (case.image, os.path.exists(case.image)),
-            (case.label, os.path.isfile(case.label)),
-        ):
-            if not missing_ok and not is_there:
-                raise DatasetError(f"{path}: expected a file, as {source} says, found none.")
-        if case.modality not in MODALITIES:
-            found = repr(case.modality) if case.modality else "nothing that says it"
+        if missing_ok:
+            continue
+        if not os.path.exists(entry.image):
             raise DatasetError(
-                f"{source}: expected the modality CT or MR, found {found}; pass --modality."
+                f"{entry.image}: expected a file, as {source} says, found none"
+                f"{_hint_of_nnunet_v1(entry.image)}."
             )
+        if not os.path.isfile(entry.label):
+            raise DatasetError(f"{entry.label}: expected a file, as {source} says, found none.")
+
+
+def _hint_of_nnunet_v1(image: str) -> str:
+    """nnU-Net v1 lists CASE.nii.gz, and names the file CASE_0000.nii.gz."""
+    path = pathlib.Path(image)
+    stem = nifti.stem(path)
+    channel = path.with_name(f"{stem}_0000{path.name[len(stem) :]}")
+    if not channel.is_file():
+        return ""
+    return (
+        f", but {channel.name}, as nnU-Net v1 names it; write a dataset.json of nnU-Net v2 "
+        "(channel_names), or name the files in a .csv with the columns case,image,label"
+    )

@@ -190,7 +190,7 @@ def _case_record(split: str, loaded: _Loaded, plane: Plane) -> CaseRecord:
 def voxels_sha256(array_ijk: np.ndarray) -> str:
     """The SHA-256 of voxels in the order of a NIfTI file, the first index fastest."""
     # Of an array that lies in memory in that order, nothing is copied.
-    return hashlib.sha256(array_ijk.reshape(-1, order="F")).hexdigest()
+    return hashlib.sha256(array_ijk.ravel(order="F")).hexdigest()
 
 
 def _load_all(members: Sequence[Case], options: Options) -> Iterator[_Loaded]:

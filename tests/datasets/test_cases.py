@@ -1,8 +1,10 @@
 """Data sets in their three layouts, and what is refused of them."""
 
+import dataclasses
 import json
 import warnings
 
+import nibabel
 import numpy as np
 import pytest
 
@@ -158,22 +160,26 @@ PAIR = {"image": "x", "label": "x"}
     [
         ('{"training": [', "expected JSON, found text that does not parse"),
         ("\x00\x01", "expected JSON, found text that does not parse"),
-        ([PAIR], "expected a JSON object, found list"),
+        ([PAIR], "expected `object`, found `array`; correct it, or name the files in a .csv"),
         ({"name": "Spleen"}, r"expected a list 'training' .* or 'channel_names' .* found neither"),
-        ({"training": "all"}, r"expected a list 'training' .* found neither"),
-        ({"training": []}, "expected at least one labelled case, found none"),
-        ({"training": ["x"]}, "expected entries with image and label in 'training', found 'x'"),
-        ({"training": [{"image": "x"}]}, "expected entries with image and label"),
-        ({"training": [{"image": "x", "label": 3}]}, "expected entries with image and label"),
+        ({"training": "all"}, r"expected `array` at \$\.training, found `str`"),
+        ({"training": []}, "expected at least one labelled case, found none: 'training' is empty"),
+        ({"training": ["x"]}, r"expected `object` at \$\.training\[0\], found `str`"),
+        ({"training": [{"image": "x"}]}, r"expected the key 'label' at \$\.training\[0\], found"),
+        ({"training": [{"image": "x", "label": 3}]}, r"expected `str` at .*\.label, found `int`"),
         ({"training": [PAIR, PAIR], "modality": "CT"}, "expected every case once, found 'x' twice"),
-        ({"channel_names": ["CT"]}, "expected one channel in channel_names"),
-        ({"channel_names": {"0": "CT", "1": "PET"}}, "expected one channel in channel_names"),
+        ({"channel_names": ["CT"]}, r"expected `object` at \$\.channel_names, found `array`"),
+        ({"channel_names": {"0": "CT", "1": "PET"}}, "expected one channel in .*, found CT, PET"),
         (
             {"channel_names": {"0": "CT"}, "file_ending": 3},
-            r"expected a file_ending of \.nii or \.nii\.gz, found 3",
+            r"expected `str` at \$\.file_ending, found `int`",
         ),
         ({"channel_names": {"0": "CT"}, "file_ending": ".png"}, r".* found '\.png'"),
-        ({"channel_names": {"0": "CT"}}, "expected at least one labelled case, found none"),
+        (
+            {"channel_names": {"0": "CT"}},
+            r"expected at least one labelled case, found none: .*labelsTr holds no file that ends "
+            r"in \.nii\.gz, as file_ending says, but no file\.",
+        ),
     ],
 )
 def test_description_that_does_not_fit_is_refused_by_its_name(folder, description, sentence):
@@ -186,8 +192,14 @@ def test_description_that_does_not_fit_is_refused_by_its_name(folder, descriptio
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("", r"expected the columns case,image,label\[,split\], found "),
-        ("case;image;label\na;x;x\n", "found case;image;label"),
+        (
+            "",
+            r"expected the columns case,image,label\[,split\].*, found none; add case, ima",
+        ),
+        ("case,picture,label\na,x,x\n", r"found case,picture,label; add image\."),
+        ("case;image;label\na;x;x\n", "separated by commas, found semicolons; save the table with"),
+        ("case\timage\tlabel\na\tx\tx\n", "separated by commas, found tabs"),
+        ("case,image,label\na,x,x,y\n", "expected 3 cells in line 2, .* found 4; put quotation"),
         ("case,image,label\n", "expected at least one labelled case, found none"),
         ("case,image,label\na,x,x\n\nb,x\n", "expected case, image and label in line 4"),
         (
@@ -318,6 +330,133 @@ def test_label_with_nan_is_refused(saved):
     label_ijk[0, 0, 0] = np.nan
     with pytest.raises(VolumeError, match=r"label\.nii: expected finite voxels, found NaN"):
         cases.read(saved(label_ijk))
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+def test_a_label_whose_axes_run_otherwise_is_turned_over(saved, make_volume, tmp_path, dtype):
+    image = make_volume()
+    case = saved(organs())
+    expected = cases.read(case, 2)[1].array_ijk
+    assert expected.any()
+    # j, i, k from the last to the first, i running backwards, at the same places.
+    turned_ijk = organs().transpose(1, 0, 2)[:, ::-1].astype(dtype)
+    index_map = np.array([[0, -1, 0, 7], [1, 0, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1.0]])
+    nifti.write(tmp_path / "label.nii", Volume(turned_ijk, image.affine @ index_map, ""))
+    cases.check_geometry(case)
+    found_image, label = cases.read(case, 2)
+    np.testing.assert_array_equal(label.array_ijk, expected)
+    np.testing.assert_allclose(label.affine, found_image.affine, atol=1e-5)
+
+
+def test_a_label_of_scaled_integers_keeps_its_organs(saved, tmp_path):
+    """As nibabel writes float64 under an int16 header: the values come back a little off."""
+    label_ijk = organs()
+    label_ijk[0, 0, 0] = 13
+    case = saved(label_ijk)
+    expected = cases.read(case, 1)[1].array_ijk
+    assert expected.any()
+    stored = nibabel.load(case.label)
+    header = stored.header.copy()
+    header.set_data_dtype(np.int16)
+    scaled = nibabel.Nifti1Image(label_ijk.astype(np.float64), stored.affine, header)
+    nibabel.save(scaled, case.label)
+    back = nibabel.load(case.label).get_fdata()
+    assert (back != np.rint(back)).any()
+    np.testing.assert_array_equal(cases.read(case, 1)[1].array_ijk, expected)
+
+
+def test_a_label_with_fractions_is_refused(saved):
+    label_ijk = organs().astype(np.float32)
+    label_ijk[0, 0, 0] = 0.5
+    with pytest.raises(VolumeError, match=r"label\.nii: expected whole numbers as labels, found 0"):
+        cases.read(saved(label_ijk))
+
+
+def test_usable_cases_are_told_from_others(saved, tmp_path):
+    good = saved(organs())
+    bad = dataclasses.replace(good, name="b", label=str(tmp_path / "none.nii"))
+    with pytest.raises(VolumeError, match=r"none\.nii: expected a NIfTI file, found no such file"):
+        cases.usable([good, bad])
+    usable, error_of = cases.usable([good, bad], skip=True)
+    assert usable == [good]
+    assert list(error_of) == ["b"]
+
+
+# Files as other systems leave them.
+
+
+def test_a_description_with_a_byte_order_mark_is_read(folder):
+    decathlon(folder, "a")
+    text = (folder / "dataset.json").read_text()
+    (folder / "dataset.json").write_bytes(b"\xef\xbb\xbf" + text.encode())
+    assert [case.name for case in cases.load(folder)] == ["a"]
+
+
+def test_suffixes_may_be_in_capital_letters(folder):
+    nnunet(folder, "A", "b c", ending=".nii.gz")
+    for path in [*folder.glob("*/A*"), *folder.glob("labelsTr/b*")]:
+        path.rename(path.with_name(path.name.replace(".nii.gz", ".NII.GZ")))
+    a, b = cases.load(folder)
+    assert (a.name, a.image) == ("A", str(folder / "imagesTr/A_0000.NII.GZ"))
+    assert (b.name, b.image) == ("b c", str(folder / "imagesTr/b c_0000.nii.gz"))
+    assert b.label == str(folder / "labelsTr/b c.NII.GZ")
+
+
+def test_a_description_may_name_files_in_other_letters_and_with_backslashes(folder):
+    decathlon(folder, "a")
+    (folder / "imagesTr/a.nii.gz").rename(folder / "imagesTr/a.NII.gz")
+    pair = {"image": ".\\imagesTr\\a.nii.gz", "label": "labelsTr\\a.nii.gz"}
+    describe(folder, {"modality": "CT", "training": [pair]})
+    (case,) = cases.load(folder)
+    assert (case.name, case.label) == ("a", str(folder / "labelsTr/a.nii.gz"))
+    assert case.image == str(folder / "imagesTr/a.NII.gz")
+
+
+def test_nnunet_may_name_files_that_lie_elsewhere(folder):
+    touch(folder, "scans/x.nii.gz", "masks/x.nii.gz")
+    files = {"a": {"images": ["scans/x.nii.gz"], "label": "masks/x.nii.gz"}}
+    describe(folder, {"channel_names": {"0": "CT"}, "dataset": files})
+    assert cases.load(folder) == [
+        Case("a", str(folder / "scans/x.nii.gz"), str(folder / "masks/x.nii.gz"), "CT")
+    ]
+    files["a"]["images"] *= 2
+    describe(folder, {"channel_names": {"0": "CT"}, "dataset": files})
+    with pytest.raises(DatasetError, match="expected one image of case 'a', found 2"):
+        cases.load(folder)
+
+
+def test_a_folder_of_nnunet_v1_gets_a_hint(folder):
+    decathlon(folder, "a")
+    (folder / "imagesTr/a.nii.gz").rename(folder / "imagesTr/a_0000.nii.gz")
+    with pytest.raises(DatasetError, match=r"found none, but a_0000\.nii\.gz, as nnU-Net v1 names"):
+        cases.load(folder)
+
+
+def test_labels_of_another_ending_get_a_hint(folder):
+    nnunet(folder, "a", ending=".nii.gz")
+    describe(folder, {"channel_names": {"0": "CT"}, "file_ending": ".nii"})
+    with pytest.raises(DatasetError, match=r"ends in \.nii, .* but 1 others, such as a\.nii\.gz"):
+        cases.load(folder)
+
+
+def test_the_folder_above_a_data_set_gets_a_hint(folder):
+    decathlon(folder, "a")
+    with pytest.raises(DatasetError, match="found neither; the folder set in it has one: give tha"):
+        cases.load(folder.parent)
+    with pytest.raises(DatasetError, match=r"a file of another kind; give the folder that it is"):
+        cases.load(folder / "dataset.json")
+
+
+def test_a_table_may_be_of_windows(folder):
+    path = table(folder, "", "scans/a 1.nii.gz", "masks/ä.nii")
+    lines = "Case,IMAGE,label,modality\r\na,scans\\a 1.nii.gz,masks\\ä.nii,CT\r\n"
+    path.write_bytes(b"\xef\xbb\xbf" + lines.encode())
+    assert cases.load(path) == [
+        Case("a", str(folder / "scans/a 1.nii.gz"), str(folder / "masks/ä.nii"), "CT")
+    ]
+    path.write_bytes(lines.encode("utf-16"))
+    with pytest.raises(DatasetError, match="expected a CSV in UTF-8, found UTF-16; save the table"):
+        cases.load(path)
 
 
 def test_real_data_sets_load(real_data):

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from spleen_tf.core.files import InputError
-from spleen_tf.datasets import cases, shards
+from spleen_tf.datasets import cases, metadata
 from spleen_tf.imaging.volume import Volume, VolumeError
 from spleen_tf.io import nifti
 
@@ -125,12 +125,12 @@ def test_records_of_dicom_rebuild_its_voxels(tmp_path, write_table, load_tool):
     convert, verify = load_tool("make_tfrecords"), load_tool("verify_tfrecords")
     config = {"dataset": str(path), "output_dir": str(tmp_path / "out"), "num_folds": 2}
     convert.main(convert.ConvertConfig(workers=1, **config))
-    about = shards.read_cases(tmp_path / "out")["a"]
-    assert (about["modality"], about["shape"]) == ("CT", [8, 6, 5])
+    about = metadata.read_cases(tmp_path / "out")["a"]
+    assert (about.modality, about.shape) == ("CT", (8, 6, 5))
     # Of the files' bytes, in the order of slices.
     from_first = sorted((tmp_path / "a" / "scan").iterdir(), key=position)
     expected = hashlib.sha256(b"".join(file.read_bytes() for file in from_first)).hexdigest()
-    assert about["source_sha256"] == expected
+    assert about.source_sha256 == expected
     rebuilt = tmp_path / "rebuilt"
     faults = verify.main(
         verify.VerifyConfig(records=str(tmp_path / "out"), rebuild_dir=str(rebuilt))
