@@ -32,9 +32,9 @@ def metadata(tmp_path_factory):
 
 def pins():
     """{name: version} of the lock file."""
-    found = re.findall(r"^([a-z0-9-]+)==(\S+)", LOCK, re.MULTILINE)
-    assert len(found) == len(dict(found)), "a package is pinned twice"
-    return dict(found)
+    names_and_versions = re.findall(r"^([a-z0-9-]+)==(\S+)", LOCK, re.MULTILINE)
+    assert len(names_and_versions) == len(dict(names_and_versions)), "a package is pinned twice"
+    return dict(names_and_versions)
 
 
 def test_the_version_is_that_of_the_package(metadata):
@@ -43,10 +43,10 @@ def test_the_version_is_that_of_the_package(metadata):
 
 def test_every_requirement_is_pinned_within_its_bounds(metadata):
     requirements = [Requirement(text) for text in metadata.requires]
-    wanted = [r for r in requirements if r.marker is None or r.marker.evaluate({"extra": "dev"})]
+    locked = [r for r in requirements if r.marker is None or r.marker.evaluate({"extra": "dev"})]
 
-    assert {"tensorflow", "pytest"} <= {requirement.name for requirement in wanted}
-    for requirement in wanted:
+    assert {"tensorflow", "pytest"} <= {requirement.name for requirement in locked}
+    for requirement in locked:
         pin = pins().get(requirement.name.lower())
         assert pin, f"{requirement}: not in requirements.lock; run make lock"
         assert requirement.specifier.contains(pin), f"{requirement}: run make lock, found {pin}"
@@ -63,9 +63,39 @@ def test_the_lock_names_no_place_but_the_package_index():
     assert not re.search(r"://|file:|--(extra-)?index-url|--find-links|^-", LOCK, re.MULTILINE)
 
 
+def test_no_package_under_the_gpl_is_installed_unasked():
+    assert "pylibjpeg-libjpeg" not in pins()
+
+
+def test_the_citation_has_the_version_of_the_package():
+    citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    assert re.search(r"^version: (.*)$", citation, re.MULTILINE)[1] == spleen_tf.__version__
+
+
+def test_the_changelog_has_the_version_of_the_package():
+    changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    dated = rf"^## {re.escape(spleen_tf.__version__)} \(\d{{4}}-\d\d-\d\d\)$"
+    assert re.search(dated, changelog, re.MULTILINE)
+
+
+def test_every_target_of_make_says_what_it_does():
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    targets = re.search(r"^\.PHONY: (.*)$", makefile, re.MULTILINE)[1].split()
+    assert targets == [*dict.fromkeys(targets)]
+    assert set(targets) == set(re.findall(r"^([a-z-]+):.*## \S", makefile, re.MULTILINE))
+
+
+def test_ci_runs_the_targets_of_make():
+    script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    workflow = (ROOT / ".github" / "workflows" / "test.yml").read_text(encoding="utf-8")
+    for target in ("make test", "make test-slow"):
+        assert re.search(rf"^{target}$", script, re.MULTILINE)
+        assert re.search(rf"- run: {target}$", workflow, re.MULTILINE)
+
+
 @pytest.fixture
 def environment(tmp_path):
-    """A virtual environment with one package of two files, and the way to its Python."""
+    """A virtual environment with one package of two files."""
     folder = tmp_path / "with spaces"
     venv.create(folder)
     site_packages = next(folder.glob("lib/python*/site-packages"))
