@@ -148,22 +148,29 @@ def zooms_mm(affine: np.ndarray) -> np.ndarray:
     return np.sqrt((np.asarray(affine, np.float64)[:3, :3] ** 2).sum(axis=0))
 
 
-def check_affine(affine: np.ndarray, source: str) -> None:
-    """Raises VolumeError unless the affine is finite and invertible with zooms that scans have."""
+def check_affine(affine: np.ndarray, source: str, fields: str = "affine") -> None:
+    """Raises VolumeError unless the affine is finite and invertible with zooms that scans have.
+
+    Args:
+        affine: (4, 4), to mm.
+        source: what messages name.
+        fields: what it is called there, and which fields of the header hold it.
+    """
     if not np.isfinite(affine).all():
-        raise VolumeError(f"{source}: expected a finite affine, found NaN or infinite entries.")
+        raise VolumeError(f"{source}: expected a finite {fields}, found NaN or infinite entries.")
     zooms = zooms_mm(affine)
     # The determinant scales with the cube of the voxel size, so it is judged without it.
     if (zooms == 0).any() or abs(np.linalg.det(affine[:3, :3] / zooms)) < 1e-4:
         raise VolumeError(
-            f"{source}: expected an invertible affine, found a singular one "
+            f"{source}: expected an invertible {fields}, found a singular one "
             f"(rows {np.round(affine[:3], 4).tolist()}); rewrite the header's sform or qform."
         )
     low, high = _PLAUSIBLE_ZOOMS_MM
     if zooms.min() < low * (1 - 1e-6) or zooms.max() > high * (1 + 1e-6):  # float32 rounds.
         raise VolumeError(
             f"{source}: expected voxels of {low:g} to {high:g} mm, found "
-            f"{'×'.join(f'{mm:g}' for mm in zooms)} mm; correct its voxel sizes, or their unit."
+            f"{'×'.join(f'{mm:g}' for mm in zooms)} mm by its {fields}; correct the voxel "
+            "sizes, or their unit."
         )
 
 

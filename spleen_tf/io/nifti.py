@@ -13,31 +13,28 @@ from typing import BinaryIO
 
 import nibabel as nib
 import numpy as np
-from nibabel.spatialimages import HeaderDataError
 
 from spleen_tf.core import files
 from spleen_tf.imaging.volume import Geometry, Grid, Volume, VolumeError, corner_distance_voxels
-from spleen_tf.io import nifti_header
+from spleen_tf.io import nifti_header, nifti_placement
 
 SUFFIXES = (".nii", ".nii.gz")
 
-_HEADERS = {348: nib.Nifti1Header, 540: nib.Nifti2Header}
 # DEFLATE cannot expand further: RFC 1951 codes at most 258 bytes in two bits or so.
 _MAX_GZIP_RATIO = 1032
-_GEOMETRY_FIELDS = (
-    *("qform_code", "sform_code", "quatern_b", "quatern_c", "quatern_d"),
-    *("qoffset_x", "qoffset_y", "qoffset_z", "srow_x", "srow_y", "srow_z"),
-)
 
 
 def is_nifti(path: str | os.PathLike) -> bool:
     """Whether a file's name says NIfTI."""
-    return str(path).endswith(SUFFIXES)
+    return str(path).lower().endswith(SUFFIXES)
 
 
 def stem(path: str | os.PathLike) -> str:
-    """The file's name without .nii or .nii.gz."""
-    return pathlib.Path(path).name.removesuffix(".gz").removesuffix(".nii")
+    """The file's name without .nii or .nii.gz, in capitals or not."""
+    name = pathlib.Path(path).name
+    for suffix in (".gz", ".nii"):
+        name = name[: -len(suffix)] if name.lower().endswith(suffix) else name
+    return name
 
 
 def case(path: str | os.PathLike) -> str:
@@ -94,9 +91,10 @@ def write_mask(path: str | os.PathLike, mask_ijk: np.ndarray, like: Volume) -> N
     header = type(like.header)()
     header.set_data_dtype(np.uint8)
     header.set_data_shape(image.shape)
-    for field in _GEOMETRY_FIELDS:
-        header[field] = like.header[field]
-    header["pixdim"][:4] = like.header["pixdim"][:4]
+    geometry = nifti_placement.repaired(like.header, like.shape, like.source)
+    header["pixdim"][:4] = geometry.pop("pixdim")[:4]
+    for field, value in geometry.items():
+        header[field] = value
     # The lowest three bits are the unit of length; the others are of time, which a mask has not.
     header["xyzt_units"] = int(like.header["xyzt_units"]) & 7
     header.set_slope_inter(1, 0)
@@ -129,7 +127,9 @@ def _save(path, array_ijk, header) -> None:
     image_class = nib.Nifti2Image if isinstance(header, nib.Nifti2Header) else nib.Nifti1Image
     with files.replacing(path) as partial:
         # An affine of None keeps sform, qform and their codes as they stand in the header.
-        nib.save(image_class(array_ijk, None, header), partial)
+        image = image_class(array_ijk, None, header)
+        # nib.save would rename SCAN.Nii.gz; only the suffix .gz counts here, in capitals or not.
+        image.to_file_map(image_class.make_file_map({"image": str(partial)}))
 
 
 @contextlib.contextmanager
@@ -144,42 +144,36 @@ def _opened(path) -> Iterator[tuple[BinaryIO, nib.Nifti1Header]]:
             zipped = raw.read(2) == b"\x1f\x8b"
             raw.seek(0)
             stream = gzip.GzipFile(fileobj=raw) if zipped else raw
-            yield stream, _read_header(stream, path)  # type: ignore[misc]
+            yield stream, nifti_header.read(stream, str(path))
     except EOFError:
         raise VolumeError(
             f"{path}: expected a whole gzip stream, found one that is cut short; copy it again."
         ) from None
-    except (gzip.BadGzipFile, zlib.error) as error:
+    except gzip.BadGzipFile as error:
+        if "Not a gzipped file" not in str(error):
+            raise _damaged(path, error) from None
         raise VolumeError(
-            f"{path}: expected an intact gzip stream, found damage ({error}); copy it again."
+            f"{path}: expected nothing behind the end of the gzip stream, found other bytes; copy "
+            "it again, or cut them off."
         ) from None
+    except zlib.error as error:
+        raise _damaged(path, error) from None
     except OSError as error:
         raise VolumeError(f"{path}: expected a readable file, found: {error.strerror}.") from None
 
 
-def _read_header(stream, path) -> nib.Nifti1Header:
-    start = stream.read(4)
-    size = {int.from_bytes(start, order): order for order in ("little", "big")}
-    size_of_header = next((n for n in _HEADERS if n in size), None)
-    if len(start) < 4 or size_of_header is None:
-        raise VolumeError(f"{path}: expected a NIfTI header, found other content.")
-    block = start + stream.read(size_of_header - 4)
-    magic = block[344:348] if size_of_header == 348 else block[4:8]
-    if len(block) < size_of_header or magic[:2] not in (b"n+", b"ni"):
-        raise VolumeError(f"{path}: expected a NIfTI header, found one that is cut or not NIfTI.")
-    if magic[:2] == b"ni":
-        raise VolumeError(
-            f"{path}: expected header and voxels in one .nii file, found half of a pair "
-            "(.hdr and .img); convert it to .nii."
-        )
-    return _HEADERS[size_of_header](block, check=False)
+def _damaged(path: pathlib.Path, error: Exception) -> VolumeError:
+    return VolumeError(
+        f"{path}: expected an intact gzip stream, found damage ({error}); copy it again."
+    )
 
 
 def _geometry(stream, header, path) -> Geometry:
     shape = nifti_header.shape_3d(header, str(path))
     _check_room(stream, header, shape, path)
-    affine = nifti_header.affine(header, shape, str(path))
-    return Geometry(Grid(shape, affine), str(path), header)
+    placed = nifti_placement.read(header, shape, str(path))
+    grid = Grid(shape, placed.affine)
+    return Geometry(grid, str(path), header, geometry_doubt=placed.doubt)
 
 
 def _check_room(stream, header, shape, path) -> None:
@@ -195,7 +189,8 @@ def _check_room(stream, header, shape, path) -> None:
     if num_bytes > room:
         raise VolumeError(
             f"{path}: expected {num_bytes:,} bytes of voxels as its header says (shape {shape}), "
-            f"found a file that can hold at most {room:,}; cut short, or a wrong header."
+            f"found a file that can hold at most {room:,}; it is cut short, or its dim, datatype "
+            "or vox_offset is wrong."
         )
 
 
@@ -214,7 +209,8 @@ def _read_voxels(stream, header, shape, path) -> np.ndarray:
         filled += count
     if filled < num_bytes:
         raise VolumeError(
-            f"{path}: expected {num_bytes:,} bytes of voxels, found {filled:,}; it is cut short."
+            f"{path}: expected {num_bytes:,} bytes of voxels, found {filled:,}; it is cut "
+            "short, or its dim or datatype is wrong."
         )
     while _is_zipped(stream) and stream.read(1 << 20):  # The checksum is looked at only at the end.
         continue
@@ -223,16 +219,12 @@ def _read_voxels(stream, header, shape, path) -> np.ndarray:
 
 def _physical(raw: np.ndarray, header, path) -> np.ndarray:
     """Slope and intercept applied; int16 where that loses nothing, else float32."""
-    try:
-        slope, intercept = header.get_slope_inter()
-    except HeaderDataError as error:
-        raise VolumeError(f"{path}: expected a usable scaling, found: {error}.") from None
-    scaled = slope is not None and (slope, intercept) != (1.0, 0.0)
-    if not scaled and raw.dtype.kind in "iu" and np.can_cast(raw.dtype, np.int16):
+    scaling = nifti_header.scaling(header, str(path))
+    if not scaling and raw.dtype.kind in "iu" and np.can_cast(raw.dtype, np.int16):
         return raw.astype(np.int16, copy=False)
     as_int16 = np.empty(raw.shape, np.int16, order="F")
     for k in range(raw.shape[2]):  # A slab at a time: no second full-size float array.
-        slab = _scaled(raw[..., k], slope, intercept) if scaled else raw[..., k]
+        slab = _scaled(raw[..., k], *scaling) if scaling else raw[..., k]
         if not np.isfinite(slab).all():
             raise VolumeError(
                 f"{path}: expected finite voxels, found NaN or infinity (slab {k} of the last "
@@ -245,9 +237,9 @@ def _physical(raw: np.ndarray, header, path) -> np.ndarray:
         return as_int16
     del as_int16
     as_float32 = np.empty(raw.shape, np.float32, order="F")
-    with np.errstate(over="ignore"):  # Told below, in words.
+    with np.errstate(over="ignore"):  # It is refused below.
         for k in range(raw.shape[2]):
-            as_float32[..., k] = _scaled(raw[..., k], slope, intercept) if scaled else raw[..., k]
+            as_float32[..., k] = _scaled(raw[..., k], *scaling) if scaling else raw[..., k]
     if not np.isfinite(as_float32).all():
         raise VolumeError(
             f"{path}: expected finite voxels, found NaN, infinity or values beyond float32; "

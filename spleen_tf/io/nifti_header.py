@@ -1,19 +1,52 @@
-"""What a NIfTI header says of the voxels and of their place, and what is refused of it."""
+"""What a NIfTI header says of the voxels, and what is refused of it."""
 
 from __future__ import annotations
 
-import contextlib
-import warnings
+from typing import Any, BinaryIO
 
 import nibabel as nib
 import numpy as np
 from nibabel.spatialimages import HeaderDataError
 
-from spleen_tf.core.files import InputWarning
-from spleen_tf.imaging.volume import Grid, VolumeError, check_affine, corner_distance_voxels
+from spleen_tf.imaging.volume import VolumeError
 
+_HEADERS = {348: nib.Nifti1Header, 540: nib.Nifti2Header}
+_LENGTH_UNITS = {1: "meter", 2: "mm", 3: "micron"}
 _TIME_UNITS = {8: "sec", 16: "msec", 24: "usec", 32: "hz", 40: "ppm", 48: "rads"}
-_MM_PER_UNIT = {"meter": 1000.0, "micron": 0.001}
+
+
+def read(stream: BinaryIO, source: str) -> nib.Nifti1Header:
+    """The header at the start of a stream, unchecked; the stream is left behind it.
+
+    Raises:
+        VolumeError: if it is none, or that of a file pair.
+    """
+    start = stream.read(4)
+    sizes = {int.from_bytes(start, "little"), int.from_bytes(start, "big")}
+    size = next((n for n in _HEADERS if n in sizes), None)
+    if len(start) < 4 or size is None:
+        raise VolumeError(
+            f"{source}: expected a NIfTI header, whose first field (sizeof_hdr) is 348 or 540, "
+            "found other content."
+        )
+    block = start + stream.read(size - 4)
+    if len(block) < size:
+        raise VolumeError(
+            f"{source}: expected a NIfTI header of {size} bytes, found {len(block)}; it is cut "
+            "short, copy it again."
+        )
+    magic = block[344:348] if size == 348 else block[4:8]
+    if magic[:2] == b"ni":
+        raise VolumeError(
+            f"{source}: expected header and voxels in one .nii file, found half of a pair "
+            "(.hdr and .img) by its magic; convert it to .nii."
+        )
+    if magic[:2] != b"n+":
+        raise VolumeError(
+            f"{source}: expected the magic of a NIfTI header, n+1 or n+2, found {magic!r}; an "
+            "Analyze file must be converted to .nii."
+        )
+    return _HEADERS[size](block, check=False)
 
 
 def storage(header: nib.Nifti1Header) -> dict[str, str | int]:
@@ -27,110 +60,78 @@ def storage(header: nib.Nifti1Header) -> dict[str, str | int]:
     return {
         "bits_per_voxel": 8 * stored.itemsize,
         "stored_as": stored.name,
-        "space_unit": _length_unit(header),
+        "space_unit": length_unit(header),
         "time_unit": _TIME_UNITS.get(int(header["xyzt_units"]) & 0x38, "unknown"),
     }
 
 
-def shape_3d(header: nib.Nifti1Header, source: str) -> tuple[int, ...]:
-    """The size of the image, without trailing dimensions of 1.
+def length_unit(header: nib.Nifti1Header) -> str:
+    """'meter', 'mm', 'micron', or 'unknown', which is read as millimetres."""
+    return _LENGTH_UNITS.get(int(header["xyzt_units"]) & 7, "unknown")
+
+
+def shape_3d(header: nib.Nifti1Header, source: str) -> tuple[int, int, int]:
+    """The size of the image, without trailing dimensions of 1 (or of 0, which some write for it).
 
     Args:
         header: as it stands in the file, unchecked.
         source: what messages name.
 
     Raises:
-        VolumeError: unless it is one 3D image of two or more voxels an axis.
+        VolumeError: unless it is one 3D image of two or more voxels per axis.
     """
     dim = [int(n) for n in header["dim"]]
-    if not 1 <= dim[0] <= 7 or min(dim[1 : dim[0] + 1]) < 1:
+    if not 1 <= dim[0] <= 7 or min(dim[1 : min(dim[0], 3) + 1]) < 1:
         raise VolumeError(f"{source}: expected dimensions of at least 1, found dim = {dim}.")
-    shape = tuple(dim[1 : dim[0] + 1])
+    shape = (*dim[1 : min(dim[0], 3) + 1], *(max(1, n) for n in dim[4 : dim[0] + 1]))
     if len(shape) < 3:
-        raise VolumeError(f"{source}: expected a 3D volume, found {len(shape)}D, shape {shape}.")
+        raise VolumeError(
+            f"{source}: expected a 3D volume, found {len(shape)}D, shape {shape}, by dim."
+        )
     if max(shape[3:], default=1) > 1:
         raise VolumeError(
-            f"{source}: expected one 3D volume, found shape {shape}: more than one time point or "
-            "channel; save the one you mean as a file of its own."
+            f"{source}: expected one 3D volume, found shape {shape} by dim: more than one time "
+            "point or channel; save the one you mean as a file of its own."
         )
     if min(shape[:3]) < 2:
-        raise VolumeError(f"{source}: expected at least 2 voxels an axis, found shape {shape[:3]}.")
-    return shape[:3]
+        raise VolumeError(
+            f"{source}: expected at least 2 voxels per axis, found shape {shape[:3]} by dim."
+        )
+    return shape[0], shape[1], shape[2]
 
 
-def dtype(header: nib.Nifti1Header, source: str) -> np.dtype:
+def dtype(header: nib.Nifti1Header, source: str) -> np.dtype[Any]:
     """The voxels' data type, in the file's byte order.
 
     Raises:
         VolumeError: unless it is one real number of at most 64 bits.
     """
+    code = int(header["datatype"])
     try:
-        found = header.get_data_dtype()
+        stored: np.dtype[Any] = header.get_data_dtype()
     except KeyError:
         raise VolumeError(
-            f"{source}: expected a known data type, found code {int(header['datatype'])}."
+            f"{source}: expected a data type that NIfTI defines, found datatype {code}."
         ) from None
-    if found.kind not in "iuf" or found.itemsize > 8:
+    if stored.kind not in "iuf" or stored.itemsize > 8:
         raise VolumeError(
-            f"{source}: expected one real number of at most 64 bits a voxel, found data type "
-            f"{found}."
+            f"{source}: expected one real number of at most 64 bits per voxel, found datatype "
+            f"{code} ({stored})."
         )
-    return found
+    return stored
 
 
-def affine(header: nib.Nifti1Header, shape: tuple[int, ...], source: str) -> np.ndarray:
-    """The sform where its code is set, else the qform, else the voxel sizes.
-
-    Warns where there is neither, and where the two disagree by more than half a voxel.
-
-    Args:
-        header: where pixdim[0], the handedness of the qform, is neither 1 nor -1, it becomes 1.
-        shape: what `shape_3d` found.
-        source: what messages name.
-
-    Returns:
-        (4, 4) float64, from voxel indices to RAS+ millimetres.
+def scaling(header: nib.Nifti1Header, source: str) -> tuple[float, float] | None:
+    """Slope and intercept; None where voxels are stored as they are.
 
     Raises:
-        VolumeError: if it, or the voxel sizes, are unusable.
+        VolumeError: if the slope is usable and the intercept is not.
     """
-    voxel_sizes = header["pixdim"][1:4]
-    if not (np.isfinite(voxel_sizes).all() and (voxel_sizes > 0).all()):
+    try:
+        slope, intercept = header.get_slope_inter()
+    except HeaderDataError:
         raise VolumeError(
-            f"{source}: expected positive voxel sizes, found {voxel_sizes.tolist()} in pixdim."
-        )
-    if header["pixdim"][0] not in (-1, 1):  # The handedness of the qform: 1 unless it is -1.
-        header["pixdim"][0] = 1
-    sform, qform = None, None
-    if header["sform_code"] > 0:
-        sform = header.get_sform()
-    if header["qform_code"] > 0:
-        # An unusable quaternion counts as absent.
-        with contextlib.suppress(HeaderDataError, ValueError):
-            qform = header.get_qform()
-    chosen = sform if sform is not None else qform
-    if chosen is None:
-        chosen = header.get_base_affine()
-        warnings.warn(
-            f"{source}: no sform and no usable qform is set; orientation is taken from the order "
-            "of the axes, which may be wrong",
-            InputWarning,
-            stacklevel=2,
-        )
-    scale = np.diag([_MM_PER_UNIT.get(_length_unit(header), 1.0)] * 3 + [1.0])
-    affine_mm = scale @ chosen.astype(np.float64)
-    check_affine(affine_mm, source)
-    if sform is not None and qform is not None:
-        apart = corner_distance_voxels(Grid(shape, sform), qform)
-        if not apart <= 0.5:
-            warnings.warn(
-                f"{source}: sform and qform disagree by {apart:.1f} voxels; the sform is used",
-                InputWarning,
-                stacklevel=2,
-            )
-    return affine_mm
-
-
-def _length_unit(header) -> str:
-    code = int(header["xyzt_units"]) & 7
-    return {1: "meter", 2: "mm", 3: "micron"}.get(code, "unknown")
+            f"{source}: expected a finite scl_inter beside a scl_slope, found "
+            f"{float(header['scl_inter'])}."
+        ) from None
+    return None if slope is None or (slope, intercept) == (1.0, 0.0) else (slope, intercept)
