@@ -31,7 +31,8 @@ from spleen_tf.datasets.cases import Case
 from spleen_tf.imaging import intensity, planes
 from spleen_tf.imaging.volume import Volume
 from spleen_tf.io import readers
-from spleen_tf.quality import evidence
+from spleen_tf.quality import checks, evidence
+from spleen_tf.quality.evidence import Measurements
 from spleen_tf.reporting import plots, preview
 
 # A modified z-score beyond this is an outlier: Iglewicz and Hoaglin (1993), How to Detect and
@@ -111,7 +112,7 @@ def main(config: ExploreConfig) -> int:
             f"{output / 'dataset.csv'} says why."
         )
     if config.label_value and not any(facts.spleen_mm3 for facts in known):
-        raise cases.no_such_label_value(config.dataset, config.label_value)
+        raise cases.no_such_label_value(config.label_value, len(known))
     proposed = fingerprint.propose(known, config.plane)
     files.write_json(output / fingerprint.FILE_NAME, proposed)
     files.write_text(output / "report.html", _report(findings, proposed))
@@ -151,9 +152,9 @@ def look_at(case: Case, plane: str, label_value: int = 0) -> Finding:
         **readers.storage(image),
         "lowest": float(image.array_ijk.min()),
         "highest": float(image.array_ijk.max()),
-        "spleen_mm3": round(spleen["volume_mm3"], 1),
+        "spleen_mm3": round(spleen.volume_mm3, 1),
         "spleen_slices": int(labels_nhw.any(axis=(1, 2)).sum()),
-        "touches_edge": spleen["complete"] is False,
+        "touches_edge": spleen.complete is False,
     }
     facts = fingerprint.Facts.of(image, inside, case.modality)
     window = intensity.default_window(image.array_ijk, case.modality)
@@ -169,13 +170,13 @@ def look_at(case: Case, plane: str, label_value: int = 0) -> Finding:
     )
 
 
-def _oddities(image: Volume, inside_ijk: np.ndarray, spleen: dict[str, Any]) -> list[str]:
-    if not spleen["voxels"]:
+def _oddities(image: Volume, inside_ijk: np.ndarray, spleen: Measurements) -> list[str]:
+    if spleen.centroid_ras_mm is None:
         return ["no spleen in its label"]
     found = []
-    if not spleen["complete"]:
+    if not spleen.complete:
         found.append("the spleen touches the volume's edge: its volume is a lower bound")
-    if evidence.is_on_the_right(image, spleen["centroid_ras_mm"]):
+    if checks.is_on_the_right(image, spleen.centroid_ras_mm):
         found.append("the spleen lies in the right half of the volume; is the header right?")
     axis = int(np.argmax(image.zooms_mm))
     gaps = _gaps(np.moveaxis(inside_ijk, axis, 0))

@@ -23,7 +23,7 @@ import re
 import sys
 import warnings
 from collections.abc import Sequence
-from typing import cast
+from typing import Literal
 
 from spleen_tf.core import files, flags, timing
 from spleen_tf.core.files import InputError
@@ -37,6 +37,8 @@ from spleen_tf.inference.jobs import Job
 from spleen_tf.inference.prediction import PredictionRecord
 from spleen_tf.io import nifti, readers
 from spleen_tf.reporting import outputs, preview
+
+Split = Literal["train", "validation"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,13 +58,12 @@ class PredictConfig:
         "", "In place of --input, a data set of which --splits names the cases to segment."
     )
     splits: str = flag("", "The splits.json of --dataset, or nnU-Net's splits_final.json.")
-    split: str = flag("validation", "The cases to segment.", choices=("train", "validation"))
+    split: Split = flag("validation", "The cases to segment.")
     fold: int = flag(0, "Which fold of a list of splits.", minimum=0)
-    modality: str = flag(
-        "",
+    modality: Modality | None = flag(
+        None,
         "The volume's modality. By default what the DICOM header or the data set says or, where "
         "neither does, what the voxels look like.",
-        choices=("", "CT", "MR"),
     )
     series_uid: str = flag("", "The SeriesInstanceUID, where a DICOM folder has several series.")
     output: str = flag(
@@ -73,8 +74,8 @@ class PredictConfig:
     preview: str = flag(
         "", "A PNG with three planes and the outline; for a folder of volumes, a folder of PNGs."
     )
-    preview_voxel: tuple[float, ...] = flag(
-        (),
+    preview_voxel: tuple[int, ...] | None = flag(
+        None,
         "i,j,k of a voxel, counted from 0, through which the preview's planes go; by default they "
         "go through the middle of the spleen.",
         minimum=0,
@@ -97,9 +98,9 @@ class PredictConfig:
     probabilities: str = flag(
         "", "A NIfTI with the probability of each voxel; for a folder of volumes, a folder."
     )
-    threshold: float = flag(
-        0.0,
-        "Probability from which a voxel is spleen; 0: what the model says.",
+    threshold: float | None = flag(
+        None,
+        "Probability from which a voxel is spleen. By default, and for 0, what the model says.",
         minimum=0,
         maximum=1,
     )
@@ -163,7 +164,6 @@ def _plan(config: PredictConfig) -> list[Job]:
         InputError: if flags do not go together, or an input or output is at fault.
     """
     asked = {kind: getattr(config, kind) for kind in jobs.SUFFIXES}
-    given = _given_modality(config)
     if bool(config.input) == bool(config.dataset):
         found = "both" if config.input else "nothing"
         raise InputError(
@@ -175,12 +175,8 @@ def _plan(config: PredictConfig) -> list[Job]:
             raise InputError(f"--{flag_name}: expected together with --{other}, found it alone.")
     if config.dataset:
         source = (config.dataset, config.splits, config.split, config.fold)
-        return jobs.plan_split(*source, config.output, asked, given)
-    return jobs.plan(config.input, config.output, asked, config.series_uid, given)
-
-
-def _given_modality(config: PredictConfig) -> Modality | None:
-    return cast(Modality, config.modality) if config.modality else None
+        return jobs.plan_split(*source, config.output, asked, config.modality)
+    return jobs.plan(config.input, config.output, asked, config.series_uid, config.modality)
 
 
 def _options(config: PredictConfig, job: Job | None = None) -> Options:
@@ -202,9 +198,9 @@ def _named_family(config: PredictConfig) -> Family | None:
     """
     if config.model:
         return _resolve(config.model, config)
-    given = _given_modality(config)
-    for needed in (given,) if given else ("CT", "MR"):
-        released.best_for(needed)
+    needed: tuple[Modality, ...] = (config.modality,) if config.modality else ("CT", "MR")
+    for modality_of_volume in needed:
+        released.best_for(modality_of_volume)
     return None
 
 
@@ -234,9 +230,8 @@ def _check(config: PredictConfig) -> None:
     for name, other in (("preview_voxel", "preview"), ("smooth_mesh", "mesh")):
         if getattr(config, name) and not getattr(config, other):
             raise InputError(f"--{name}: expected together with --{other}, found it alone.")
-    numbers = config.preview_voxel
-    if numbers and not (len(numbers) == 3 and all(n.is_integer() for n in numbers)):
-        found = ",".join(f"{n:g}" for n in numbers)
+    if config.preview_voxel and len(config.preview_voxel) != 3:
+        found = ",".join(map(str, config.preview_voxel))
         raise InputError(f"--preview_voxel: expected three whole numbers i,j,k, found {found}.")
 
 
@@ -254,12 +249,8 @@ def _check_headers(job: Job, config: PredictConfig) -> None:
 
 def _check_voxel(config: PredictConfig, image: Volume | Geometry) -> None:
     """Raises VolumeError if --preview_voxel is not in the volume."""
-    if voxel_ijk := _voxel_ijk(config):
-        preview.check_voxel(image, voxel_ijk)
-
-
-def _voxel_ijk(config: PredictConfig) -> tuple[int, ...] | None:
-    return tuple(map(int, config.preview_voxel)) or None
+    if config.preview_voxel:
+        preview.check_voxel(image, config.preview_voxel)
 
 
 def _result(job: Job, named: Family | None, config: PredictConfig, note: str) -> PredictionRecord:
@@ -304,7 +295,7 @@ def segment(
         prediction.write(job.json, result.record)
         clock.lap("write")
         if job.others:
-            style = outputs.Style(_voxel_ijk(config), config.smooth_mesh)
+            style = outputs.Style(config.preview_voxel or None, config.smooth_mesh)
             outputs.write(job.others, image, result, style)
             clock.lap("others")
     record = result.record.with_cost(clock.seconds(), timing.peak_rss_mb())

@@ -1,6 +1,7 @@
 """What several test modules share: tiny volumes, the real ones where there are any, a full disk."""
 
 import contextlib
+import dataclasses
 import gzip
 import importlib
 import json
@@ -22,7 +23,7 @@ from spleen_tf.core import flags as commands
 from spleen_tf.imaging import planes
 from spleen_tf.imaging.volume import Volume
 from spleen_tf.io import nifti
-from spleen_tf.training.config import TrainConfig
+from spleen_tf.training.config import AugmentConfig, TrainConfig
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
@@ -321,7 +322,7 @@ def exported(trained, tmp_path_factory):
 def model_copy(exported, tmp_path):
     """A function that copies an exported model and overwrites entries of its model.json."""
 
-    def copy(modality, folder="model", **entries):
+    def copy(modality, /, folder="model", **entries):
         place = tmp_path / folder
         shutil.copytree(exported[modality], place)
         path = place / "assets.extra" / "model.json"
@@ -397,12 +398,11 @@ def quick_training(disc_records):
     """A function from changes to the configuration of a training that takes seconds."""
 
     def settings(**changes):
-        quick = {"image_size": (16.0,), "base_filters": 2, "depth": 1, "batch_size": 4}
+        quick = {"image_size": (16,), "base_filters": 2, "depth": 1, "batch_size": 4}
         quick |= {"steps_per_epoch": 2, "precision": "float32", "learning_rate": 0.01}
         # Not to trace what other tests look at.
-        strengths = TrainConfig(records="r", model_dir="m", steps=1).augmentation
-        quick |= {f"augment_{name}": 0.0 for name in strengths}
-        return TrainConfig(**{"records": disc_records, **quick, **changes}).settled({})
+        quick |= {f"augment_{field.name}": 0.0 for field in dataclasses.fields(AugmentConfig)}
+        return TrainConfig(**{"records": disc_records, **quick, **changes})
 
     return settings
 

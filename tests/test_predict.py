@@ -21,7 +21,7 @@ import pytest
 
 from spleen_tf import predict
 from spleen_tf.core.files import InputError
-from spleen_tf.inference import fusion
+from spleen_tf.inference import released, runtimes
 from spleen_tf.io import nifti
 from spleen_tf.predict import PredictConfig
 from spleen_tf.quality import calibration
@@ -34,12 +34,12 @@ LEFT_BLOCK = np.s_[4:12, 6:16, 3:13]  # 8 · 10 · 10 voxels of 8 mm³ are 6.4 m
 
 @pytest.fixture(autouse=True)
 def _models_are_loaded_once(monkeypatch, loaded_once):
-    monkeypatch.setattr(fusion, "load", loaded_once)
+    monkeypatch.setattr(runtimes, "SavedModel", loaded_once)
 
 
 @pytest.fixture(scope="module")
 def loaded_once():
-    return functools.cache(fusion.load)
+    return functools.cache(runtimes.SavedModel)
 
 
 @pytest.fixture
@@ -113,12 +113,14 @@ def test_the_json_says_what_was_found_and_by_what(run, write_scan, tmp_path):
         "complete": True,
         "mean_intensity": 1000.0,
         "components": 1,
+        "modality": "MR",
+        "modality_reason": "the model is for MR",
         "predicted_dice": None,
         "predicted_dice_interval": None,
         "predicted_dice_note": None,
         "signs": None,
         "review": True,
-        "reasons": ["6.4 mL is outside 30 to 3000 mL, what adults' spleens measure"],
+        "reasons": ["unusual size: 6.4 mL is outside 30 to 3000 mL, the range of adult spleens"],
         "model": "by_hand_MR",
         "image_size": 32,
         "learning_rate": 0.001,
@@ -269,7 +271,9 @@ def test_an_empty_result_says_so(run, write_scan, tmp_path, capsys):
     assert content["centroid_ras_mm"] is None
     assert content["review"] is True
     assert content["reasons"][0].startswith("no spleen was found")
-    assert "out.nii.gz: no spleen found; look at the volume" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "out.nii.gz: no spleen found in " in printed
+    assert "; review: no spleen was found" in printed
     assert (tmp_path / "out.png").is_file()
 
 
@@ -324,7 +328,7 @@ def test_without_a_spleen_there_is_no_mesh_not_even_an_earlier_one(
 def test_the_preview_goes_through_the_voxel_that_is_asked_for(run, write_scan, tmp_path):
     source = write_scan()
     run(source, preview="out.png")
-    run(source, preview="asked.png", preview_voxel=(7.0, 10.0, 7.0))
+    run(source, preview="asked.png", preview_voxel=(7, 10, 7))
     image, found = nifti.read(source), mask_of(tmp_path / "out.nii.gz")
     preview.preview(tmp_path / "same.png", image, found, modality="MR", center_ijk=(7, 10, 7))
     asked = (tmp_path / "asked.png").read_bytes()
@@ -337,7 +341,7 @@ def test_in_a_folder_a_volume_without_the_voxel_is_a_bad_case(run, write_scan, t
     small = np.zeros((12, 12, 12), np.int16)
     small[2:6, 2:6, 2:6] = 1000
     write_scan("cases/b.nii.gz", values=small)
-    assert run(tmp_path / "cases", "masks", preview="looks", preview_voxel=(3.0, 15.0, 3.0)) == 1
+    assert run(tmp_path / "cases", "masks", preview="looks", preview_voxel=(3, 15, 3)) == 1
     assert [p.name for p in (tmp_path / "looks").iterdir()] == ["a.png"]
     assert "b.nii.gz: expected a voxel with j from 0 to 11, found 3,15,3" in capsys.readouterr().err
 
@@ -349,9 +353,9 @@ def test_a_clipped_spleen_is_for_review(run, write_scan, tmp_path, capsys):
     assert content["complete"] is False
     assert content["review"] is True
     assert content["reasons"] == [
-        "the spleen touches the volume's edge: its volume is a lower bound"
+        "the spleen touches the edge of the volume: its volume is a lower bound"
     ]
-    assert "review: the spleen touches the volume's edge" in capsys.readouterr().out
+    assert "review: the spleen touches the edge of the volume" in capsys.readouterr().out
 
 
 def test_a_family_is_fused_by_the_mean(run, write_scan, model_copy, tmp_path):
@@ -455,7 +459,8 @@ def test_a_folder_s_results_in_one_table(run, write_scan, tmp_path):
     assert (first["case"], second["case"]) == ("a", "c")
     assert float(first["volume_ml"]) == pytest.approx(6.4)
     assert (first["complete"], first["review"], first["predicted_dice"]) == ("True", "True", "")
-    assert first["reasons"] == "6.4 mL is outside 30 to 3000 mL, what adults' spleens measure"
+    assert first["reasons"].startswith("unusual size: 6.4 mL is outside 30 to 3000 mL")
+    assert (first["modality"], second["modality"]) == ("MR", "MR")
     assert float(second["volume_ml"]) == 0
     assert second["reasons"].startswith("no spleen was found")
 
@@ -473,23 +478,23 @@ def test_what_is_there_is_left_alone_and_what_lacks_an_output_is_done_again(
     capsys.readouterr()
     assert run(tmp_path / "cases", "masks", skip_existing=True, **wanted) == 0
     masks = [line.split("/masks/")[1] for line in capsys.readouterr().out.splitlines()[1:3]]
-    assert masks == ["a.nii.gz: is there already", "b.nii.gz: is there already"]
+    assert masks == ["a.nii.gz: exists already", "b.nii.gz: exists already"]
     assert (tmp_path / "pictures" / "c.png").is_file()
     assert (tmp_path / "all.csv").read_text() == table
 
 
 @pytest.mark.parametrize("lacking", ["seconds", "predicted_dice_note"])
 def test_a_volume_that_was_cut_short_is_done_again(run, write_scan, tmp_path, capsys, lacking):
-    """Or was made by a version that told less."""
+    """Or was made by a version that wrote fewer keys."""
     scan = write_scan()
     run(scan)
     content = content_of(tmp_path / "out.json")
     del content[lacking]
     (tmp_path / "out.json").write_text(json.dumps(content))
     run(scan, skip_existing=True)
-    assert "is there already" not in capsys.readouterr().out
+    assert "exists already" not in capsys.readouterr().out
     run(scan, skip_existing=True)
-    assert "is there already" in capsys.readouterr().out
+    assert "exists already" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -527,6 +532,77 @@ def test_damage_to_voxels_leaves_the_earlier_outputs(run, write_scan, tmp_path, 
     with pytest.raises(InputError, match=message):
         run(source)
     assert {p.name: p.read_bytes() for p in tmp_path.glob("out.*")} == before
+
+
+@pytest.mark.parametrize("modality", [None, "CT"])
+def test_a_json_of_an_earlier_version_counts_as_done(run, write_scan, tmp_path, capsys, modality):
+    """It lacks the modality; and it is one whether or not the user says another."""
+    scan = write_scan()
+    run(scan)
+    content = content_of(tmp_path / "out.json")
+    for key in ("modality", "modality_reason"):
+        del content[key]
+    (tmp_path / "out.json").write_text(json.dumps(content))
+    run(scan, skip_existing=True, modality=modality)
+    assert "exists already" in capsys.readouterr().out
+
+
+def test_the_modality_that_is_given_rules_and_is_told(
+    run, write_scan, model_copy, tmp_path, capsys
+):
+    """Values of an MR that were shifted by -2048: by its voxels, a CT in which all is air."""
+    values = np.full(SHAPE, -2048, np.int16) + np.arange(SHAPE[2], dtype=np.int16)
+    values[LEFT_BLOCK] += 1000
+    scan = write_scan(values=values)
+    model = model_copy("MR", modality="any")
+    for modality, voxels, why in (
+        (None, 0, "its voxels look like Hounsfield units"),
+        ("MR", 800, "given by --modality or the data set"),
+    ):
+        run(scan, model=[model], modality=modality)
+        content = content_of(tmp_path / "out.json")
+        assert content["voxels"] == voxels
+        assert (content["modality"], content["modality_reason"]) == (modality or "CT", why)
+        assert f"taken for {modality or 'CT'} ({why})" in capsys.readouterr().out
+        doubts = [reason for reason in content["reasons"] if reason.startswith("modality: ")]
+        assert len(doubts) == (0 if modality else 1)
+
+
+def test_without_a_model_the_released_one_for_the_volume_s_modality_is_taken(
+    run, write_scan, model_copy, tmp_path, monkeypatch, capsys
+):
+    """By their voxels: dark is air in Hounsfield units, or it is not."""
+    for modality, name in (("CT", "spleen_any"), ("MR", "spleen_mr_t2")):
+        model_copy(modality, f"models/{name}/saved_model", name=f"the {name}")
+    monkeypatch.setattr(released, "_roots", lambda: [tmp_path / "models"])
+    write_scan("cases/a.nii.gz")
+    write_scan("cases/b.nii.gz", values=np.where(block_mask(), 240, -1000).astype(np.int16))
+    assert run(tmp_path / "cases", "masks", model=()) == 0
+    models = [content_of(tmp_path / f"masks/{case}.json")["model"] for case in "ab"]
+    assert models == ["the spleen_mr_t2", "the spleen_any"]
+    assert "the spleen_mr_t2: the spleen_mr_t2; " in capsys.readouterr().out
+    assert run(tmp_path / "cases" / "b.nii.gz", model=(), modality="MR") == 0
+    assert content_of(tmp_path / "out.json")["model"] == "the spleen_mr_t2"
+
+
+def test_without_a_model_and_without_a_released_one_nothing_is_begun(
+    run, write_scan, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(released, "_roots", lambda: [tmp_path])
+    message = r"--model: expected a released family for CT \(spleen_ct or spleen_any\) in models/"
+    with pytest.raises(InputError, match=message):
+        run(write_scan(), model=())
+
+
+def test_the_cases_that_a_split_names_are_predicted(run, make_dataset, make_volume, tmp_path):
+    dataset = make_dataset(tmp_path / "data", "abc", modality="MR")
+    (tmp_path / "splits.json").write_text(json.dumps({"train": ["b"], "validation": ["c", "a"]}))
+    options = {"dataset": str(dataset), "splits": str(tmp_path / "splits.json")}
+    assert run("", "masks", **options) == 0
+    names = sorted(p.name for p in (tmp_path / "masks").iterdir())
+    assert names == ["a.json", "a.nii.gz", "c.json", "c.nii.gz"]
+    assert run("", "others", **options, split="train") == 0
+    assert content_of(tmp_path / "others" / "b.json")["modality"] == "MR"
 
 
 def test_a_full_disk_is_told_in_words_and_leaves_the_earlier_outputs(
@@ -612,14 +688,17 @@ def test_bad_command_lines_and_inputs_cost_one_line_before_tensorflow_is_importe
     out = f"--output={tmp_path}/new/out.nii.gz"
     with_model, png = f"--model={model}", f"--preview={tmp_path}/a.png"
     cases = [
-        ([good, out], "--model: expected a SavedModel folder"),
         ([with_model, out], "--input: expected a NIfTI file"),
+        ([with_model, good, out, "--dataset=d", "--splits=s"], "in its place, found both"),
+        ([with_model, out, "--dataset=d"], "--dataset: expected together with --splits"),
+        ([with_model, good, out, "--splits=s"], "--splits: expected together with --dataset"),
+        ([with_model, good, out, "--modality=US"], "--modality: expected one of CT, MR, found"),
         ([with_model, f"--input={tmp_path}/none.nii", out], "none.nii: expected a NIfTI file"),
         ([with_model, f"--input={tmp_path}/plain.nii.gz", out], "expected a NIfTI header"),
         ([with_model, f"--input={tmp_path}/flat.nii.gz", out], "expected a 3D volume, found 2D"),
         ([with_model, f"--input={tmp_path}/moving.nii.gz", out], "more than one time point"),
         ([with_model, f"--input={tmp_path}/zero.nii.gz", out], "expected positive voxel sizes"),
-        ([with_model, f"--input={tmp_path}/singular.nii.gz", out], "expected an invertible affine"),
+        ([with_model, f"--input={tmp_path}/singular.nii.gz", out], "expected an invertible "),
         ([with_model, f"--input={tmp_path}/huge.nii.gz", out], "70,362,301,923,326 bytes"),
         ([with_model, f"--input={tmp_path}/empty", f"--output={tmp_path}/new"], "found none"),
         ([f"--model={tmp_path}/empty", good, out], "expected a SavedModel folder"),
@@ -651,8 +730,14 @@ def test_bad_command_lines_and_inputs_cost_one_line_before_tensorflow_is_importe
         ([with_model, good, out, "--preview_voxel=1,2,3"], "expected together with --preview,"),
         ([with_model, good, out, png, "--preview_voxel=8,0,0"], "with i from 0 to 7, found 8,0,0"),
         ([with_model, good, out, png, "--preview_voxel=1,2"], "three whole numbers i,j,k, found 1"),
-        ([with_model, good, out, png, "--preview_voxel=1,2,2.5"], "i,j,k, found 1,2,2.5"),
-        ([with_model, good, out, png, "--preview_voxel=1,2,inf"], "i,j,k, found 1,2,inf"),
+        (
+            [with_model, good, out, png, "--preview_voxel=1,2,2.5"],
+            "expected integers separated by commas, found '1,2,2.5'",
+        ),
+        (
+            [with_model, good, out, png, "--preview_voxel=1,2,inf"],
+            "expected integers separated by commas, found '1,2,inf'",
+        ),
         ([with_model, good, out, png, "--preview_voxel=1,2,-1"], "expected at least 0, found -1"),
     ]
     before = sorted(tmp_path.rglob("*"))
@@ -714,7 +799,7 @@ def test_a_calibrated_family_predicts_its_dice(run, write_scan, family, tmp_path
 
 @pytest.mark.parametrize(
     ("modality", "note"),
-    [("MR", None), ("", None), ("CT", "learnt on CT: on MR the interval promises nothing")],
+    [("MR", None), ("", None), ("CT", "calibrated on CT; the interval is not valid for MR")],
 )
 def test_a_dice_that_another_modality_taught_says_so(
     run, write_scan, family, tmp_path, modality, note
@@ -730,7 +815,7 @@ def test_a_low_predicted_dice_asks_for_a_review(run, write_scan, family, tmp_pat
     calibration.write(family / "quality.json", dataclasses.replace(known, review_below=0.95))
     run(write_scan(), model=[family])
     reasons = content_of(tmp_path / "out.json")["reasons"]
-    assert "a Dice of 0.90 is expected, and results below 0.95 are to be looked at" in reasons
+    assert "low predicted Dice: 0.90, below 0.95" in reasons
 
 
 def test_a_calibration_applies_to_the_whole_family_alone(run, write_scan, family, tmp_path):
@@ -773,5 +858,5 @@ def test_no_dice_is_predicted_where_nothing_is_found(run, write_scan, family, tm
 
 def test_a_damaged_calibration_is_named(run, write_scan, family):
     (family / "quality.json").write_text("{}")
-    with pytest.raises(InputError, match=r"quality\.json: expected the keys "):
+    with pytest.raises(InputError, match=r"quality\.json: expected the key 'members'"):
         run(write_scan(), model=[family])

@@ -5,8 +5,10 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from spleen_tf.core import timing
 from spleen_tf.imaging import masks
@@ -59,13 +61,13 @@ class Options:
 class _Finding:
     """What members find, before it is judged."""
 
-    mask_ijk: np.ndarray
+    mask_ijk: npt.NDArray[np.bool_]
     components: int
     voxels_above: int
     window: tuple[float, float]
     mirrored_ml: dict[Direction, tuple[float, float]]
     evidence: Evidence | None
-    probability_ijk: np.ndarray | None
+    probability_ijk: npt.NDArray[Any] | None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -127,7 +129,7 @@ class Family:
                 return second._judge(image, taken, other, None, is_second_opinion=True)
         return self._judge(image, taken, finding, calibration, is_judged)
 
-    def probability(self, image: Volume, tta: bool = False) -> np.ndarray:
+    def probability(self, image: Volume, tta: bool = False) -> npt.NDArray[Any]:
         """(I, J, K) float16: the mean of the members' probabilities, and nothing else."""
         taken = modalities.taken(image, self.modality)
         windows = modalities.windows(image, taken.modality, self.infos)
@@ -138,7 +140,7 @@ class Family:
     ) -> _Finding:
         windows = modalities.windows(image, taken.modality, self.infos)
         votes: list[Vote] | None = [] if with_evidence else None
-        probability: np.ndarray | None = fusion.probability(
+        probability: npt.NDArray[Any] | None = fusion.probability(
             self.members, image, windows, options.tta, votes
         )
         assert probability is not None

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import tqdm
 
 from spleen_tf.imaging import planes
@@ -19,15 +21,15 @@ class Vote:
 
     def __init__(self, image: Volume, plane: Plane):
         self._image, self._plane = image, plane
-        self._packed: dict[int, np.ndarray] = {}
+        self._packed: dict[int, npt.NDArray[Any]] = {}
 
-    def add(self, start: int, mask_nhw: np.ndarray) -> None:
+    def add(self, start: int, mask_nhw: npt.NDArray[np.bool_]) -> None:
         """Takes the slices from `start` on, (N, H, W) bool."""
         for index, mask_hw in enumerate(mask_nhw, start):
             if mask_hw.any():
                 self._packed[index] = np.packbits(mask_hw)
 
-    def mask_ijk(self) -> np.ndarray:
+    def mask_ijk(self) -> npt.NDArray[np.bool_]:
         """(I, J, K) bool; slices without spleen are never written to and take no memory."""
         mask_ijk = np.zeros(self._image.shape, bool, order="F")
         mask_nhw = planes.split(mask_ijk, self._image.affine, self._plane)
@@ -49,7 +51,7 @@ def probability(
     windows: Sequence[tuple[float, float]],
     tta: bool = False,
     votes: list[Vote] | None = None,
-) -> np.ndarray:
+) -> npt.NDArray[Any]:
     """The mean of the members' probabilities.
 
     Args:

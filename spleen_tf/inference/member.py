@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from spleen_tf.core.files import InputError
 from spleen_tf.imaging import planes
@@ -27,13 +29,13 @@ class Member:
     info: ModelInfo
     runtime: Runtime
 
-    def slices(self, image: Volume) -> np.ndarray:
+    def slices(self, image: Volume) -> npt.NDArray[Any]:
         """(N, H, W): a volume's slices in the model's plane, a view of its array."""
         return planes.split(image.array_ijk, image.affine, self.info.plane)
 
     def batches(
         self, image: Volume, window: tuple[float, float], view: View = AS_IS
-    ) -> Iterator[tuple[int, np.ndarray]]:
+    ) -> Iterator[tuple[int, npt.NDArray[Any]]]:
         """Runs the model on all slices.
 
         Args:
@@ -57,11 +59,11 @@ class Member:
     def probability(
         self,
         image: Volume,
-        slices_nhw: np.ndarray,
+        slices_nhw: npt.NDArray[Any],
         span: tuple[int, int],
         window: tuple[float, float],
         view: View = AS_IS,
-    ) -> np.ndarray:
+    ) -> npt.NDArray[Any]:
         """Runs the model on some slices; their neighbours go along where it sees several at once.
 
         Args:

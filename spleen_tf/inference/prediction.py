@@ -5,9 +5,11 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 from msgspec import UNSET, UnsetType
 
 import spleen_tf
@@ -76,13 +78,13 @@ class Prediction:
         probability_ijk: (I, J, K) float16, where it was asked for.
     """
 
-    mask_ijk: np.ndarray
+    mask_ijk: npt.NDArray[np.bool_]
     record: PredictionRecord
     family: str
     window: tuple[float, float]
     mirrored_ml: Mapping[Direction, tuple[float, float]]
     is_second_opinion: bool = False
-    probability_ijk: np.ndarray | None = None
+    probability_ijk: npt.NDArray[Any] | None = None
 
     @property
     def volume_ml(self) -> float:

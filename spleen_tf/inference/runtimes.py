@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 # A CPU is as fast with one slice as with four, which take four times the memory; a GPU is not.
 PIXELS_PER_BATCH = {"CPU": 1 << 18, "GPU": 1 << 21}
@@ -30,11 +31,11 @@ class Runtime(Protocol):
 
     def probability(
         self,
-        slices_nhw: np.ndarray,
-        pixel_mm: Sequence[float] | np.ndarray,
+        slices_nhw: npt.NDArray[Any],
+        pixel_mm: Sequence[float] | npt.NDArray[Any],
         window: tuple[float, float],
         margins: tuple[int, int] = (0, 0),
-    ) -> np.ndarray:
+    ) -> npt.NDArray[Any]:
         """The probability of spleen.
 
         Args:
@@ -81,11 +82,11 @@ class SavedModel:
 
     def probability(
         self,
-        slices_nhw: np.ndarray,
-        pixel_mm: Sequence[float] | np.ndarray,
+        slices_nhw: npt.NDArray[Any],
+        pixel_mm: Sequence[float] | npt.NDArray[Any],
         window: tuple[float, float],
         margins: tuple[int, int] = (0, 0),
-    ) -> np.ndarray:
+    ) -> npt.NDArray[Any]:
         """The probability of spleen; see Runtime.probability."""
         tf = tensorflow()
         windowed, inner = self._functions

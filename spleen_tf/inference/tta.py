@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from scipy import ndimage
 
 
@@ -27,7 +29,7 @@ class View:
     rotation_degrees: float = 0.0
     shift_mm: tuple[float, float] = (0.0, 0.0)
 
-    def show(self, slices_nhw: np.ndarray, pixel_mm: np.ndarray) -> np.ndarray:
+    def show(self, slices_nhw: npt.NDArray[Any], pixel_mm: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Slices turned and moved, not scaled; what comes into view repeats the edge.
 
         Args:
@@ -36,13 +38,15 @@ class View:
         """
         return self._moved(slices_nhw, pixel_mm, backwards=False, mode="nearest")
 
-    def undo(self, probability_nhw: np.ndarray, pixel_mm: np.ndarray) -> np.ndarray:
+    def undo(
+        self, probability_nhw: npt.NDArray[Any], pixel_mm: npt.NDArray[Any]
+    ) -> npt.NDArray[Any]:
         """What was found in such slices, where it belongs; 0 where they showed nothing."""
         return self._moved(probability_nhw, pixel_mm, backwards=True, mode="constant")
 
     def _moved(
-        self, slices_nhw: np.ndarray, pixel_mm: np.ndarray, backwards: bool, mode: str
-    ) -> np.ndarray:
+        self, slices_nhw: npt.NDArray[Any], pixel_mm: npt.NDArray[Any], backwards: bool, mode: str
+    ) -> npt.NDArray[Any]:
         if not self.rotation_degrees and not any(self.shift_mm):
             return slices_nhw
         angle = math.radians(self.rotation_degrees)

@@ -12,10 +12,11 @@ import dataclasses
 import math
 import os
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 
 from spleen_tf.core import files
 from spleen_tf.core.files import InputError
@@ -141,8 +142,8 @@ def fit(
 
 def _learn(
     evidence: Sequence[Evidence],
-    y: np.ndarray,
-    patient: np.ndarray,
+    y: npt.NDArray[Any],
+    patient: npt.NDArray[Any],
     members: int,
     brightnesses: Sequence[float],
 ) -> Calibration:
@@ -208,7 +209,7 @@ def _scale(dice: float) -> float:
     return 1.0 - dice + _LEAST_SCALE
 
 
-def _line(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, float]:
+def _line(x: npt.NDArray[Any], y: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], float]:
     """Weights and offset by ridge regression."""
     centre, level = x.mean(axis=0), y.mean()
     centred = x - centre
@@ -217,14 +218,14 @@ def _line(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, float]:
     return weights, float(level - centre @ weights)
 
 
-def _scaled_error(predicted: np.ndarray, truth: np.ndarray) -> float:
+def _scaled_error(predicted: npt.NDArray[Any], truth: npt.NDArray[Any]) -> float:
     """The conformal quantile of errors, each in units of the scale of its prediction."""
     errors = np.sort(np.abs(truth - predicted) / [_scale(dice) for dice in predicted])
     rank = min(len(errors), math.ceil((len(errors) + 1) * COVERAGE))
     return float(errors[rank - 1])
 
 
-def _review_below(predicted: np.ndarray, truth: np.ndarray) -> float:
+def _review_below(predicted: npt.NDArray[Any], truth: npt.NDArray[Any]) -> float:
     """The lowest bound under which nineteen of twenty failures fall."""
     failures = np.sort(predicted[truth < FAILURE_DICE])
     if not failures.size:

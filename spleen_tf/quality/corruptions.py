@@ -1,4 +1,4 @@
-"""What goes wrong with volumes in practice, done to sound ones on purpose.
+"""What goes wrong with volumes in practice, done on purpose to volumes that are in order.
 
 Each corruption takes a volume, its label and a random generator, and returns both, changed; the
 study of quality control measures how a model fails on them, and whether that is noticed.
@@ -8,25 +8,28 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from scipy import ndimage
 
 from spleen_tf.imaging import planes, volume
 from spleen_tf.imaging.volume import Volume
 
-Corruption = Callable[[Volume, np.ndarray, np.random.Generator], tuple[Volume, np.ndarray]]
+Labelled = tuple[Volume, npt.NDArray[Any]]
+Corruption = Callable[[Volume, npt.NDArray[Any], np.random.Generator], Labelled]
 
 # mm that are left between the spleen and a field of view without it.
 _GAP_MM = 8.0
 
 
-def none(image: Volume, label_ijk: np.ndarray, rng: np.random.Generator):
+def none(image: Volume, label_ijk: npt.NDArray[Any], rng: np.random.Generator) -> Labelled:
     """As it is."""
     return image, label_ijk
 
 
-def noise(image: Volume, label_ijk: np.ndarray, rng: np.random.Generator):
+def noise(image: Volume, label_ijk: npt.NDArray[Any], rng: np.random.Generator) -> Labelled:
     """Gaussian noise of a fifth of the contrast between the 0.5th and the 99.5th percentile.
 
     What is nowhere negative, as the magnitudes of MR, stays so: noise on top of air is positive.
@@ -36,20 +39,20 @@ def noise(image: Volume, label_ijk: np.ndarray, rng: np.random.Generator):
     return _with(image, noisy if image.array_ijk.min() < 0 else np.abs(noisy)), label_ijk
 
 
-def bias_field(image: Volume, label_ijk: np.ndarray, rng: np.random.Generator):
+def bias_field(image: Volume, label_ijk: npt.NDArray[Any], rng: np.random.Generator) -> Labelled:
     """A smooth shading by factors from about a fifth to five."""
     coarse = rng.normal(0, 0.8, (3, 3, 3))
     zoom = np.array(image.shape) / 3
     return _with(image, image.array_ijk * np.exp(ndimage.zoom(coarse, zoom, order=2))), label_ijk
 
 
-def blur(image: Volume, label_ijk: np.ndarray, rng: np.random.Generator):
+def blur(image: Volume, label_ijk: npt.NDArray[Any], rng: np.random.Generator) -> Labelled:
     """A Gaussian of 4 mm in every direction."""
     sigma = 4.0 / np.array(volume.zooms_mm(image.affine))
     return _with(image, ndimage.gaussian_filter(image.array_ijk.astype(float), sigma)), label_ijk
 
 
-def ghosts(image: Volume, label_ijk: np.ndarray, rng: np.random.Generator):
+def ghosts(image: Volume, label_ijk: npt.NDArray[Any], rng: np.random.Generator) -> Labelled:
     """Breathing: fainter copies of the body, shifted to the front and to the back."""
     axis = _axis(image, 1)
     shift = image.shape[axis] // 6
@@ -59,20 +62,22 @@ def ghosts(image: Volume, label_ijk: np.ndarray, rng: np.random.Generator):
     return _with(image, array), label_ijk
 
 
-def inverted(image: Volume, label_ijk: np.ndarray, rng: np.random.Generator):
+def inverted(image: Volume, label_ijk: npt.NDArray[Any], rng: np.random.Generator) -> Labelled:
     """Light and dark exchanged."""
     low, high = _range(image)
     return _with(image, low + high - np.clip(image.array_ijk, low, high)), label_ijk
 
 
-def other_contrast(image: Volume, label_ijk: np.ndarray, rng: np.random.Generator):
+def other_contrast(
+    image: Volume, label_ijk: npt.NDArray[Any], rng: np.random.Generator
+) -> Labelled:
     """Intensities through a random curve that rises and falls, as another modality's would."""
     low, high = _range(image)
     knots = np.linspace(low, high, 6)
     return _with(image, np.interp(image.array_ijk, knots, rng.permutation(knots))), label_ijk
 
 
-def dark_spleen(image: Volume, label_ijk: np.ndarray, rng: np.random.Generator):
+def dark_spleen(image: Volume, label_ijk: npt.NDArray[Any], rng: np.random.Generator) -> Labelled:
     """The spleen at a quarter of its intensity, as iron leaves it."""
     softness = ndimage.gaussian_filter(
         label_ijk.astype(float), 1.5 / np.array(volume.zooms_mm(image.affine))
@@ -80,7 +85,7 @@ def dark_spleen(image: Volume, label_ijk: np.ndarray, rng: np.random.Generator):
     return _with(image, image.array_ijk * (1 - 0.75 * softness)), label_ijk
 
 
-def wrong_window(image: Volume, label_ijk: np.ndarray, rng: np.random.Generator):
+def wrong_window(image: Volume, label_ijk: npt.NDArray[Any], rng: np.random.Generator) -> Labelled:
     """A bright artefact in 2% of the voxels, which carries the percentiles away with it."""
     low, high = _range(image)
     array = image.array_ijk.astype(float)
@@ -88,22 +93,26 @@ def wrong_window(image: Volume, label_ijk: np.ndarray, rng: np.random.Generator)
     return _with(image, array), label_ijk
 
 
-def flipped_right(image: Volume, label_ijk: np.ndarray, rng: np.random.Generator):
+def flipped_right(image: Volume, label_ijk: npt.NDArray[Any], rng: np.random.Generator) -> Labelled:
     """A header that takes right for left."""
     return _flipped(image, 0), label_ijk
 
 
-def flipped_anterior(image: Volume, label_ijk: np.ndarray, rng: np.random.Generator):
+def flipped_anterior(
+    image: Volume, label_ijk: npt.NDArray[Any], rng: np.random.Generator
+) -> Labelled:
     """A header that takes front for back."""
     return _flipped(image, 1), label_ijk
 
 
-def flipped_superior(image: Volume, label_ijk: np.ndarray, rng: np.random.Generator):
+def flipped_superior(
+    image: Volume, label_ijk: npt.NDArray[Any], rng: np.random.Generator
+) -> Labelled:
     """A header that takes head for feet."""
     return _flipped(image, 2), label_ijk
 
 
-def truncated(image: Volume, label_ijk: np.ndarray, rng: np.random.Generator):
+def truncated(image: Volume, label_ijk: npt.NDArray[Any], rng: np.random.Generator) -> Labelled:
     """A field of view that ends in the middle of the spleen, from above or from below."""
     axis = _axis(image, 2)
     inside = np.flatnonzero(label_ijk.any(axis=_others(axis)))
@@ -114,7 +123,9 @@ def truncated(image: Volume, label_ijk: np.ndarray, rng: np.random.Generator):
     return _cropped(image, label_ijk, axis, kept)
 
 
-def missing_slices(image: Volume, label_ijk: np.ndarray, rng: np.random.Generator):
+def missing_slices(
+    image: Volume, label_ijk: npt.NDArray[Any], rng: np.random.Generator
+) -> Labelled:
     """Every third slice lost, the others closed up under the old spacing."""
     axis = int(np.argmax(volume.zooms_mm(image.affine)))
     kept = np.flatnonzero(np.arange(image.shape[axis]) % 3 != 1)
@@ -124,7 +135,7 @@ def missing_slices(image: Volume, label_ijk: np.ndarray, rng: np.random.Generato
     )
 
 
-def no_spleen(image: Volume, label_ijk: np.ndarray, rng: np.random.Generator):
+def no_spleen(image: Volume, label_ijk: npt.NDArray[Any], rng: np.random.Generator) -> Labelled:
     """The part of the volume below the spleen, or above it where that is more.
 
     A volume of which less than two slices would be left stays as it is.
@@ -151,7 +162,7 @@ ALL: dict[str, Corruption] = {
 }
 
 
-def _with(image: Volume, array_ijk: np.ndarray) -> Volume:
+def _with(image: Volume, array_ijk: npt.NDArray[Any]) -> Volume:
     return dataclasses.replace(image, array_ijk=np.asarray(array_ijk, np.float32))
 
 
@@ -175,7 +186,7 @@ def _flipped(image: Volume, direction: int) -> Volume:
     return dataclasses.replace(image, affine=mirror @ image.affine)
 
 
-def _cropped(image: Volume, label_ijk: np.ndarray, axis: int, kept: slice):
+def _cropped(image: Volume, label_ijk: npt.NDArray[Any], axis: int, kept: slice) -> Labelled:
     index = tuple(kept if a == axis else slice(None) for a in range(3))
     start = np.zeros(4)
     start[axis] = kept.start or 0

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 
 from spleen_tf.imaging import masks
 from spleen_tf.imaging.volume import Volume
@@ -55,7 +57,7 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     brightness: float
 
 
-def measure(image: Volume, mask_ijk: np.ndarray) -> Measurements:
+def measure(image: Volume, mask_ijk: npt.NDArray[np.bool_]) -> Measurements:
     """Measures a mask.
 
     Args:
@@ -90,7 +92,9 @@ def measure(image: Volume, mask_ijk: np.ndarray) -> Measurements:
     )
 
 
-def _centroid_ijk(mask_ijk: np.ndarray, box: tuple[slice, ...], voxels: int) -> list[float]:
+def _centroid_ijk(
+    mask_ijk: npt.NDArray[np.bool_], box: tuple[slice, ...], voxels: int
+) -> list[float]:
     centroid_ijk = []
     for axis, side in enumerate(box):
         others = tuple(other for other in range(3) if other != axis)
@@ -99,7 +103,7 @@ def _centroid_ijk(mask_ijk: np.ndarray, box: tuple[slice, ...], voxels: int) -> 
     return centroid_ijk
 
 
-def _intensity_sum(array_ijk: np.ndarray, mask_ijk: np.ndarray) -> float:
+def _intensity_sum(array_ijk: npt.NDArray[Any], mask_ijk: npt.NDArray[np.bool_]) -> float:
     """A slice at a time: a copy of all voxels inside could be as large as the volume."""
     slices = zip(np.moveaxis(array_ijk, -1, 0), np.moveaxis(mask_ijk, -1, 0), strict=True)
     return sum(float(array_ij[mask_ij].sum(dtype=np.float64)) for array_ij, mask_ij in slices)
@@ -108,9 +112,9 @@ def _intensity_sum(array_ijk: np.ndarray, mask_ijk: np.ndarray) -> float:
 def collect(
     image: Volume,
     window: Sequence[float],
-    probability_ijk: np.ndarray,
-    mask_ijk: np.ndarray,
-    views_ijk: Iterable[np.ndarray],
+    probability_ijk: npt.NDArray[Any],
+    mask_ijk: npt.NDArray[np.bool_],
+    views_ijk: Iterable[npt.NDArray[np.bool_]],
     voxels_above: int,
 ) -> Evidence | None:
     """The evidence that a prediction gives; None for an empty mask.
@@ -149,12 +153,12 @@ def collect(
     )
 
 
-def _smoothness(mask_ijk: np.ndarray, stack_axis: int) -> float:
+def _smoothness(mask_ijk: npt.NDArray[np.bool_], stack_axis: int) -> float:
     areas = np.count_nonzero(mask_ijk, axis=tuple({0, 1, 2} - {stack_axis}))
     steps = np.abs(np.diff(areas, prepend=0, append=0))
     return 1.0 - float(steps.max() / areas.max())
 
 
-def _dice(a: np.ndarray, b: np.ndarray) -> float:
+def _dice(a: npt.NDArray[Any], b: npt.NDArray[Any]) -> float:
     total = np.count_nonzero(a) + np.count_nonzero(b)
     return 2 * np.count_nonzero(a & b) / total if total else 1.0

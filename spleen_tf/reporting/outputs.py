@@ -7,8 +7,6 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
-import msgspec
-
 from spleen_tf.core import files
 from spleen_tf.imaging import intensity
 from spleen_tf.imaging.intensity import Modality
@@ -79,8 +77,7 @@ def write(
     if path := places.get("report"):
         from spleen_tf.reporting import report
 
-        content = msgspec.to_builtins(record)
-        page = report.prediction(image, mask_ijk, content, window=window, modality=modality)
+        page = report.prediction(image, mask_ijk, record, window=window, modality=modality)
         files.write_text(path, page)
     if path := places.get("mesh"):
         if record.voxels:

@@ -5,9 +5,12 @@ import re
 import dicom_files
 import pytest
 
-from spleen_tf.core.files import InputError
+from spleen_tf.core.files import InputError, InputWarning
 from spleen_tf.inference import jobs
 from spleen_tf.io import mesh
+
+# What a folder of the fixture holds beside volumes; the test of that warning sees it all the same.
+pytestmark = pytest.mark.filterwarnings("ignore:.*entries are left out")
 
 
 @pytest.fixture
@@ -102,6 +105,71 @@ def test_a_dicom_folder_is_one_volume_whose_mask_does_not_get_its_name(here):
     assert {k: str(p) for k, p in job.others.items()} == {"dicom_seg": "a.dcm", "preview": "a.png"}
     assert job.series_uid == "1.2"
     assert not jobs.is_batch("DOE_JANE")
+
+
+def test_a_mask_beside_a_dicom_folder_may_have_its_name(here):
+    """As dcm2niix names files after their folder; no JSON there is the series'."""
+    dicom_files.write_series(here / "ct", dicom_files.ramp())
+    (job,) = jobs.plan("ct", "ct.nii.gz")
+    assert names(job) == ["ct", "ct.nii.gz", "ct.json"]
+
+
+def test_a_folder_says_what_in_it_is_left_out(here):
+    """A JSON beside a volume, and hidden files, are not worth a word."""
+    (here / "cases" / "b.json").touch()
+    expected = "cases: 2 of 5 entries are left out, since they are no .nii or .nii.gz files: "
+    with pytest.warns(InputWarning, match=f"^{expected}nested/, notes.txt$"):
+        jobs.plan("cases", "masks")
+
+
+@pytest.mark.parametrize("name", ["SCAN.NII.GZ", "SCAN.Nii.gz", "SCAN.NII"])
+def test_extensions_in_capitals_are_read_and_written_in_small_letters(here, name):
+    (here / "upper").mkdir()
+    (here / "upper" / name).touch()
+    mask = f"masks/SCAN{name[4:].lower()}"
+    (here / "masks").mkdir()
+    for source in ("upper", f"upper/{name}"):
+        (job,) = jobs.plan(source, "masks", {} if source != "upper" else {"preview": "looks"})
+        assert names(job) == [f"upper/{name}", mask, "masks/SCAN.json"]
+    (job,) = jobs.plan("upper", "masks", {"preview": "looks"})
+    assert str(job.others["preview"]) == "looks/SCAN.png"
+
+
+@pytest.fixture
+def dataset(here, make_dataset):
+    (here / "splits.json").write_text('{"train": ["b"], "validation": ["c", "a"]}')
+    return make_dataset(here / "data", "abc", modality="MR")
+
+
+def test_the_cases_of_a_split_are_planned_in_its_order(dataset):
+    c, a = jobs.plan_split(str(dataset), "splits.json", "validation", 0, "out", {"report": "r"})
+    assert names(c) == [f"{dataset}/imagesTr/c.nii.gz", "out/c.nii.gz", "out/c.json"]
+    assert str(a.others["report"]) == "r/a.html"
+    assert (a.modality, c.modality) == ("MR", "MR")
+    (b,) = jobs.plan_split(str(dataset), "splits.json", "train", 0, "out", modality="CT")
+    assert (b.case, b.modality) == ("b", "CT")
+
+
+def test_a_fold_of_nnunet_s_splits_is_planned(dataset, here):
+    folds = '[{"train": ["a"], "val": ["b"]}, {"train": ["a", "b"], "val": ["c"]}]'
+    (here / "splits_final.json").write_text(folds)
+    (job,) = jobs.plan_split(str(dataset), "splits_final.json", "validation", 1, "out")
+    assert job.case == "c"
+
+
+@pytest.mark.parametrize(
+    ("content", "output", "message"),
+    [
+        ('{"train": [], "validation": ["z"]}', "out", "expected cases of .*data, found 'z'"),
+        ('{"train": ["a"], "validation": []}', "out", "expected cases for validation, found none"),
+        ('{"train": [], "validation": ["a"]}', "out.nii", "expected a folder, for the cases of"),
+        ('{"train": [], "validation": ["a"]}', "", "--output: expected a file's name"),
+    ],
+)
+def test_a_split_that_cannot_be_predicted_is_refused(dataset, here, content, output, message):
+    (here / "splits.json").write_text(content)
+    with pytest.raises(InputError, match=message):
+        jobs.plan_split(str(dataset), "splits.json", "validation", 0, output)
 
 
 def test_a_folder_with_nifti_files_is_a_folder_of_volumes_whatever_else_is_in_it(here):

@@ -1,12 +1,12 @@
 """Exported models are found, and judged by their model.json, without TensorFlow."""
 
 import json
-import math
 
+import msgspec
 import pytest
 
 from spleen_tf.core.files import InputError
-from spleen_tf.inference import model_files
+from spleen_tf.inference import family, model_files
 
 INFO = {
     "name": "my_model",
@@ -19,6 +19,9 @@ INFO = {
     "learning_rate": 0.001,
     "in_channels": 1,
 }
+
+
+MODEL = msgspec.convert(INFO, model_files.ModelInfo)
 
 
 @pytest.fixture
@@ -37,8 +40,8 @@ def make_model(tmp_path):
 
 def test_a_saved_model_is_found_at_its_path(make_model):
     place = make_model("my_model/saved_model")
-    assert model_files.find([place]) == {place: INFO}
-    assert model_files.find([str(place)]) == {place: INFO}
+    assert model_files.find([place]) == {place: MODEL}
+    assert model_files.find([str(place)]) == {place: MODEL}
 
 
 def test_a_family_is_found_below_its_folder_in_a_fixed_order(make_model, tmp_path):
@@ -106,7 +109,11 @@ def test_a_description_that_says_too_little_is_refused(make_model, key):
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [("{", "expected JSON"), ("[]", "expected the key 'name'"), ("7", "expected the key 'name'")],
+    [
+        ("{", "expected JSON"),
+        ("[]", "expected `object`, found `array`"),
+        ("7", "expected `object`"),
+    ],
 )
 def test_a_description_of_another_form_is_refused(make_model, content, message):
     place = make_model("my_model")
@@ -116,41 +123,36 @@ def test_a_description_of_another_form_is_refused(make_model, content, message):
 
 
 @pytest.mark.parametrize(
-    ("key", "value", "expected"),
+    ("key", "value", "message"),
     [
-        ("name", None, "a text"),
-        ("version", 2, "a text"),
-        ("plane", "frontal", "one of coronal, axial, sagittal"),
-        ("modality", "US", "CT, MR or any"),
-        ("pixel_mm", 1.5, "two numbers above 0"),
-        ("pixel_mm", [1.5], "two numbers above 0"),
-        ("pixel_mm", [0, 1.5], "two numbers above 0"),
-        ("pixel_mm", [math.nan, 1.5], "two numbers above 0"),
-        ("window", ["low", "high"], "two numbers"),
-        ("image_size", "256", "an integer or two"),
-        ("image_size", 1.5, "an integer or two"),
-        ("learning_rate", "fast", "a number"),
-        ("in_channels", "a", "an odd integer above 0"),
-        ("in_channels", 2, "an odd integer above 0"),
-        ("in_channels", -1, "an odd integer above 0"),
-        ("in_channels", True, "an odd integer above 0"),
-        ("threshold", "high", "a number of 0 to 1"),
-        ("threshold", True, "a number of 0 to 1"),
-        ("threshold", 7, "a number of 0 to 1"),
+        ("name", None, r"expected `str` at \$\.name, found `null`"),
+        ("version", 2, r"expected `str` at \$\.version"),
+        ("plane", "frontal", r"invalid enum value 'frontal' at \$\.plane"),
+        ("modality", "US", r"invalid enum value 'US' at \$\.modality"),
+        ("pixel_mm", 1.5, r"expected `array` at \$\.pixel_mm"),
+        ("pixel_mm", [1.5], r"expected `array` of length 2 at \$\.pixel_mm, found"),
+        ("pixel_mm", [0, 1.5], r"expected `float` > 0(\.0)? at \$\.pixel_mm"),
+        ("window", ["low", "high"], r"expected `float` at \$\.window"),
+        ("image_size", "256", r"expected `int \| array` at \$\.image_size"),
+        ("learning_rate", "fast", r"expected `float` at \$\.learning_rate"),
+        ("in_channels", "a", r"expected `int` at \$\.in_channels"),
+        ("in_channels", 2, "expected an odd number of in_channels, found 2"),
+        ("in_channels", -1, r"expected `int` >= 1 at \$\.in_channels"),
+        ("in_channels", True, r"expected `int` at \$\.in_channels"),
+        ("threshold", "high", r"expected `float` at \$\.threshold"),
+        ("threshold", 7, r"expected `float` <= 1(\.0)? at \$\.threshold"),
     ],
 )
-def test_a_description_that_says_what_cannot_be_is_refused(make_model, key, value, expected):
+def test_a_description_that_says_what_cannot_be_is_refused(make_model, key, value, message):
     place = make_model("my_model", **{key: value})
-    with pytest.raises(InputError, match=rf"model\.json: expected {expected} as the {key}, found"):
+    with pytest.raises(InputError, match=rf"model\.json: {message}.*; export the model again\.$"):
         model_files.describe(place)
 
 
-def test_image_sizes_are_one_integer_or_two_and_a_threshold_is_one_number(make_model):
-    for number, entries in enumerate(({"image_size": [64, 112]}, {"threshold": 0.5})):
-        assert (
-            model_files.describe(make_model(f"model_{number}", **entries)).items()
-            >= entries.items()
-        )
+def test_what_may_be_missing_has_defaults_and_other_keys_do_no_harm(make_model):
+    info = model_files.describe(make_model("a", image_size=[64, 112], license="CC0-1.0"))
+    assert (info.image_size, info.threshold, info.family) == ((64, 112), 0.5, None)
+    assert model_files.describe(make_model("b", threshold=0.4)).threshold == 0.4
 
 
 def test_models_of_ct_and_mr_are_not_fused_but_those_of_any_go_with_either(make_model):
@@ -172,52 +174,65 @@ def test_a_folder_of_several_families_is_refused(make_model, tmp_path):
 def test_a_second_opinion_is_found_beside_its_family_and_is_no_member_of_it(make_model, tmp_path):
     axial = make_model("family/axial/saved_model")
     other = make_model("family/second_opinion/axial/saved_model")
-    family = tmp_path / "family"
-    assert model_files.folders(family) == [axial]
-    assert model_files.second_opinion([family]) == [other]
+    folder = tmp_path / "family"
+    assert model_files.folders(folder) == [axial]
+    assert model_files.find_second_opinion([folder]) == {other: MODEL}
     # By itself it is a family as any other.
-    assert model_files.folders(family / "second_opinion") == [other]
+    assert model_files.folders(folder / "second_opinion") == [other]
 
 
 def test_no_second_opinion_is_asked_of_whom_it_does_not_belong_to(make_model, tmp_path):
     axial = make_model("family/axial/saved_model")
     make_model("family/second_opinion/axial/saved_model")
     other = make_model("other/saved_model")
-    assert model_files.second_opinion([axial]) == []
-    assert model_files.second_opinion([other.parent]) == []
-    assert model_files.second_opinion([tmp_path / "family", other]) == []
+    assert model_files.find_second_opinion([axial]) == {}
+    assert model_files.find_second_opinion([other.parent]) == {}
+    assert model_files.find_second_opinion([tmp_path / "family", other]) == {}
 
 
 def test_a_second_opinion_for_another_modality_or_without_models_is_refused(make_model, tmp_path):
     make_model("family/axial/saved_model", modality="CT")
     make_model("family/second_opinion/axial/saved_model", modality="MR")
     with pytest.raises(InputError, match="expected models of one modality, found CT and MR"):
-        model_files.second_opinion([tmp_path / "family"])
+        family.resolve([tmp_path / "family"])
     make_model("bare/axial/saved_model")
     (tmp_path / "bare" / "second_opinion").mkdir()
     with pytest.raises(InputError, match=r"second_opinion: expected a SavedModel folder"):
-        model_files.second_opinion([tmp_path / "bare"])
+        family.resolve([tmp_path / "bare"])
+    assert len(family.resolve([tmp_path / "bare"], with_second_opinion=False).members) == 1
 
 
-def test_what_members_have_in_common_is_told_once_and_the_rest_joined():
-    axial = {**INFO, "name": "axial", "image_size": 112}
-    coronal = {**INFO, "name": "coronal", "image_size": [64, 112]}
-    assert model_files.in_common([axial, coronal]) == {
-        "model": "axial + coronal",
-        "image_size": "112 + [64, 112]",
-        "learning_rate": 0.001,
-        "version": "1.0.0",
-    }
-    assert model_files.in_common([axial])["image_size"] == 112
+def test_a_calibration_lies_in_the_family_s_folder_or_above_a_model_s(make_model, tmp_path):
+    axial = make_model("family/axial/saved_model")
+    models = model_files.find([axial])
+    quality = tmp_path / "family" / "axial" / "quality.json"
+    assert model_files.find_calibration([axial], models) is None
+    quality.touch()
+    assert model_files.find_calibration([axial], models) == quality
+    assert model_files.find_calibration([axial.parent], models) == quality
+    assert model_files.find_calibration([tmp_path / "family"], models) is None
+    assert model_files.find_calibration([axial, axial.parent], models) is None
 
 
-@pytest.mark.parametrize(
-    ("names", "family"),
-    [
-        (["spleen_axial", "spleen_coronal"], "spleen"),
-        (["spleen_any"], "spleen_any"),
-        (["mine", "yours"], "mine + yours"),
-    ],
-)
-def test_a_family_is_called_by_what_its_members_names_begin_with(names, family):
-    assert model_files.family_name([{**INFO, "name": name} for name in names]) == family
+def name_of(*paths):
+    return model_files.family_name(paths, model_files.find(paths))
+
+
+def test_a_family_has_the_name_that_its_models_say(make_model, tmp_path):
+    axial = make_model("a/axial", name="mine-axial", family="mine")
+    coronal = make_model("b/coronal", name="minor-coronal", family="mine")
+    assert name_of(axial, coronal) == "mine"
+    other = make_model("c/coronal", name="other", family="other")
+    assert name_of(axial, other) == "mine-axial + other"
+
+
+def test_a_family_whose_models_do_not_say_its_name_has_that_of_its_folder(make_model, tmp_path):
+    """Letters that names happen to share are no name: of these it would be 'min'."""
+    axial = make_model("minerals/axial/saved_model", name="mine-axial")
+    coronal = make_model("minerals/coronal/saved_model", name="minor-coronal")
+    assert name_of(tmp_path / "minerals") == "minerals"
+    assert name_of(axial, coronal) == "mine-axial + minor-coronal"
+    assert name_of(axial) == "mine-axial"
+    make_model("minerals/second_opinion/axial/saved_model")
+    make_model("minerals/second_opinion/coronal/saved_model")
+    assert name_of(tmp_path / "minerals" / "second_opinion") == "minerals_second_opinion"

@@ -1,48 +1,75 @@
 """Each file that was asked for is written, and no other."""
 
+import msgspec
 import numpy as np
 import pytest
 
 from spleen_tf.imaging.volume import Volume
+from spleen_tf.inference.prediction import Prediction, PredictionRecord
 from spleen_tf.reporting import outputs
+from spleen_tf.reporting.outputs import Style
 
 MASK = np.zeros((12, 10, 8), bool)
 MASK[2:6, 3:7, 2:6] = True
 IMAGE = Volume(np.where(MASK, 150, 0).astype(np.int16), np.diag([2.0, 2.0, 3.0, 1.0]), "a.nii")
-RESULT = {
-    "voxels": 64,
-    "volume_ml": 0.768,
-    "volume_mm3": 768.0,
-    "complete": True,
-    "mean_intensity": 150.0,
-    "components": 1,
-    "predicted_dice": None,
-    "predicted_dice_note": None,
-    "review": False,
-    "reasons": [],
-    "model": "a model",
-    "version": "1.0.0",
-}
+RECORD = PredictionRecord(
+    voxels=64,
+    volume_ml=0.768,
+    volume_mm3=768.0,
+    bounding_box_ijk=((2, 5), (3, 6), (2, 5)),
+    centroid_ras_mm=(7.0, 9.0, 10.5),
+    complete=True,
+    mean_intensity=150.0,
+    components=1,
+    modality="CT",
+    modality_reason="the model is for CT",
+    predicted_dice=0.9,
+    predicted_dice_interval=(0.8, 1.0),
+    predicted_dice_note=None,
+    signs=None,
+    review=True,
+    reasons=("one", "two"),
+    model="a model",
+    image_size=32,
+    learning_rate=0.001,
+    version="1.0.0",
+    software="spleen_tf",
+)
+PREDICTION = Prediction(MASK, RECORD, "a family", (-160.0, 240.0), {})
 NAMES = {"preview": "a.png", "report": "a.html", "mesh": "a.stl"}
 
 
 @pytest.mark.parametrize("kind", NAMES)
 def test_only_what_was_asked_for_is_written(tmp_path, kind):
-    places = {kind: tmp_path / NAMES[kind]}
-    outputs.write(places, IMAGE, MASK, RESULT, outputs.How("CT"))
+    outputs.write({kind: tmp_path / NAMES[kind]}, IMAGE, PREDICTION)
     assert [path.name for path in tmp_path.iterdir()] == [NAMES[kind]]
 
 
 def test_an_empty_mask_has_no_surface_and_takes_an_earlier_one_away(tmp_path):
     places = {"mesh": tmp_path / "a.stl"}
-    outputs.write(places, IMAGE, MASK, RESULT, outputs.How("CT"))
+    outputs.write(places, IMAGE, PREDICTION)
     assert places["mesh"].is_file()
-    outputs.write(places, IMAGE, MASK & False, RESULT | {"voxels": 0}, outputs.How("CT"))
+    empty = msgspec.structs.replace(RECORD, voxels=0)
+    outputs.write(places, IMAGE, Prediction(MASK & False, empty, "a family", (0.0, 1.0), {}))
     assert not places["mesh"].exists()
 
 
 def test_a_smoothed_surface_is_another(tmp_path):
     for name, smooth in (("plain.stl", False), ("smooth.stl", True)):
-        how = outputs.How("CT", smooth=smooth)
-        outputs.write({"mesh": tmp_path / name}, IMAGE, MASK, RESULT, how)
+        outputs.write({"mesh": tmp_path / name}, IMAGE, PREDICTION, Style(smooth=smooth))
     assert (tmp_path / "plain.stl").read_bytes() != (tmp_path / "smooth.stl").read_bytes()
+
+
+def test_a_row_of_the_table_has_the_bounds_of_the_interval_and_the_reasons_in_one_cell():
+    assert outputs.row("a", RECORD) == {
+        "case": "a",
+        "volume_ml": 0.768,
+        "complete": True,
+        "modality": "CT",
+        "predicted_dice": 0.9,
+        "predicted_dice_low": 0.8,
+        "predicted_dice_high": 1.0,
+        "review": True,
+        "predicted_dice_note": None,
+        "reasons": "one; two",
+    }
