@@ -26,7 +26,7 @@ DEPENDENCIES = [
     "pylibjpeg[openjpeg,rle]>=2",
     "python-gdcm>=3.0.24",
     "scikit-image>=0.22",
-    "scipy>=1.11",
+    "scipy>=1.15",
     "tqdm>=4.66",
     # They write model.onnx. Later ones of onnx need a newer ml_dtypes than TensorFlow 2.15 has.
     "onnx==1.17.0",
@@ -67,7 +67,7 @@ setup(
     license_files=["LICENSE"],
     python_requires=">=3.11,<3.12",
     packages=find_packages(include=["spleen_tf", "spleen_tf.*"]),
-    package_data={"spleen_tf.reporting": ["assets/*"]},
+    package_data={"spleen_tf": ["py.typed"], "spleen_tf.reporting": ["assets/*", "templates/*"]},
     install_requires=DEPENDENCIES,
     extras_require={
         "gpu": ["tensorflow[and-cuda]==2.15.1"],

@@ -142,6 +142,12 @@ def test_pages_hold_no_blank_to_fill_in_and_no_place_of_one_machine(page):
     assert not places
 
 
+def test_readme_leads_to_every_page():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    pages = [page.name for page in (ROOT / "docs").glob("*.md")]
+    assert [name for name in pages if f"(docs/{name})" not in readme] == []
+
+
 def test_readme_is_short():
     assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 170
 

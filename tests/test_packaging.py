@@ -1,5 +1,6 @@
 """setup.py, requirements.lock and the check of .venv fit together."""
 
+import ast
 import importlib.metadata
 import os
 import pathlib
@@ -61,6 +62,20 @@ def test_every_pin_has_a_checksum():
 
 def test_the_lock_names_no_place_but_the_package_index():
     assert not re.search(r"://|file:|--(extra-)?index-url|--find-links|^-", LOCK, re.MULTILINE)
+
+
+def test_every_file_of_a_package_that_is_no_module_is_shipped():
+    setup = ast.parse((ROOT / "setup.py").read_text(encoding="utf-8"))
+    calls = [node for node in ast.walk(setup) if isinstance(node, ast.keyword)]
+    (package_data,) = (ast.literal_eval(call.value) for call in calls if call.arg == "package_data")
+    shipped = {
+        path
+        for package, patterns in package_data.items()
+        for pattern in patterns
+        for path in (ROOT / package.replace(".", "/")).glob(pattern)
+    }
+    files = (path for path in (ROOT / "spleen_tf").rglob("*") if path.is_file())
+    assert {path for path in files if path.suffix not in (".py", ".pyc")} == shipped
 
 
 def test_no_package_under_the_gpl_is_installed_unasked():
