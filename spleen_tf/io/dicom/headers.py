@@ -1,20 +1,20 @@
-"""What a DICOM file says of itself, apart from its pixels; damage is told in words, not quoted."""
+"""The header of a DICOM file: its kind of object, its series, and where its pixels stand."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
-import logging
 import os
-import warnings
 from collections.abc import Iterator
+from typing import BinaryIO, Literal
 
 import pydicom
-from pydicom import uid
+from pydicom import config, uid
 from pydicom.dataset import Dataset
 
 from spleen_tf.imaging.intensity import Modality
 from spleen_tf.imaging.volume import VolumeError
+from spleen_tf.io.dicom import elements
 
 # What an image must be to be read, and the modality that its class says.
 MODALITY_OF_CLASS: dict[str, Modality] = {
@@ -25,55 +25,83 @@ MODALITY_OF_CLASS: dict[str, Modality] = {
     uid.EnhancedMRImageStorage: "MR",
     uid.LegacyConvertedEnhancedMRImageStorage: "MR",
 }
+_CLASS_OF_MODALITY = {
+    ("CT", False): uid.CTImageStorage,
+    ("CT", True): uid.EnhancedCTImageStorage,
+    ("MR", False): uid.MRImageStorage,
+    ("MR", True): uid.EnhancedMRImageStorage,
+}
 
 _READ = (
-    *("SOPClassUID", "SeriesInstanceUID", "SeriesDescription", "FrameOfReferenceUID", "ImageType"),
+    *("SOPClassUID", "SOPInstanceUID", "Modality", "StudyInstanceUID", "SeriesInstanceUID"),
+    *("SeriesDescription", "FrameOfReferenceUID", "ImageType"),
     *("NumberOfFrames", "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"),
     *("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing"),
     *("RescaleSlope", "RescaleIntercept", "ModalityLUTSequence"),
-    *("Rows", "Columns", "SamplesPerPixel"),
+    *("Rows", "Columns", "SamplesPerPixel", "PhotometricInterpretation"),
     *("BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation"),
 )
+_PIXEL_DATA_TAGS = {"little": b"\xe0\x7f\x10\x00", "big": b"\x7f\xe0\x00\x10"}
+_UNDEFINED_LENGTH = 0xFFFFFFFF
 
 
 @dataclasses.dataclass(frozen=True)
+class PixelPlace:
+    """Where the value of PixelData stands in a file.
+
+    Attributes:
+        start: of its first byte.
+        num_bytes: its length; None where it is undefined, as for compressed pixels.
+    """
+
+    start: int
+    num_bytes: int | None
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
 class Header:
-    """What a DICOM file says of itself, apart from its pixels.
+    """The header of a DICOM file.
 
     Attributes:
         path: the file.
-        kind: the name of its SOP class.
+        sop_class: its SOPClassUID. Of an image that has none, or one of no standard (anonymizers
+            remove it or make one up), the class that follows from its Modality.
+        states_class: whether the file itself says sop_class.
         modality: of an image that can be read; None for every other object.
-        series_uid, description: of its series; '' where the file does not say.
+        instance_uid, series_uid, description: its SOPInstanceUID, SeriesInstanceUID and
+            SeriesDescription; '' where the file does not say.
         is_localizer: it was made for planning others (PS3.3 C.8.2.1.1.1, C.8.3.1.1.1).
         num_frames: 1, or more for a multi-frame file.
+        transfer_syntax: how pixels are encoded.
+        pixels: None in a file that was deflated as a whole, and for an object that is no image.
         dataset: the elements that `frames_of` needs.
     """
 
     path: str
-    kind: str
+    sop_class: str
+    states_class: bool
     modality: Modality | None
+    instance_uid: str
     series_uid: str
     description: str
     is_localizer: bool
     num_frames: int
+    transfer_syntax: str
+    pixels: PixelPlace | None
     dataset: Dataset
 
-
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Silences what DICOM libraries say of odd elements: they quote values, which name patients."""
-    before = logging.root.manager.disable
-    logging.disable(logging.CRITICAL)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(before)
+    @property
+    def kind(self) -> str:
+        """The name of its class."""
+        return uid_name(self.sop_class)
 
 
-def is_dicom(path: str | os.PathLike) -> bool:
+def uid_name(text: str) -> str:
+    """The standard's name of a UID; the UID itself where the standard has none."""
+    return uid.UID(text, validation_mode=config.IGNORE).name
+
+
+def is_dicom(path: str | os.PathLike[str]) -> bool:
     """Whether a file's first bytes are DICOM's, be it with or without its preamble (PS3.10 7.1).
 
     Raises:
@@ -81,65 +109,138 @@ def is_dicom(path: str | os.PathLike) -> bool:
     """
     if not os.path.isfile(path):
         return False
-    try:
-        with open(path, "rb") as stream:
-            start = stream.read(132)
-    except OSError as error:
-        raise VolumeError(f"{path}: expected a readable file, found: {error.strerror}.") from None
+    with readable(path) as stream:
+        start = stream.read(132)
     # Old files start at once with group 0002 or 0008, little endian, and an even element below 256.
     bare = start[:2] in (b"\x02\x00", b"\x08\x00") and start[3:4] == b"\x00"
     return start[128:] == b"DICM" or bare
 
 
-def read_header(path: str | os.PathLike) -> Header | None:
-    """What a DICOM file says of itself; None for a DICOMDIR, which lists other files (PS3.3 F).
+def read_header(path: str | os.PathLike[str]) -> Header | None:
+    """The header of a DICOM file; None for a DICOMDIR, which lists other files (PS3.3 F).
 
     Raises:
-        VolumeError: if the file cannot be read, is cut short or is damaged.
+        VolumeError: if the file cannot be read, is cut short or is damaged, or if an element that
+            says what it is holds something else.
     """
-    with damage_in_words(path):
-        dataset = pydicom.dcmread(
-            path, stop_before_pixels=True, force=True, specific_tags=list(_READ)
+    path = str(path)
+    with readable(path) as stream:
+        dataset = _parsed(stream, path)
+        syntax = _transfer_syntax(dataset, path)
+        is_deflated = syntax == uid.DeflatedExplicitVRLittleEndian
+        pixels = None if is_deflated else _pixel_place(stream, dataset)
+    if _meta(dataset, "MediaStorageSOPClassUID", path) == uid.MediaStorageDirectoryStorage:
+        return None
+    has_pixels = is_deflated or pixels is not None
+    stated = elements.text(dataset, "SOPClassUID", path)
+    stated = stated or _meta(dataset, "MediaStorageSOPClassUID", path)
+    states_class = uid_name(stated) != stated
+    sop_class = stated if states_class else _inferred_class(dataset, stated, path)
+    modality = MODALITY_OF_CLASS.get(sop_class)
+    if not has_pixels and (modality or not sop_class):
+        # pydicom takes the end of a file for that of its header.
+        raise elements.refusal(
+            path,
+            elements.name("PixelData"),
+            "the file's end: it is damaged, cut short or without pixels",
+            "copy it again",
         )
-        if dataset.file_meta.get("MediaStorageSOPClassUID") == uid.MediaStorageDirectoryStorage:
-            return None
-        modality = MODALITY_OF_CLASS.get(dataset.SOPClassUID)
-        if modality and "Rows" not in dataset:
-            raise EOFError  # pydicom takes the end of a file for that of its header.
-        return Header(
-            str(path),
-            uid.UID(dataset.SOPClassUID).name,
-            modality,
-            _text(dataset, "SeriesInstanceUID"),
-            _text(dataset, "SeriesDescription"),
-            "LOCALIZER" in (dataset.get("ImageType") or ()),
-            int(dataset.get("NumberOfFrames") or 1),
-            dataset,
+    if not sop_class:
+        raise elements.refusal(
+            path,
+            f"{elements.name('SOPClassUID')}, or {elements.name('Modality')} of CT or MR",
+            "neither",
         )
+    return Header(
+        path,
+        sop_class,
+        states_class,
+        modality,
+        elements.text(dataset, "SOPInstanceUID", path)
+        or _meta(dataset, "MediaStorageSOPInstanceUID", path),
+        elements.text(dataset, "SeriesInstanceUID", path),
+        elements.text(dataset, "SeriesDescription", path),
+        "LOCALIZER" in elements.values(dataset, "ImageType", path),
+        _num_frames(dataset, path) if modality else 1,
+        syntax,
+        pixels,
+        dataset,
+    )
 
 
 @contextlib.contextmanager
-def damage_in_words(path) -> Iterator[None]:
-    """Turns what pydicom raises on damaged files, which may be anything, into a VolumeError.
+def readable(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+    """A file's stream.
 
-    Its own words are dropped: they quote the file.
+    Raises:
+        VolumeError: if the system does not let it be opened or read.
     """
     try:
-        with quiet():
-            yield
-    except VolumeError:
-        raise
-    except Exception as error:
-        if isinstance(error, OSError) and error.strerror:
-            raise VolumeError(
-                f"{path}: expected a readable file, found: {error.strerror}."
-            ) from None
+        with open(path, "rb") as stream:
+            yield stream
+    except OSError as error:
         raise VolumeError(
-            f"{path}: expected a whole DICOM file, found one that is damaged or cut short; copy it "
-            "again."
-        ) from None
+            f"{path}: expected a readable file, found: {error.strerror or error}."
+        ) from error
 
 
-def _text(dataset: Dataset, keyword: str) -> str:
-    value = str(dataset.get(keyword) or "")
-    return "".join(letter if letter.isprintable() else "?" for letter in value)
+def damaged(path: str) -> VolumeError:
+    """What to raise where pydicom cannot parse a file. It does not repeat pydicom's message, which
+    may quote the file."""
+    return VolumeError(
+        f"{path}: expected a whole DICOM file, found one that is damaged or cut short; copy it "
+        "again."
+    )
+
+
+def _parsed(stream: BinaryIO, path: str) -> Dataset:
+    try:
+        return pydicom.dcmread(
+            stream, stop_before_pixels=True, force=True, specific_tags=list(_READ)
+        )
+    except elements.PYDICOM_ERRORS as error:
+        raise damaged(path) from error
+
+
+def _meta(dataset: Dataset, keyword: str, path: str) -> str:
+    """An element of the file meta information (PS3.10 7.1); '' where it is absent."""
+    return elements.text(dataset.file_meta, keyword, path)
+
+
+def _transfer_syntax(dataset: Dataset, path: str) -> str:
+    """As the file says, else as it was parsed: files without preamble do not say."""
+    if stated := _meta(dataset, "TransferSyntaxUID", path):
+        return stated
+    implicit, _ = dataset.original_encoding
+    return uid.ImplicitVRLittleEndian if implicit else uid.ExplicitVRLittleEndian
+
+
+def _pixel_place(stream: BinaryIO, dataset: Dataset) -> PixelPlace | None:
+    """Where the pixels are of a file whose header was read to its end; None if there are none.
+
+    Before the value stand tag, value representation and length (PS3.5 7.1.2, 7.1.3).
+    """
+    implicit, is_little = dataset.original_encoding
+    byte_order: Literal["little", "big"] = "little" if is_little else "big"
+    start = stream.tell()
+    lead = stream.read(8 if implicit else 12)
+    if lead[:4] != _PIXEL_DATA_TAGS[byte_order] or len(lead) < (8 if implicit else 12):
+        return None
+    num_bytes = int.from_bytes(lead[-4:], byte_order)
+    return PixelPlace(start + len(lead), None if num_bytes == _UNDEFINED_LENGTH else num_bytes)
+
+
+def _inferred_class(dataset: Dataset, stated: str, path: str) -> str:
+    """The class of an image that states none of the standard, from its Modality."""
+    if "Rows" not in dataset:
+        return stated  # Makers have classes of their own for what is no image.
+    is_multi_frame = "PerFrameFunctionalGroupsSequence" in dataset
+    modality = elements.text(dataset, "Modality", path)
+    return _CLASS_OF_MODALITY.get((modality, is_multi_frame), stated)
+
+
+def _num_frames(dataset: Dataset, path: str) -> int:
+    count = elements.whole(dataset, "NumberOfFrames", path, default=1)
+    if count < 1:
+        raise elements.refusal(path, f"{elements.name('NumberOfFrames')} above 0", f"{count}")
+    return count

@@ -1,20 +1,75 @@
-"""Values of DICOM frames in physical units, decoded one frame at a time."""
+"""PixelData of DICOM files: whether it is all there, and its values in physical units."""
 
 from __future__ import annotations
 
+import importlib.util
 import itertools
+import os
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pydicom
-from pydicom import pixels, uid
+from pydicom import uid
+from pydicom.pixels.decoders.base import get_decoder
 
 from spleen_tf.imaging.volume import VolumeError
-from spleen_tf.io.dicom.frames import Frame
-from spleen_tf.io.dicom.headers import damage_in_words, quiet
+from spleen_tf.io.dicom import elements, headers
+from spleen_tf.io.dicom.frames import Frame, ImageFile
+
+_ITEM = b"\xfe\xff\x00\xe0"
+_END_OF_ITEMS = b"\xfe\xff\xdd\xe0"
+_NATIVE = (
+    *(uid.ImplicitVRLittleEndian, uid.ExplicitVRLittleEndian, uid.ExplicitVRBigEndian),
+    uid.DeflatedExplicitVRLittleEndian,
+)
+# What the GPL-licensed decoder of the extra `jpeg` can do beyond the others.
+_JPEG = (
+    *(uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit, uid.JPEGLossless, uid.JPEGLosslessSV1),
+    *(uid.JPEGLSLossless, uid.JPEGLSNearLossless),
+)
+# Decoders fail each in its own way.
+_DECODER_ERRORS = (*elements.PYDICOM_ERRORS, RuntimeError, ImportError)
 
 
-def values(frames: Iterable[Frame]) -> Iterator[np.ndarray]:
+def check(file: ImageFile) -> None:
+    """Looks at the sizes of a file, and not at its pixels.
+
+    Raises:
+        VolumeError: if the file is cut short, PixelData is of another size than its header says, or
+            it is in an encoding that no decoder here reads.
+    """
+    _check_decodable(file)
+    if file.pixels is None:
+        return  # How many bytes it inflates to shows itself when it is read.
+    if file.transfer_syntax not in _NATIVE:
+        _check_fragments(file)
+        return
+    rows, columns = file.shape
+    row_bytes = columns * file.bits_allocated // 8
+    expected = rows * row_bytes * file.num_frames
+    declared = file.pixels.num_bytes
+    present = os.path.getsize(file.path) - file.pixels.start
+    if declared is not None and present < declared:
+        raise elements.refusal(
+            file.path,
+            f"{declared:,} bytes of {elements.name('PixelData')}",
+            f"{present:,}: the file is cut short",
+            "copy it again",
+        )
+    # Files may be padded, but not by a row: then Rows, Columns or BitsAllocated are wrong.
+    if declared is None or not expected <= declared < expected + max(row_bytes, 2):
+        raise elements.refusal(
+            file.path,
+            f"{expected:,} bytes of {elements.name('PixelData')} for {file.num_frames} frames of "
+            f"{elements.name('Rows')} {rows}, {elements.name('Columns')} {columns}, "
+            f"{elements.name('BitsAllocated')} {file.bits_allocated}",
+            "an undefined length" if declared is None else f"{declared:,}",
+        )
+
+
+def values(frames: Iterable[Frame]) -> Iterator[npt.NDArray[np.int64] | npt.NDArray[np.float64]]:
     """Each frame's values in physical units.
 
     PhotometricInterpretation does not touch them: MONOCHROME1 says that low values are shown bright
@@ -24,55 +79,118 @@ def values(frames: Iterable[Frame]) -> Iterator[np.ndarray]:
         (rows, columns) int64 where slope and intercept are whole numbers, else float64.
 
     Raises:
-        VolumeError: if pixels are missing, cut short, damaged, or in an encoding that cannot be
-            read.
+        VolumeError: if pixels are damaged.
     """
-    for path, of_file in itertools.groupby(frames, key=lambda frame: frame.path):
-        wanted = list(of_file)
-        with damage_in_words(path):
-            decoded = _decoded(path, wanted)
-        for frame in wanted:
-            yield _physical(_next(decoded, frame), frame)
+    for file, of_file in itertools.groupby(frames, key=lambda frame: frame.file):
+        frames_of_file = list(of_file)
+        decoded = _decoded(file, [frame.index for frame in frames_of_file])
+        for frame, stored in zip(frames_of_file, decoded, strict=True):
+            yield _physical(stored, frame)
 
 
-def _decoded(path: str, wanted: list[Frame]) -> Iterator[np.ndarray]:
-    """Stored values of frames of one file, which is not in memory as a whole."""
-    syntax = wanted[0].transfer_syntax
-    return pixels.iter_pixels(
-        # What was deflated as a whole, with its header, cannot be read in parts.
-        pydicom.dcmread(path) if syntax.is_deflated else path,
-        indices=[frame.index for frame in wanted],
-        raw=True,  # No conversion of colours.
-        correct_unused_bits=False,  # It takes the upper ones for unused; see _physical.
-        transfer_syntax_uid=syntax,
-        # pylibjpeg's decoder of RLE would be taken: on damage it panics, in many lines on stderr.
-        decoding_plugin="pydicom" if syntax == uid.RLELossless else "",
-    )
+def _decoded(file: ImageFile, indices: list[int]) -> Iterator[npt.NDArray[np.integer[Any]]]:
+    """Stored values of frames of one file, which is not in memory as a whole.
+
+    The elements that say what pixels are come from ImageFile; pydicom would read them anew, and
+    needs some that do not matter.
+    """
+    bits_stored, _, is_signed = file.bits
+    with headers.readable(file.path) as stream:
+        try:
+            if file.pixels is None:
+                source = pydicom.dcmread(stream, force=True).PixelData
+            else:
+                stream.seek(file.pixels.start)
+                source = stream
+            arrays = get_decoder(file.transfer_syntax).iter_array(
+                source,
+                indices=indices,
+                raw=True,  # No conversion of colors.
+                correct_unused_bits=False,  # It takes the upper ones for unused; see _physical.
+                # pylibjpeg's decoder of RLE panics on damage, in many lines on stderr.
+                decoding_plugin="pydicom" if file.transfer_syntax == uid.RLELossless else "",
+                rows=file.shape[0],
+                columns=file.shape[1],
+                number_of_frames=file.num_frames,
+                samples_per_pixel=1,
+                photometric_interpretation="MONOCHROME2",
+                bits_allocated=file.bits_allocated,
+                bits_stored=bits_stored,
+                pixel_representation=is_signed,
+                pixel_keyword="PixelData",
+                pixel_vr="OW",
+            )
+            for _ in indices:
+                stored, _ = next(arrays)
+                if stored.shape != file.shape or stored.dtype.kind not in "iu":
+                    raise ValueError(f"{stored.dtype} of {stored.shape}")
+                yield stored
+        except (*_DECODER_ERRORS, StopIteration) as error:
+            raise _undecodable(file) from error
 
 
-def _next(decoded: Iterator[np.ndarray], frame: Frame) -> np.ndarray:
-    try:
-        with quiet():
-            stored = next(decoded)
-        fits = stored.shape == frame.shape and stored.dtype.kind in "iu"
-    except Exception:  # Each decoder fails in its own way, with words that may quote the file.
-        fits = False
-    if not fits:
-        raise VolumeError(
-            f"{frame.path}: expected pixels that can be decoded "
-            f"({frame.transfer_syntax.name}), found none, damage, or too few; copy it "
-            "again."
-        )
-    return stored
-
-
-def _physical(stored: np.ndarray, frame: Frame) -> np.ndarray:
+def _physical(
+    stored: npt.NDArray[np.integer[Any]], frame: Frame
+) -> npt.NDArray[np.int64] | npt.NDArray[np.float64]:
     bits_stored, high_bit, is_signed = frame.bits
     # Only these bits are the value (PS3.5 8.1.1); others may hold overlays or anything else.
     wide = stored.astype(np.int32) if high_bit < 16 else stored.astype(np.int64)
-    value: np.ndarray = (wide >> (high_bit + 1 - bits_stored)) & ((1 << bits_stored) - 1)
+    value = (wide >> (high_bit + 1 - bits_stored)) & ((1 << bits_stored) - 1)
     if is_signed:
         value -= (value >> (bits_stored - 1)) << bits_stored
     if frame.slope.is_integer() and frame.intercept.is_integer():
         return value.astype(np.int64) * int(frame.slope) + int(frame.intercept)
     return value * frame.slope + frame.intercept
+
+
+def _check_decodable(file: ImageFile) -> None:
+    try:
+        decoder = get_decoder(file.transfer_syntax)
+    except NotImplementedError:
+        is_readable = False
+    else:
+        is_readable = decoder.is_available
+    if not is_readable:
+        raise elements.refusal(
+            file.path,
+            f"{elements.name('TransferSyntaxUID')} that can be decoded here",
+            headers.uid_name(file.transfer_syntax),
+            _remedy(file),
+        )
+
+
+def _undecodable(file: ImageFile) -> VolumeError:
+    return elements.refusal(
+        file.path,
+        f"{elements.name('PixelData')} that can be decoded "
+        f"({headers.uid_name(file.transfer_syntax)})",
+        "pixels that are damaged or of another encoding",
+        _remedy(file, "copy it again"),
+    )
+
+
+def _remedy(file: ImageFile, otherwise: str = "") -> str:
+    remedies = [otherwise] if otherwise else []
+    if file.transfer_syntax in _JPEG and importlib.util.find_spec("libjpeg") is None:
+        remedies.append("install another decoder by `pip install spleen_tf[jpeg]`")
+    return ", or ".join(remedies or ["convert it, with gdcmconv --raw for one"])
+
+
+def _check_fragments(file: ImageFile) -> None:
+    """Follows the fragments of compressed pixels to their end (PS3.5 A.4).
+
+    Not every decoder notices that the last one is cut short.
+    """
+    assert file.pixels is not None
+    with headers.readable(file.path) as stream:
+        stream.seek(file.pixels.start)
+        while (item := stream.read(8))[:4] == _ITEM and len(item) == 8:
+            stream.seek(int.from_bytes(item[4:], "little"), os.SEEK_CUR)
+    if item[:4] != _END_OF_ITEMS:
+        raise elements.refusal(
+            file.path,
+            f"{elements.name('PixelData')} in {headers.uid_name(file.transfer_syntax)} with a mark "
+            "at its end",
+            "none: the file is cut short or its pixels are of another encoding",
+            "copy it again",
+        )

@@ -8,21 +8,24 @@ import hashlib
 import os
 import pathlib
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from spleen_tf.core.files import InputWarning
 from spleen_tf.imaging.intensity import Modality
 from spleen_tf.imaging.volume import Geometry, Grid, Volume, VolumeError
+from spleen_tf.io.dicom import elements, pixels, stack
 from spleen_tf.io.dicom import frames as dicom_frames
 from spleen_tf.io.dicom import headers as dicom_headers
-from spleen_tf.io.dicom import pixels, stack
 from spleen_tf.io.dicom.headers import Header, is_dicom
 from spleen_tf.io.dicom.stack import Stack
 
 _INT16 = np.iinfo(np.int16)
 _NAMED_KINDS = 3
+_NAMED_SERIES = 5
+_DESCRIPTION_LETTERS = 64  # As many as its value representation, LO, has (PS3.5 6.2).
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,17 +49,24 @@ class Series:
         """Files, or frames of multi-frame files."""
         return sum(header.num_frames for header in self.headers)
 
+    @property
+    def label(self) -> str:
+        """UID, description and number of images, to choose a series by."""
+        description = self.description[:_DESCRIPTION_LETTERS] or "no description"
+        return f"{self.uid} ({description}, {self.num_images} images)"
 
-def holds_dicom(folder: str | os.PathLike) -> bool:
+
+def holds_dicom(folder: str | os.PathLike[str]) -> bool:
     """Whether there is a DICOM file in a folder or below it; DICOMDIR does not count."""
     return any(is_dicom(path) for path in _paths(folder))
 
 
-def find(path: str | os.PathLike) -> list[Series]:
+def find(path: str | os.PathLike[str]) -> list[Series]:
     """The series of CT and MR images, sorted by UID.
 
     Files of other kinds, DICOMDIR and DICOM objects that are no CT or MR images (reports,
-    segmentations, presentation states) are passed over; localizers, too, with a warning.
+    segmentations, presentation states) are passed over; localizers and identical copies of a slice,
+    too, with a warning.
 
     Args:
         path: a folder, which is searched with all folders below it, or a file.
@@ -64,37 +74,30 @@ def find(path: str | os.PathLike) -> list[Series]:
     Raises:
         VolumeError: if there is no such image, or a DICOM file is damaged.
     """
+    images, others = _sorted_out(path)
+    localizers = [header for header in images if header.is_localizer]
     headers: dict[str, list[Header]] = collections.defaultdict(list)
-    others: collections.Counter[str] = collections.Counter()
-    localizers = 0
-    for file in _paths(path):
-        if not _is_dicom_or_should_be(file):
-            continue
-        header = dicom_headers.read_header(file)
-        if header is None:
-            continue
-        if not header.modality:
-            others[header.kind] += 1
-        elif header.is_localizer:
-            localizers += 1
-        else:
+    for header in images:
+        if not header.is_localizer:
             headers[header.series_uid].append(header)
     if not headers:
-        found = _kinds(others, localizers) or "no DICOM file"
+        found = _kinds(others, len(localizers)) or "no DICOM file"
         raise VolumeError(f"{path}: expected a DICOM series of CT or MR images, found {found}.")
     if localizers:
         warnings.warn(
-            f"{path}: {localizers} localizers (images for planning) are left out",
+            f"{path}: {len(localizers)} localizers (images for planning) are left out",
             InputWarning,
             stacklevel=2,
         )
-    return [
-        Series(series_uid, members[0].description, members[0].modality, tuple(members))
-        for series_uid, members in sorted(headers.items())
-    ]
+    series = []
+    for series_uid, members in sorted(headers.items()):
+        modality = members[0].modality
+        assert modality is not None
+        series.append(Series(series_uid, members[0].description, modality, tuple(members)))
+    return series
 
 
-def choose(path: str | os.PathLike, series_uid: str = "") -> Series:
+def choose(path: str | os.PathLike[str], series_uid: str = "") -> Series:
     """One series.
 
     Args:
@@ -108,10 +111,9 @@ def choose(path: str | os.PathLike, series_uid: str = "") -> Series:
     chosen = [series for series in found if series_uid in ("", series.uid)]
     if len(chosen) == 1:
         return chosen[0]
-    listed = "; ".join(
-        f"{series.uid} ({series.description or 'no description'}, {series.num_images} images)"
-        for series in found
-    )
+    listed = "; ".join(series.label for series in found[:_NAMED_SERIES])
+    if len(found) > _NAMED_SERIES:
+        listed += f"; and {len(found) - _NAMED_SERIES} more"
     if series_uid:
         raise VolumeError(
             f"{path}: expected the series that --series_uid names, found others: {listed}."
@@ -122,41 +124,56 @@ def choose(path: str | os.PathLike, series_uid: str = "") -> Series:
     )
 
 
-def read(path: str | os.PathLike, series_uid: str = "") -> Volume:
-    """Reads a series whole.
+def read(path: str | os.PathLike[str], series_uid: str = "") -> Volume:
+    """Reads a series whole: `read_voxels` of `read_geometry`."""
+    return read_voxels(read_geometry(path, series_uid))
+
+
+def read_geometry(path: str | os.PathLike[str], series_uid: str = "") -> Geometry:
+    """Opens a series: reads the headers of all files, and looks at the sizes of these.
 
     Args:
         path: a folder, or a multi-frame file.
         series_uid: which series, where there are several.
 
     Returns:
-        A Volume in physical units (each image's RescaleSlope and RescaleIntercept applied), whose
-        i runs along columns, j along rows, k along the slices' normal: int16 where that loses
-        nothing, else float32. `header` is the Stack that it came from, `modality` 'CT' or 'MR'.
+        A Geometry whose i runs along columns, j along rows, k along the slices' normal; `header` is
+        the Stack of slices, from which `read_voxels` reads on.
 
     Raises:
-        VolumeError: unless there is one series, whole and undamaged, on a regular grid.
+        VolumeError: unless there is one series, whole, on a regular grid.
     """
-    geometry = read_geometry(path, series_uid)
-    assert isinstance(geometry.header, Stack)
-    array_ijk = _as_int16(geometry.header)
+    series = choose(path, series_uid)
+    frames = [
+        frame
+        for header in _without_copies(series.headers, str(path))
+        for frame in dicom_frames.frames_of(header)
+    ]
+    for file in dict.fromkeys(frame.file for frame in frames):
+        pixels.check(file)
+    slices = stack.stack(frames, str(path))
+    return Geometry(Grid(slices.shape, slices.affine), str(path), slices, series.modality)
+
+
+def read_voxels(geometry: Geometry) -> Volume:
+    """The volume whose headers `read_geometry` has read; no header is read again.
+
+    Returns:
+        A Volume in physical units (each image's RescaleSlope and RescaleIntercept applied): int16
+        where that loses nothing, else float32.
+
+    Raises:
+        VolumeError: if pixels are damaged, or their values beyond float32.
+    """
+    slices = geometry.header
+    assert isinstance(slices, Stack)
+    array_ijk: npt.NDArray[np.int16] | npt.NDArray[np.float32] | None = _as_int16(slices)
     if array_ijk is None:
-        array_ijk = _as_float32(geometry.header, str(path))
+        array_ijk = _as_float32(slices, geometry.source)
     return geometry.with_voxels(array_ijk)
 
 
-def read_geometry(path: str | os.PathLike, series_uid: str = "") -> Geometry:
-    """Like read, but without the voxels.
-
-    Headers are read, and sizes of files looked at; damage to pixels stays unseen.
-    """
-    series = choose(path, series_uid)
-    frames = [frame for header in series.headers for frame in dicom_frames.frames_of(header)]
-    found = stack.stack(frames, str(path))
-    return Geometry(Grid(found.shape, found.affine), str(path), found, series.modality)
-
-
-def modality(path: str | os.PathLike, series_uid: str = "") -> Modality | None:
+def modality(path: str | os.PathLike[str], series_uid: str = "") -> Modality | None:
     """That of the first image that is found; None where there is none.
 
     Args:
@@ -177,15 +194,62 @@ def sha256(image: Volume | Geometry) -> str:
     Args:
         image: what `read` or `read_geometry` gave.
     """
+    assert isinstance(image.header, Stack)
+    return _sha256(image.header.paths)
+
+
+def _sha256(paths: Sequence[str]) -> str:
     digest = hashlib.sha256()
-    for path in image.header.paths:
-        with open(path, "rb") as stream:
+    for path in paths:
+        with dicom_headers.readable(path) as stream:
             while block := stream.read(1 << 20):
                 digest.update(block)
     return digest.hexdigest()
 
 
-def _paths(path: str | os.PathLike) -> Iterator[pathlib.Path]:
+def _sorted_out(
+    path: str | os.PathLike[str],
+) -> tuple[list[Header], collections.Counter[str]]:
+    """The headers of all CT and MR images, and how many objects there are of each other kind."""
+    images, others = [], collections.Counter[str]()
+    for file in _paths(path):
+        header = dicom_headers.read_header(file) if _is_dicom_or_should_be(file) else None
+        if header is None:
+            continue
+        if header.modality:
+            images.append(header)
+        else:
+            others[header.kind] += 1
+    if any(header.states_class for header in images):
+        # Beside images of the standard's classes, a maker's own ones are something else.
+        others.update(header.kind for header in images if not header.states_class)
+        images = [header for header in images if header.states_class]
+    return images, others
+
+
+def _without_copies(headers: Sequence[Header], source: str) -> list[Header]:
+    """Leaves out files whose bytes are those of another, with a warning."""
+    same_uid: dict[str, list[Header]] = collections.defaultdict(list)
+    for header in headers:
+        same_uid[header.instance_uid].append(header)
+    copies = set()
+    for members in same_uid.values():
+        digests = set[str]()
+        for header in members if len(members) > 1 else ():
+            digest = _sha256([header.path])
+            if digest in digests:
+                copies.add(header.path)
+            digests.add(digest)
+    if copies:
+        warnings.warn(
+            f"{source}: {len(copies)} files that are identical copies of other slices are left out",
+            InputWarning,
+            stacklevel=3,
+        )
+    return [header for header in headers if header.path not in copies]
+
+
+def _paths(path: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
     """Files in a steady order, without hidden ones and the list of files on a disc, DICOMDIR."""
     path = pathlib.Path(path)
     if not path.is_dir():
@@ -222,25 +286,28 @@ def _kinds(others: collections.Counter[str], localizers: int) -> str:
     return ", ".join(kinds)
 
 
-def _as_int16(found: Stack) -> np.ndarray | None:
+def _as_int16(slices: Stack) -> npt.NDArray[np.int16] | None:
     """(I, J, K), or None as soon as a slice is met that would lose by it."""
     array_ijk = None
-    for k, values in enumerate(pixels.values(found.frames)):
+    for k, values in enumerate(pixels.values(slices.frames)):
         if values.min() < _INT16.min or values.max() > _INT16.max:
             return None
         if values.dtype.kind == "f" and (values != np.rint(values)).any():
             return None
         if array_ijk is None:  # Now that a first slice keeps what the headers promise.
-            array_ijk = np.empty(found.shape, np.int16, order="F")
+            array_ijk = np.empty(slices.shape, np.int16, order="F")
         array_ijk[..., k] = values.T
     return array_ijk
 
 
-def _as_float32(found: Stack, source: str) -> np.ndarray:
-    array_ijk = np.empty(found.shape, np.float32, order="F")
-    for k, values in enumerate(pixels.values(found.frames)):
-        with np.errstate(over="ignore"):  # Told below, in words.
+def _as_float32(slices: Stack, source: str) -> npt.NDArray[np.float32]:
+    array_ijk = np.empty(slices.shape, np.float32, order="F")
+    for k, values in enumerate(pixels.values(slices.frames)):
+        with np.errstate(over="ignore"):  # Refused below.
             array_ijk[..., k] = values.T
         if not np.isfinite(array_ijk[..., k]).all():
-            raise VolumeError(f"{source}: expected values within float32, found greater ones.")
+            raise VolumeError(
+                f"{source}: expected values within float32 by {elements.name('RescaleSlope')} and "
+                f"{elements.name('RescaleIntercept')}, found greater ones; correct these."
+            )
     return array_ijk

@@ -7,9 +7,11 @@ import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from spleen_tf.imaging import volume
 from spleen_tf.imaging.volume import VolumeError
+from spleen_tf.io.dicom import elements
 from spleen_tf.io.dicom.frames import Frame
 
 # Cosines and spacings of one series agree but for rounding: 1/1000 moves the far end of a row of
@@ -17,8 +19,15 @@ from spleen_tf.io.dicom.frames import Frame
 _ROUNDING = 1e-3
 _SAME_PLACE_MM = 0.01
 _UNEVEN = 0.01
+# Scanners and anonymizers round positions to one decimal at the coarsest.
+_POSITION_ROUNDING_MM = 0.05
+_POSITION = elements.name("ImagePositionPatient")
+_ORIENTATION = elements.name("ImageOrientationPatient")
 _DRIFT_PIXELS = 0.5
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+
+
+FloatArray = npt.NDArray[np.float64]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,7 +42,7 @@ class Stack:
     """
 
     frames: tuple[Frame, ...]
-    affine: np.ndarray
+    affine: FloatArray
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -50,13 +59,17 @@ class Stack:
 def stack(frames: Sequence[Frame], source: str) -> Stack:
     """Puts frames in order and finds the grid that they lie on (PS3.3 C.7.6.2.1.1).
 
+    highdicom's get_volume_from_series is not used: it needs elements that clinics strip, refuses
+    positions that are rounded, and does not say which slice is missing.
+
     Args:
         frames: of one series, in any order.
         source: what messages name.
 
     Raises:
         VolumeError: unless there are two or more, alike in size, spacing and orientation, each at a
-            place of its own, along their normal, at even distances (within 1%).
+            place of its own, along their normal, at even distances (within 1%, or but for the
+            rounding of positions).
     """
     if len(frames) < 2 or min(frames[0].shape) < 2:
         found = f"{len(frames)} of {frames[0].shape[0]} rows and {frames[0].shape[1]} columns"
@@ -73,7 +86,7 @@ def stack(frames: Sequence[Frame], source: str) -> Stack:
     ordered = tuple(frames[i] for i in order)
     places_mm = np.array([frame.position_mm for frame in ordered])
     _check_one_each(along_mm[order], source)
-    _check_along(normal, places_mm, ordered[0], source)
+    _check_along(normal, places_mm, ordered[0].pixel_mm, source)
     _check_even(along_mm[order], source)
     affine = np.eye(4)
     affine[:3, 0] = row * ordered[0].pixel_mm[1]
@@ -89,74 +102,98 @@ def _check_alike(frames: Sequence[Frame], source: str) -> None:
     sizes = collections.Counter(frame.shape for frame in frames)
     if len(sizes) > 1:
         raise VolumeError(
-            f"{source}: expected images of one size, found {_listed(sizes)} rows and columns; "
-            "keep those of one."
+            f"{source}: expected images of one size by {elements.name('Rows')} and "
+            f"{elements.name('Columns')}, found {_listed(sizes)}; keep those of one."
         )
-    for name, attribute in (("orientation", "directions"), ("pixel spacing", "pixel_mm")):
+    for element, attribute in (
+        (_ORIENTATION, "directions"),
+        (elements.name("PixelSpacing"), "pixel_mm"),
+    ):
         numbers = np.array([getattr(frame, attribute) for frame in frames])
         close = np.isclose(numbers, numbers[0], rtol=_ROUNDING, atol=_ROUNDING).all(axis=1)
         if not close.all():
             raise VolumeError(
-                f"{source}: expected images of one {name}, found {np.count_nonzero(~close)} of "
+                f"{source}: expected images of one {element}, found {np.count_nonzero(~close)} of "
                 f"{len(frames)} that differ from the first; keep those of one."
             )
     row, column = np.reshape(frames[0].directions, (2, 3))
     lengths = np.array([row @ row, column @ column, 1 + row @ column])
     if not np.allclose(lengths, 1, atol=2 * _ROUNDING):
+        angle = np.degrees(np.arccos(np.clip(row @ column, -1, 1)))
         raise VolumeError(
-            f"{source}: expected ImageOrientationPatient of two perpendicular directions of length "
-            "1, found others."
+            f"{source}: expected {_ORIENTATION} of two perpendicular directions of length 1, found "
+            f"lengths {np.sqrt(row @ row):.4g} and {np.sqrt(column @ column):.4g} at {angle:.4g} "
+            "degrees; correct the element."
         )
 
 
-def _listed(sizes: collections.Counter) -> str:
+def _listed(sizes: collections.Counter[tuple[int, int]]) -> str:
     return ", ".join(f"{count} of {rows}x{columns}" for (rows, columns), count in sizes.items())
 
 
-def _check_one_each(along_mm: np.ndarray, source: str) -> None:
+def _check_one_each(along_mm: FloatArray, source: str) -> None:
     repeated = np.flatnonzero(np.diff(along_mm) < _SAME_PLACE_MM)
     if len(repeated):
         here_mm = along_mm[repeated[0]]
         count = np.count_nonzero(np.abs(along_mm - here_mm) < _SAME_PLACE_MM)
         positions = 1 + np.count_nonzero(np.diff(along_mm) >= _SAME_PLACE_MM)
         raise VolumeError(
-            f"{source}: expected one image at each position, found {count} at {here_mm:.2f} mm "
+            f"{source}: expected one image at each {_POSITION}, found {count} at {here_mm:.2f} mm "
             f"along the normal, {len(along_mm)} at {positions} positions in all: echoes, time "
-            "points, or copies; keep those of one in a folder of its own."
+            "points, or copies that differ; keep those of one in a folder of its own."
         )
 
 
-def _check_along(normal, places_mm, first: Frame, source: str) -> None:
+def _check_along(
+    normal: FloatArray, places_mm: FloatArray, pixel_mm: tuple[float, ...], source: str
+) -> None:
     """Refuses slices that drift sideways: a gantry tilt, whose grid is not rectangular."""
     from_first = places_mm - places_mm[0]
     sideways = from_first - np.outer(from_first @ normal, normal)
     drift_mm = np.linalg.norm(sideways, axis=1)
-    if drift_mm.max() > _DRIFT_PIXELS * min(first.pixel_mm):
+    if drift_mm.max() > _DRIFT_PIXELS * min(pixel_mm):
         far = int(drift_mm.argmax())
         degrees = np.degrees(np.arctan2(drift_mm[far], from_first[far] @ normal))
         raise VolumeError(
-            f"{source}: expected slices that follow one another along their normal, found a drift "
-            f"of {drift_mm[far]:.1f} mm, {degrees:.1f} degrees off: a gantry tilt; resample it to "
-            "a rectangular grid before, with dcm2niix for one."
+            f"{source}: expected {_POSITION} of slices that follow one another along their normal, "
+            f"found a drift of {drift_mm[far]:.1f} mm, {degrees:.1f} degrees off: a gantry tilt "
+            "or a slice out of place; resample a tilted series first, with dcm2niix for one."
         )
 
 
-def _check_even(along_mm: np.ndarray, source: str) -> None:
+def _check_even(along_mm: FloatArray, source: str) -> None:
     gaps_mm = np.diff(along_mm)
     usual_mm = float(np.percentile(gaps_mm, 50, method="lower"))
     odd = np.flatnonzero(np.abs(gaps_mm - usual_mm) > _UNEVEN * usual_mm)
-    if not len(odd):
+    if not len(odd) or _is_even_but_for_rounding(along_mm):
         return
-    gap_mm, before_mm = gaps_mm[odd[0]], along_mm[odd[0]]
+    # Of gaps that rounding makes uneven, the one that is furthest off is to blame.
+    worst = odd[np.argmax(np.abs(gaps_mm[odd] - usual_mm) > 2 * _POSITION_ROUNDING_MM)]
+    gap_mm, before_mm = gaps_mm[worst], along_mm[worst]
     missing = round(gap_mm / usual_mm) - 1
-    if missing > 0 and abs(gap_mm / usual_mm - missing - 1) < _UNEVEN * (missing + 1):
+    tolerance_mm = max(_UNEVEN * usual_mm * (missing + 1), 2 * _POSITION_ROUNDING_MM)
+    if missing > 0 and abs(gap_mm - (missing + 1) * usual_mm) < tolerance_mm:
         more = f", and {len(odd) - 1} more gaps" if len(odd) > 1 else ""
         raise VolumeError(
-            f"{source}: expected a slice every {usual_mm:.3g} mm, found {missing} missing at "
-            f"{before_mm + usual_mm:.2f} mm along the normal{more}; copy the series again, whole."
+            f"{source}: expected a slice every {usual_mm:.3g} mm by {_POSITION}, found {missing} "
+            f"missing at {before_mm + usual_mm:.2f} mm along the normal{more}; copy the series "
+            "again, whole."
         )
     raise VolumeError(
-        f"{source}: expected slices at even distances, found {gap_mm:.3f} mm behind the one at "
-        f"{before_mm:.2f} mm along the normal where others are {usual_mm:.3f} mm apart; resample "
-        "them before."
+        f"{source}: expected slices at even distances by {_POSITION}, found {gap_mm:.3f} mm after "
+        f"the one at {before_mm:.2f} mm along the normal where others are {usual_mm:.3f} mm apart; "
+        "resample them first."
+    )
+
+
+def _is_even_but_for_rounding(along_mm: FloatArray) -> bool:
+    """Whether positions are off an even grid by no more than scanners round them."""
+    steps = np.arange(len(along_mm))
+    step_mm, _ = np.polyfit(steps, along_mm, 1)
+    off_mm = along_mm - step_mm * steps
+    gaps_mm = np.diff(along_mm)
+    # A grid of least squares is near the best one, hence the tenth more. A gap in which half a
+    # slice more would fit is no rounding, however small.
+    return bool(np.ptp(off_mm) / 2 <= 1.1 * _POSITION_ROUNDING_MM) and bool(
+        gaps_mm.max() < 1.5 * step_mm
     )

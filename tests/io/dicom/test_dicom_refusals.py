@@ -1,13 +1,13 @@
 """What is refused of DICOM, in one line that says what to do."""
 
 import os
-import shutil
 
 import dicom_files
 import numpy as np
 import pydicom
 import pytest
-from pydicom import uid
+from pydicom import config, uid
+from pydicom.dataelem import DataElement
 
 from spleen_tf.core.files import InputError
 from spleen_tf.io.dicom import series
@@ -55,96 +55,139 @@ def moved(offsets_lps_mm):
     return change
 
 
+def shorter_in(wanted_k):
+    """A change that leaves one slice half of its rows."""
+
+    def change(k, dataset):
+        if k == wanted_k:
+            dataset.Rows, dataset.PixelData = 3, dataset.PixelData[:48]
+
+    return change
+
+
 # name: what is changed of a sound series of 5 slices, 5 mm apart from z = 700 mm; what is said.
 ODD_SERIES = {
     "two at one position": (
         {"change": moved({2: (0, 0, -5)})},
-        r"expected one image at each position, found 2 at 705\.00 mm along the normal",
+        r"expected one image at each ImagePositionPatient \(0020,0032\), found 2 at 705\.00 mm",
     ),
     "uneven": (
-        {"change": moved({2: (0, 0, 0.06)})},  # 1.2% of 5 mm.
-        r"expected slices at even distances, found 5\.060 mm behind the one at 705\.00 mm .*"
+        {"change": moved({2: (0, 0, 0.2)})},  # 4% of 5 mm, and more than positions are rounded.
+        r"expected slices at even distances by ImagePositionPatient \(0020,0032\), found 5\.200 mm "
+        r"after the one at 705\.00 mm .*"
         r"5\.000 mm apart",
     ),
     "gantry tilt": (
         {"change": moved({k: (0, 0.5 * k, 0) for k in range(5)})},  # arctan(0.5 / 5) = 5.7°
-        r"found a drift of 2\.0 mm, 5\.7 degrees off: a gantry tilt; resample it",
+        r"found a drift of 2\.0 mm, 5\.7 degrees off: a gantry tilt or",
     ),
     "one slice aside": (
         {"change": moved({2: (30, 0, 0)})},
-        r"expected slices that follow one another along their normal, found a drift of 30\.0 mm",
+        r"expected ImagePositionPatient \(0020,0032\) of slices that follow .* a drift of 30\.0 mm",
     ),
     "another size": (
-        {"change": changed_in(2, Rows=3)},
-        r"expected images of one size, found 4 of 6x8, 1 of 3x8 rows and columns",
+        {"change": shorter_in(2)},
+        r"expected images of one size by Rows .* and Columns .*, found 4 of 6x8, 1 of 3x8; keep",
     ),
     "another pixel spacing": (
         {"change": changed_in(2, PixelSpacing=[0.7, 0.9])},
-        r"expected images of one pixel spacing, found 1 of 5 that differ",
+        r"expected images of one PixelSpacing \(0028,0030\), found 1 of 5 that differ",
     ),
     "another orientation": (
         {"change": changed_in(2, ImageOrientationPatient=[1, 0, 0, 0, 0, -1])},
-        r"expected images of one orientation, found 1 of 5 that differ",
+        r"expected images of one ImageOrientationPatient \(0020,0037\), found 1 of 5 that differ",
     ),
     "directions that are not perpendicular": (
         {"ImageOrientationPatient": [1, 0, 0, 0.6, 0.8, 0]},
-        r"expected ImageOrientationPatient of two perpendicular directions",
+        r"expected ImageOrientationPatient \(0020,0037\) of two perpendicular .* at 53\.13 degrees",
     ),
     "no position": (
         {"change": changed_in(2, ImagePositionPatient=None)},
-        r"IM\d+: expected ImagePositionPatient, found none",
+        r"IM\d+: expected ImagePositionPatient \(0020,0032\), found none",
     ),
     "no orientation": (
         {"change": changed_in(2, ImageOrientationPatient=None)},
-        r"IM\d+: expected ImageOrientationPatient, found none",
+        r"IM\d+: expected ImageOrientationPatient \(0020,0037\), found none",
     ),
     "a position of two numbers": (
         {"change": changed_in(2, ImagePositionPatient=[1, 2])},
-        r"IM\d+: expected ImagePositionPatient of 3 finite numbers, found something else",
+        r"IM\d+: expected ImagePositionPatient \(0020,0032\) of 3 finite .*, found '1\.0\\2\.0'",
     ),
     "a pixel spacing of zero": (
         {"PixelSpacing": [0.7, 0]},
-        r"IM\d+: expected PixelSpacing above 0, found other values",
+        r"IM\d+: expected PixelSpacing \(0028,0030\) above 0, found 0\.7\\0; correct",
     ),
     "a slope of zero": (
         {"RescaleSlope": "0"},
-        r"IM\d+: expected a RescaleSlope other than 0, found other values",
+        r"IM\d+: expected RescaleSlope \(0028,1053\) other than 0, found 0; correct",
     ),
     "values beyond float32": (
         {"RescaleSlope": "1e40"},
-        r"expected values within float32, found greater ones",
+        r"expected values within float32 by RescaleSlope \(0028,1053\) and .*, found greater ones",
     ),
-    "17 of 16 bits": (
+    "18 of 16 bits": (
         {"BitsStored": 18, "HighBit": 15},
-        r"IM\d+: expected BitsStored, HighBit and PixelRepresentation that fit together",
+        r"IM\d+: expected BitsStored \(0028,0101\) and HighBit .* within the 16 .*, found 18 and",
     ),
-    "no columns": ({"change": changed_in(2, Columns=None)}, r"IM\d+: expected Columns, found none"),
-    "no rows": ({"change": changed_in(2, Rows=None)}, r"IM\d+: expected a whole DICOM file"),
-    "colours": (
+    "no columns": (
+        {"change": changed_in(2, Columns=None)},
+        r"IM\d+: expected Columns \(0028,0011\), found none",
+    ),
+    "no rows": (
+        {"change": changed_in(2, Rows=None)},
+        r"IM\d+: expected Rows \(0028,0010\), found none",
+    ),
+    "other rows than pixels": (
+        {"Rows": 3},
+        r"IM\d+: expected 48 bytes of PixelData \(7FE0,0010\) for 1 frames of Rows \(0028,0010\) "
+        r"3, Columns \(0028,0011\) 8, BitsAllocated \(0028,0100\) 16, found 96",
+    ),
+    "bits that are no bytes": (
+        {"BitsAllocated": 12},
+        r"IM\d+: expected BitsAllocated \(0028,0100\) of 8, 16 or 32, found 12",
+    ),
+    "a sign that is neither": (
+        {"PixelRepresentation": 2},
+        r"IM\d+: expected PixelRepresentation \(0028,0103\) of 0 or 1, found 2",
+    ),
+    "a spacing with decimal commas": (
+        {"change": lambda k, dataset: undecoded(dataset, "PixelSpacing", b"0,7\\0,8 ")},
+        r"IM\d+: expected PixelSpacing \(0028,0030\) of 2 finite numbers, found '0,7\\0,8'",
+    ),
+    "text for a position": (
+        {"change": lambda k, dataset: undecoded(dataset, "ImagePositionPatient", b"DOE^JANE")},
+        r"IM\d+: expected ImagePositionPatient \(0020,0032\) of 3 finite numbers, found something",
+    ),
+    "colors": (
         {"SamplesPerPixel": 3, "PhotometricInterpretation": "RGB", "PlanarConfiguration": 0},
-        r"IM\d+: expected one value a pixel, found 3: colours",
+        r"IM\d+: expected one value per pixel by SamplesPerPixel \(0028,0002\), found 3: colors",
     ),
     "a lookup table": (
         {"ModalityLUTSequence": [pydicom.Dataset()]},
-        r"IM\d+: expected RescaleSlope and RescaleIntercept, found a ModalityLUTSequence",
+        r"IM\d+: expected RescaleSlope .* and RescaleIntercept .*, found ModalityLUTSequence",
     ),
     "frames without places": (
         {"NumberOfFrames": 2},
-        r"IM\d+: expected one frame, or functional groups that place each, found 2 frames without",
+        r"IM\d+: expected NumberOfFrames \(0028,0008\) of 1, or PerFrame.*, found 2 frames without",
     ),
     "no pixels": (
-        {"change": changed_in(2, PixelData=None), "Rows": 600, "Columns": 800},
-        r"IM\d+: expected 960,000 bytes of pixels as its header says, found a file of",
+        {"change": changed_in(2, PixelData=None)},
+        r"IM\d+: expected PixelData \(7FE0,0010\), found the file's end: .* without pixels; copy",
     ),
     "an encoding that nothing reads": (
         {"change": lambda k, dataset: relabel(dataset, uid.MPEG2MPML)},
-        r"IM\d+: expected pixels that can be decoded \(MPEG2 Main Profile",
+        r"IM\d+: expected TransferSyntaxUID \(0002,0010\) that can be decoded here, found MPEG2",
     ),
     "an encoding that its pixels are not in": (
         {"change": lambda k, dataset: relabel(dataset, uid.JPEG2000Lossless)},
-        r"IM\d+: expected pixels that can be decoded \(JPEG 2000 .*; copy it again",
+        r"IM\d+: expected PixelData \(7FE0,0010\) that can be decoded \(JPEG 2000 .*; copy it",
     ),
 }
+
+
+def undecoded(dataset, keyword, value):
+    """Puts bytes into an element, which pydicom would not take for its value representation."""
+    dataset[keyword] = DataElement(keyword, "LO", value.decode(), validation_mode=config.IGNORE)
 
 
 def relabel(dataset, syntax):
@@ -176,7 +219,7 @@ def test_a_missing_slice_is_told_with_its_position(tmp_path, missing, message):
     paths = dicom_files.write_series(tmp_path, dicom_files.ramp((8, 6, 7)), **SECRETS)
     for k in missing:
         paths[k].unlink()
-    with pytest.raises(InputError, match=r"expected a slice every 5 mm, " + message):
+    with pytest.raises(InputError, match=r"expected a slice every 5 mm by .*, " + message):
         series.read(tmp_path)
     refused(tmp_path)
 
@@ -267,7 +310,10 @@ def test_compressed_pixels_that_are_cut_short_are_named(tmp_path, monkeypatch, e
         change=lambda k, dataset: dicom_files.ENCODINGS[encoding](dataset),
     )
     paths[1].write_bytes(paths[1].read_bytes()[:keep])
-    with pytest.raises(InputError, match="expected compressed pixels with a mark at their end"):
+    with pytest.raises(
+        InputError,
+        match=r"expected PixelData \(7FE0,0010\) in .* with a mark at its end, found none: the",
+    ):
         series.read_geometry(tmp_path / "scan")
 
 
@@ -309,10 +355,13 @@ def test_a_slice_that_may_not_be_read_is_named(tmp_path):
         series.read(tmp_path)
 
 
-def test_a_slice_that_was_copied_twice_is_refused(tmp_path):
+def test_a_slice_twice_with_different_bytes_is_refused(tmp_path):
     paths = dicom_files.write_series(tmp_path, dicom_files.ramp())
-    shutil.copy(paths[1], tmp_path / "copy")
-    assert "expected one image at each position, found 2 at 705.00 mm" in refused(tmp_path)
+    copy = pydicom.dcmread(paths[1])
+    copy.PatientID = "another"
+    pydicom.dcmwrite(tmp_path / "copy", copy)
+    message = refused(tmp_path)
+    assert "found 2 at 705.00 mm along the normal, 6 at 5 positions in all" in message
 
 
 def test_a_folder_that_cannot_be_looked_into_may_hold_another_series(tmp_path, monkeypatch):

@@ -1,13 +1,17 @@
 """A mask as a DICOM Segmentation: what it refers to, what it says, and where its voxels lie."""
 
+import pathlib
+import re
+
 import dicom_files
 import highdicom
 import numpy as np
 import pydicom
 import pytest
-from pydicom import uid
+from pydicom import config, uid
+from pydicom.dataelem import DataElement
 
-from spleen_tf.core.files import InputError
+from spleen_tf.core.files import InputError, InputWarning
 from spleen_tf.imaging.volume import Volume
 from spleen_tf.io.dicom import segmentation, series
 
@@ -129,6 +133,17 @@ def without(*keywords):
     return change
 
 
+def as_text(**elements):
+    """A change of elements to texts, which may break their value representation."""
+
+    def change(k, dataset):
+        for keyword, text in elements.items():
+            vr = "PN" if keyword == "PatientName" else "LO"
+            dataset[keyword] = DataElement(keyword, vr, text, validation_mode=config.IGNORE)
+
+    return change
+
+
 def test_anonymized_images_that_lack_what_may_be_empty_are_taken(tmp_path, read_series):
     lost = ("PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyID")
     lost += ("AccessionNumber", "StudyDate", "StudyTime", "ReferringPhysicianName")
@@ -140,16 +155,144 @@ def test_anonymized_images_that_lack_what_may_be_empty_are_taken(tmp_path, read_
 
 def test_images_without_a_frame_of_reference_are_refused(tmp_path, read_series):
     image = read_series(change=without("FrameOfReferenceUID"))
-    with pytest.raises(InputError, match=r"expected FrameOfReferenceUID for --dicom_seg, found no"):
+    with pytest.raises(InputError, match=r"IM\d+: expected FrameOfReferenceUID \(0020,0052\) "):
         segmentation.check(image)
 
 
+# Elements as anonymizers and archives leave them, and what stands in the segmentation.
+ODD_ELEMENTS = {
+    "StudyDate": [("JANEDOE1", ""), ("2020.01.02", "20200102"), ("", "")],
+    "StudyTime": [("10:20:30", "102030"), ("101010.123456789", "101010.123456"), ("noon", "")],
+    "PatientBirthDate": [("XXXXXXXX", ""), ("19470811", "19470811")],
+    "PatientSex": [("U", ""), ("F", "F"), ("female", "")],
+    "PatientAge": [("45", None), ("045Y", "045Y")],
+    "PatientID": [("P" * 70, "P" * 70), ("A\\B", "A"), ("", "")],
+    "PatientName": [("Bono", "Bono"), ("DOE^JANE", "DOE^JANE"), ("", "")],
+    "StudyID": [("I" * 20, "I" * 20)],
+    "AccessionNumber": [("N" * 20, "N" * 20)],
+    "ReferringPhysicianName": [("Who", "Who")],
+    "StudyInstanceUID": [("1.2.06.7", "1.2.06.7"), ("no UID", "no UID")],
+    "SeriesNumber": [("x", "7700"), ("", "7700")],
+    "SliceThickness": [("thin", None), ("", None), ("-3", None)],
+    "SpacingBetweenSlices": [("wide", None), ("", None)],
+    "PositionReferenceIndicator": [("XY", ""), ("", "")],
+    "Laterality": [("both", None)],
+    "Manufacturer": [("", "spleen_tf")],
+    "Modality": [("", "SEG"), ("OT", "SEG")],
+}
+
+
 @pytest.mark.filterwarnings("ignore")
-def test_elements_that_break_the_standard_are_refused_without_quoting_them(tmp_path, read_series):
-    image = read_series(StudyDate="JANEDOE1")
-    with pytest.raises(InputError, match=r"expected images that a DICOM Segmentation can refer to"):
+@pytest.mark.parametrize(
+    ("keyword", "value", "expected"),
+    [(keyword, *pair) for keyword, pairs in ODD_ELEMENTS.items() for pair in pairs],
+)
+def test_odd_elements_do_not_keep_the_segmentation_from_being_written(
+    tmp_path, read_series, keyword, value, expected
+):
+    image = read_series(change=as_text(**{keyword: value}))
+    seg = pydicom.dcmread(write(tmp_path, mask_of(), image))
+    assert seg.NumberOfFrames == 3
+    assert str(seg.get(keyword, None)) == str(expected)
+
+
+def test_values_that_break_the_standard_are_named_and_not_quoted(tmp_path, read_series):
+    image = read_series(change=as_text(StudyDate="JANEDOE1", PatientSex="JANE"))
+    with pytest.warns(InputWarning) as caught:
         write(tmp_path, mask_of(), image)
-    assert not (tmp_path / "seg.dcm").exists()
+    (message,) = [str(w.message) for w in caught if w.category is InputWarning]
+    assert re.search("IM.*: StudyDate .0008,0020., PatientSex .0010,0040. hold what", message)
+    assert "JANE" not in message
+
+
+@pytest.mark.parametrize(
+    "keyword",
+    [
+        *("PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyID", "StudyDate"),
+        *("StudyTime", "AccessionNumber", "ReferringPhysicianName", "SeriesNumber"),
+        *("SliceThickness", "PositionReferenceIndicator", "Manufacturer", "Modality"),
+        *("ImageType", "InstanceNumber", "PhotometricInterpretation"),
+    ],
+)
+def test_a_segmentation_is_written_without_any_one_element(tmp_path, read_series, keyword):
+    image = read_series(change=without(keyword))
+    assert pydicom.dcmread(write(tmp_path, mask_of(), image)).NumberOfFrames == 3
+
+
+@pytest.mark.parametrize("keyword", ["StudyInstanceUID", "SeriesInstanceUID"])
+def test_images_without_a_uid_that_is_referred_to_are_refused(tmp_path, read_series, keyword):
+    image = read_series(change=without(keyword))
+    with pytest.raises(InputError, match=rf"IM\d+: expected {keyword} \(0020,.* for --dicom_seg"):
+        segmentation.check(image)
+
+
+def test_slices_of_one_instance_uid_are_refused(read_series):
+    image = read_series(SOPInstanceUID="1.2.3.4")
+    with pytest.raises(InputError, match=r"expected SOPInstanceUID \(0008,0018\) of its own for"):
+        segmentation.check(image)
+
+
+@pytest.mark.parametrize(
+    ("character_sets", "name"),
+    [
+        (["", "ISO 2022 IR 149"], "Hong^Gildong=洪^吉洞=홍^길동"),
+        (["", "ISO 2022 IR 87"], "Yamada^Tarou=山田^太郎=やまだ^たろう"),
+        ("ISO_IR 100", "Müller^André"),
+        ("ISO_IR 192", "Wang^XiaoDong=王^小東"),
+        ("GB18030", "Wang^XiaoDong=王^小东"),
+    ],
+)
+def test_a_name_survives_whatever_its_character_set(tmp_path, read_series, character_sets, name):
+    """The first of several character sets may be empty (PS3.3 C.12.1.1.2)."""
+    image = read_series(SpecificCharacterSet=character_sets, PatientName=name)
+    assert pydicom.dcmread(image.header.paths[0]).PatientName == name
+    seg = pydicom.dcmread(write(tmp_path, mask_of(), image))
+    assert seg.PatientName == name
+    assert seg.SpecificCharacterSet == "ISO_IR 192"
+
+
+def test_a_name_in_latin_letters_that_no_character_set_declares_survives(tmp_path, read_series):
+    image = read_series(PatientName="MxxB^RxxE")
+    for path in map(pathlib.Path, image.header.paths):
+        path.write_bytes(path.read_bytes().replace(b"MxxB^RxxE", b"M\xfcxB^R\xe9xE"))
+    seg = pydicom.dcmread(write(tmp_path, mask_of(), image))
+    assert seg.PatientName == "MüxB^RéxE"
+
+
+def test_the_thickness_is_the_distance_of_slices(tmp_path, read_series):
+    """Where the series says another one, or none: highdicom's geometry depends on it."""
+    image = read_series(change=without("SliceThickness"))
+    seg = highdicom.seg.segread(write(tmp_path, mask_of(), image))
+    measures = seg.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0]
+    assert (measures.SliceThickness, measures.SpacingBetweenSlices) == (5, 5)
+
+
+@pytest.mark.parametrize("modality", ["CT", "MR"])
+def test_enhanced_files_of_one_frame_each_are_referred_to_by_their_class(tmp_path, modality):
+    for k in range(3):
+        affine = dicom_files.affine_of(origin_lps_mm=(-90.0, 40.0, 700.0 + 5 * k))
+        one = dicom_files.ramp()[..., k : k + 1]
+        dicom_files.write_enhanced(tmp_path / "scan" / f"{k}.dcm", one, affine, modality)
+    image = series.read(tmp_path / "scan")
+    np.testing.assert_array_equal(image.array_ijk, dicom_files.ramp()[..., :3])
+    seg = pydicom.dcmread(write(tmp_path, mask_of()[..., :3], image))
+    expected = {"CT": uid.EnhancedCTImageStorage, "MR": uid.EnhancedMRImageStorage}[modality]
+    classes = {
+        item.ReferencedSOPClassUID
+        for item in seg.ReferencedSeriesSequence[0].ReferencedInstanceSequence
+    }
+    assert classes == {expected}
+    assert len(seg.ReferencedSeriesSequence[0].ReferencedInstanceSequence) == 3
+
+
+def test_directions_that_differ_by_rounding_are_taken(tmp_path, read_series):
+    """highdicom wants them the same to the last digit."""
+
+    def rounded(k, dataset):
+        dataset.ImageOrientationPatient = [1, 0, 0, 0, 1, 1e-5 * k]
+
+    image = read_series(change=rounded)
+    assert pydicom.dcmread(write(tmp_path, mask_of(), image)).NumberOfFrames == 3
 
 
 def test_a_series_of_several_multi_frame_files_is_refused(tmp_path):
