@@ -5,20 +5,19 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Sequence
-from typing import Any
 
+import msgspec
 import numpy as np
 
 from spleen_tf.core import files
-from spleen_tf.core.files import InputError
 from spleen_tf.imaging import intensity, planes
-from spleen_tf.imaging.intensity import PERCENTILES
+from spleen_tf.imaging.intensity import PERCENTILES, Modality, ModelModality
+from spleen_tf.imaging.planes import Plane
 from spleen_tf.imaging.volume import Volume, zooms_mm
 
 FILE_NAME = "fingerprint.json"
-# What a training takes from a fingerprint; the other keys describe the data set.
-PROPOSALS = ("pixel_mm", "window", "image_size", "depth", "batch_size")
 
+_REMEDY = "make one with spleen_tf.explore"
 # With a dozen patients coarse pixels generalize best: so many across the field of view.
 _PIXELS_ACROSS = 128
 # Thick slices, seen from the side, are interpolated to rows at most so much coarser than columns.
@@ -28,33 +27,33 @@ _CROPPED_SHARE = 0.9
 # The deepest level keeps at least so many pixels a side.
 _LEAST_AT_BOTTOM = 4
 _MOST_DEPTH = 4
-_PIXELS_A_BATCH = 112_000
+_PIXELS_PER_BATCH = 112_000
 # Beyond the spleens' own range, a CT window shows half of it on both sides: their neighbours.
 _WINDOW_MARGIN = 0.5
 _WINDOW_STEP_HU = 10.0
 _SAMPLED_VOXELS = 20_000
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Facts:
     """What a fingerprint needs of one case.
 
     Attributes:
-        modality: 'CT' or 'MR'.
+        modality: of the image.
         affine: (4, 4).
         shape: of the stored array.
         spleen_values: (n,) intensities inside the spleen, a regular sample of them.
         spleen_mm3: its volume.
     """
 
-    modality: str
+    modality: Modality
     affine: np.ndarray
     shape: tuple[int, ...]
     spleen_values: np.ndarray
     spleen_mm3: float
 
     @classmethod
-    def of(cls, image: Volume, inside_ijk: np.ndarray, modality: str) -> Facts:
+    def of(cls, image: Volume, inside_ijk: np.ndarray, modality: Modality) -> Facts:
         """The facts of a volume whose spleen is where `inside_ijk`, (I, J, K) bool, is true."""
         values = image.array_ijk[inside_ijk]
         step = max(1, len(values) // _SAMPLED_VOXELS)
@@ -62,85 +61,131 @@ class Facts:
         return cls(modality, image.affine, image.shape, values[::step].astype(np.float64), mm3)
 
 
-def propose(facts: Sequence[Facts], plane: str) -> dict[str, Any]:
-    """A fingerprint: what the cases have in common, and the plan that follows for a plane.
+class Fingerprint(msgspec.Struct, frozen=True):
+    """fingerprint.json.
+
+    Attributes:
+        modality: 'any' where the cases are of both.
+        cases: how many there are.
+        plane: that the plan below is for.
+        median_shape, median_zooms_mm: towards right, anterior and superior.
+        spleen_intensity: percentiles by their rank, such as '50'; empty without any spleen.
+        spleen_volume_ml: 'minimum', 'median' and 'maximum'; empty without any spleen.
+        window, pixel_mm, image_size, depth, batch_size: see Plan.
+    """
+
+    modality: ModelModality
+    cases: int
+    plane: Plane
+    median_shape: tuple[int, ...]
+    median_zooms_mm: tuple[float, ...]
+    spleen_intensity: dict[str, float]
+    spleen_volume_ml: dict[str, float]
+    window: tuple[float, float]
+    pixel_mm: tuple[float, float]
+    image_size: tuple[int, int]
+    depth: int
+    batch_size: int
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """What a training takes from a fingerprint, by the names of its flags.
+
+    Attributes:
+        pixel_mm: of the network's grid: row spacing and column spacing, or one number for both.
+        window: HU for CT, else percentiles of the volume.
+        image_size: rows and columns of a training's images, or one number for both.
+        depth: how often the network halves the resolution; None where an older file says nothing.
+        batch_size: slices per step; None likewise.
+        plane, modality: that the plan is for; None where a file by hand says nothing.
+    """
+
+    pixel_mm: tuple[float, ...]
+    window: tuple[float, float]
+    image_size: tuple[int, ...]
+    depth: int | None = None
+    batch_size: int | None = None
+    plane: Plane | None = None
+    modality: ModelModality | None = None
+
+
+class _WrittenPlan(msgspec.Struct, frozen=True):
+    """A Plan as it may stand in a file: one number stands for rows and columns."""
+
+    pixel_mm: tuple[float, ...] | float
+    window: tuple[float, float]
+    image_size: tuple[int, ...] | int
+    depth: int | None = None
+    batch_size: int | None = None
+    plane: Plane | None = None
+    modality: ModelModality | None = None
+
+
+def propose(facts: Sequence[Facts], plane: Plane) -> Fingerprint:
+    """What the cases have in common, and the plan that follows for a plane.
 
     The plan follows rules, after nnU-Net's manner (Isensee et al., 2021): columns of a pixel_mm
     that puts 128 of them across the median field of view, no finer than the slices are; rows of
     the same, or up to 1.6 times that where the slices are coarser; an image_size of nine tenths
-    of the field of view; as many halvings as leave 4 pixels a side, at most 4; a batch of about
+    of the field of view; as many halvings as leave 4 pixels per side, at most 4; a batch of about
     112,000 pixels. The window is, for CT, the spleens' 0.5th to 99.5th percentile and half
     of that range on both sides; for MR, whose units mean nothing, the volume's own percentiles.
 
     Args:
         facts: of at least one case.
-        plane: one of planes.PLANES.
-
-    Returns:
-        JSON-ready: modality ('any' where the cases are of both), cases, plane, median_shape and
-        median_zooms_mm (towards right, anterior, superior), spleen_intensity (percentiles by
-        name, empty without any spleen), spleen_volume_ml (minimum, median, maximum), and what
-        PROPOSALS lists.
+        plane: whose slices are planned for.
     """
-    modalities = sorted({fact.modality for fact in facts})
-    modality = modalities[0] if len(modalities) == 1 else "any"
+    modalities = {fact.modality for fact in facts}
+    modality: ModelModality = "any" if len(modalities) > 1 else facts[0].modality
     values = np.concatenate([fact.spleen_values for fact in facts])
     volumes_ml = [fact.spleen_mm3 / 1000 for fact in facts if fact.spleen_mm3]
     shapes, zooms = zip(*(_in_ras(fact) for fact in facts), strict=True)
-    return {
-        "modality": modality,
-        "cases": len(facts),
-        "plane": plane,
-        "median_shape": np.median(shapes, axis=0).round().astype(int).tolist(),
-        "median_zooms_mm": np.median(zooms, axis=0).round(4).tolist(),
-        "spleen_intensity": {
-            f"{q:g}": float(v)
-            for q, v in zip(PERCENTILES, np.percentile(values, PERCENTILES), strict=True)
-        }
-        if values.size
-        else {},
-        "spleen_volume_ml": {
-            name: round(float(function(volumes_ml)), 2)
-            for name, function in (("minimum", min), ("median", np.median), ("maximum", max))
-        }
-        if volumes_ml
-        else {},
-        "window": _window(modality, values),
-        **_grid(facts, plane),
-    }
+    pixel_mm, image_size, depth, batch_size = _grid(facts, plane)
+    return Fingerprint(
+        modality=modality,
+        cases=len(facts),
+        plane=plane,
+        median_shape=tuple(np.median(shapes, axis=0).round().astype(int).tolist()),
+        median_zooms_mm=tuple(np.median(zooms, axis=0).round(4).tolist()),
+        spleen_intensity=_intensity(values),
+        spleen_volume_ml=_volume_ml(volumes_ml),
+        window=_window(modality, values),
+        pixel_mm=pixel_mm,
+        image_size=image_size,
+        depth=depth,
+        batch_size=batch_size,
+    )
 
 
-def read(path: str | os.PathLike) -> dict[str, Any]:
-    """What a fingerprint.json proposes, by the names of a training's flags.
-
-    Returns:
-        pixel_mm, window and image_size as tuples, depth and batch_size as integers, and plane and
-        modality, as far as they are there; the first three always are.
+def read(path: str | os.PathLike[str]) -> Plan:
+    """What a fingerprint.json proposes to a training.
 
     Raises:
-        InputError: if it is not one.
+        InputError: if it proposes nothing, or something else.
     """
-    content = files.read_json(path)
-    required = ("pixel_mm", "window", "image_size")
-    missing = [key for key in required if not isinstance(content, dict) or key not in content]
-    if missing:
-        raise InputError(
-            f"{path}: expected a fingerprint that spleen_tf.explore wrote, found no "
-            f"{missing[0]!r} in it."
-        )
-    found: dict[str, Any] = {k: content[k] for k in ("plane", "modality") if k in content}
-    for key in (key for key in PROPOSALS if key in content):
-        value = content[key]
-        numbers = value if isinstance(value, list) else [value]
-        if not all(isinstance(n, int | float) and not isinstance(n, bool) for n in numbers):
-            raise InputError(f"{path}: expected numbers as {key!r}, found {value!r}.")
-        if key in required:
-            found[key] = tuple(float(number) for number in numbers)
-        elif isinstance(value, int):
-            found[key] = value
-        else:
-            raise InputError(f"{path}: expected an integer as {key!r}, found {value!r}.")
-    return found
+    plan = files.read_record(path, _WrittenPlan, _REMEDY)
+    size = plan.image_size
+    return Plan(
+        plan.pixel_mm if isinstance(plan.pixel_mm, tuple) else (plan.pixel_mm,),
+        plan.window,
+        size if isinstance(size, tuple) else (size,),
+        *(plan.depth, plan.batch_size, plan.plane, plan.modality),
+    )
+
+
+def _intensity(values: np.ndarray) -> dict[str, float]:
+    if not values.size:
+        return {}
+    percentiles = np.percentile(values, PERCENTILES).tolist()
+    return {f"{q:g}": value for q, value in zip(PERCENTILES, percentiles, strict=True)}
+
+
+def _volume_ml(volumes_ml: Sequence[float]) -> dict[str, float]:
+    if not volumes_ml:
+        return {}
+    median = float(np.median(volumes_ml))
+    measured = {"minimum": min(volumes_ml), "median": median, "maximum": max(volumes_ml)}
+    return {name: round(value, 2) for name, value in measured.items()}
 
 
 def _in_ras(fact: Facts) -> tuple[list[int], list[float]]:
@@ -151,16 +196,19 @@ def _in_ras(fact: Facts) -> tuple[list[int], list[float]]:
     return [fact.shape[axis] for axis in order], [float(zooms[axis]) for axis in order]
 
 
-def _window(modality: str, values: np.ndarray) -> list[float]:
+def _window(modality: ModelModality, values: np.ndarray) -> tuple[float, float]:
     if modality != "CT" or not values.size:
-        return list(intensity.CT_HU if modality == "CT" else intensity.MR_PERCENTILES)
+        return intensity.CT_HU if modality == "CT" else intensity.MR_PERCENTILES
     low, high = np.percentile(values, (PERCENTILES[0], PERCENTILES[-1]))
     margin = _WINDOW_MARGIN * (high - low)
     edges = np.array([low - margin, high + margin]) / _WINDOW_STEP_HU
-    return [float(np.floor(edges[0]) * _WINDOW_STEP_HU), float(np.ceil(edges[1]) * _WINDOW_STEP_HU)]
+    return float(np.floor(edges[0]) * _WINDOW_STEP_HU), float(np.ceil(edges[1]) * _WINDOW_STEP_HU)
 
 
-def _grid(facts: Sequence[Facts], plane: str) -> dict[str, Any]:
+def _grid(
+    facts: Sequence[Facts], plane: Plane
+) -> tuple[tuple[float, float], tuple[int, int], int, int]:
+    """pixel_mm, image_size, depth and batch_size."""
     native = np.median([planes.pixel_mm(fact.affine, plane) for fact in facts], axis=0)
     fields_mm = []
     for fact in facts:
@@ -173,10 +221,6 @@ def _grid(facts: Sequence[Facts], plane: str) -> dict[str, Any]:
     depth = int(np.clip(np.log2(pixels.min() / _LEAST_AT_BOTTOM), 1, _MOST_DEPTH))
     multiple = 2**depth
     size = np.maximum(1, np.round(_CROPPED_SHARE * pixels / multiple)).astype(int) * multiple
-    batch_size = int(np.clip(round(_PIXELS_A_BATCH / size.prod()), 2, 64))
-    return {
-        "pixel_mm": pixel_mm.tolist(),
-        "image_size": size.tolist(),
-        "depth": depth,
-        "batch_size": batch_size,
-    }
+    batch_size = int(np.clip(round(_PIXELS_PER_BATCH / size.prod()), 2, 64))
+    (row_mm, column_mm), (rows, columns) = pixel_mm.tolist(), size.tolist()
+    return (row_mm, column_mm), (rows, columns), depth, batch_size

@@ -118,8 +118,8 @@ def settings(recipe: Sequence[str]) -> dict[str, object]:
         InputError: if the flags are wrong.
     """
     config = flags.parse(["train", *recipe, "--records=-", "--model_dir=-"], TrainConfig)
-    proposed = fingerprint.read(config.fingerprint) if config.fingerprint else {}
-    return _without_places(dataclasses.asdict(config.settled(proposed)))
+    plan = fingerprint.read(config.fingerprint) if config.fingerprint else None
+    return _without_places(dataclasses.asdict(config.settled(plan)))
 
 
 def default_settings() -> dict[str, object]:

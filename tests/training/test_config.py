@@ -1,13 +1,13 @@
 """What a training's configuration accepts, and the words in which it refuses contradictions."""
 
 import dataclasses
-import inspect
 
 import pytest
 
 from spleen_tf.core import flags
 from spleen_tf.core.flags import ConfigError
-from spleen_tf.training.config import TrainConfig
+from spleen_tf.datasets.fingerprint import Plan
+from spleen_tf.training.config import AugmentConfig, TrainConfig
 
 
 def config(**changes):
@@ -33,7 +33,7 @@ def test_the_flags_that_other_programs_use_are_there(name):
 
 
 def test_the_defaults_are_a_512_pixel_network_with_one_channel():
-    defaults = config().settled({})
+    defaults = config().settled()
     assert defaults.image_hw == (512, 512)
     assert (defaults.in_channels, defaults.base_filters, defaults.depth) == (1, 32, 4)
     assert (defaults.norm, defaults.optimizer, defaults.loss) == ("batch", "adamw", "dice_ce")
@@ -41,15 +41,17 @@ def test_the_defaults_are_a_512_pixel_network_with_one_channel():
 
 
 def test_a_fingerprint_gives_what_is_not_set():
-    proposed = {"image_size": (64, 96), "pixel_mm": (4.0, 2.5), "depth": 3, "batch_size": 16}
-    settled = config(batch_size=4, fingerprint="f.json").settled(proposed)
+    plan = Plan((4.0, 2.5), (-100.0, 300.0), (64, 96), depth=3, batch_size=16)
+    settled = config(batch_size=4, fingerprint="f.json").settled(plan)
     assert (settled.image_hw, settled.pixel_mm) == ((64, 96), (4.0, 2.5))
-    assert (settled.depth, settled.batch_size, settled.window) == (3, 4, ())
+    assert (settled.depth, settled.batch_size, settled.window) == (3, 4, (-100.0, 300.0))
 
 
 def test_what_is_set_must_fit_what_a_fingerprint_gives():
     with pytest.raises(ConfigError, match=r"expected a multiple of 32 .*, found 48"):
-        config(image_size=(48,), fingerprint="f.json").settled({"depth": 5})
+        config(image_size=(48,), fingerprint="f.json").settled(
+            Plan((1.0,), (0.5, 99.5), (64,), depth=5)
+        )
 
 
 def test_one_number_is_a_square_and_two_are_rows_and_columns():
@@ -57,20 +59,23 @@ def test_one_number_is_a_square_and_two_are_rows_and_columns():
     assert parsed("--image_size=64,144").image_hw == (64, 144)
 
 
-def test_every_strength_of_augmentation_reaches_augment_under_its_name():
-    augment = pytest.importorskip("spleen_tf.training.augment")
-    parameters = inspect.signature(augment.augment).parameters
-    strengths = config(augment_noise=0.125).augmentation
-    assert strengths["noise"] == 0.125
-    assert set(parameters) - {"image_hwc", "label_hwc", "seed", "pixel_aspect"} == set(strengths)
+def test_every_strength_of_augmentation_is_a_flag():
+    flags_of_config = {field.name for field in dataclasses.fields(TrainConfig)}
+    for field in dataclasses.fields(AugmentConfig):
+        assert f"augment_{field.name}" in flags_of_config
+        strengths = config(**{f"augment_{field.name}": 0.125}).augmentation
+        assert getattr(strengths, field.name) == 0.125
+
+
+def test_what_earlier_releases_wrote_for_not_set_still_means_that():
+    earlier = config(splits="", image_size=(), pixel_mm=(), depth=0, batch_size=0, minutes=0.0)
+    assert earlier == config()
+    assert parsed("--depth=0", "--minutes=0") == parsed()
 
 
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"image_size": (96.5,)}, "--image_size: expected one or two integers, found"),
-        ({"image_size": (float("nan"),)}, "--image_size: expected one or two integers, found"),
-        ({"image_size": (float("inf"),)}, "--image_size: expected one or two integers, found"),
         ({"image_size": (32, 32, 32)}, "--image_size: expected one or two integers, found"),
         (
             {"image_size": (100,)},
@@ -129,6 +134,8 @@ def test_workers_cannot_stop_by_their_own_clocks():
         ("--loss=mse", "--loss: expected one of dice_ce, dice_focal, tversky"),
         ("--precision=int8", "--precision: expected one of auto, float32, bfloat16, float16"),
         ("--distribution=tpu", "--distribution: expected one of none, mirrored, multi_worker"),
+        ("--image_size=96.5", "--image_size: expected .*integers.*, found '96.5'"),
+        ("--image_size=nan", "--image_size: expected"),
         ("--image_size=0", "--image_size: expected .* 8"),
         ("--foreground_fraction=1.2", "--foreground_fraction: expected .* 1"),
         ("--dropout=1", "--dropout: expected .* 0.9"),
