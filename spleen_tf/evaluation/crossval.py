@@ -75,7 +75,7 @@ def _write_inputs(setup: Setup) -> None:
         write_splits(setup.output / "splits" / f"fold_{fold}.json", trained)
 
 
-def link(source: str | os.PathLike, folder: pathlib.Path, name: str) -> None:
+def link(source: str | os.PathLike[str], folder: pathlib.Path, name: str) -> None:
     """Links to a file by the name of its case, which is how predict and evaluate pair files."""
     target = files.make_folder(folder) / (name + protocol.suffix(source))
     target.unlink(missing_ok=True)
@@ -87,7 +87,7 @@ def _convert(setup: Setup, plane: Plane) -> None:
     records = setup.output / "records" / plane
     if (records / "dataset_info.json").is_file():
         return
-    listed = [dataclasses.replace(c, split="") for c in (*setup.cases, *setup.extra_cases)]
+    listed = [dataclasses.replace(c, split=None) for c in (*setup.cases, *setup.extra_cases)]
     usable, _ = cases.usable(listed, setup.protocol.label_value)
     options = convert.Options(
         plane=plane,
@@ -100,7 +100,7 @@ def _convert(setup: Setup, plane: Plane) -> None:
     convert.convert(usable, splits, records, options)
 
 
-def _train(setup: Setup, fold: int, plane: str) -> None:
+def _train(setup: Setup, fold: int, plane: Plane) -> None:
     """Trains and exports one model, unless that is done."""
     name = f"{plane}_fold_{fold}"
     model_dir = setup.output / "models" / plane / f"fold_{fold}"

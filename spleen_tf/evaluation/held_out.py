@@ -64,6 +64,11 @@ class CrossValidation:
         return self.record.folds
 
     @property
+    def label_value(self) -> int:
+        """The labels' value that means spleen; 0 for any value above 0."""
+        return self.record.label_value
+
+    @property
     def patients(self) -> int:
         """How many cases were held out in all."""
         return sum(map(len, self.held_out.values()))
@@ -82,7 +87,7 @@ class CrossValidation:
         return family.Family(f"fold_{fold}", family.members(models))
 
 
-def read(folder: str | os.PathLike, cases: Container[str]) -> CrossValidation:
+def read(folder: str | os.PathLike[str], cases: Container[str]) -> CrossValidation:
     """Reads cv.json.
 
     Args:

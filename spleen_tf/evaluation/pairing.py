@@ -25,7 +25,7 @@ class Pair(NamedTuple):
     label: pathlib.Path
 
 
-def find_pairs(predictions: str | os.PathLike, labels: str | os.PathLike) -> list[Pair]:
+def find_pairs(predictions: str | os.PathLike[str], labels: str | os.PathLike[str]) -> list[Pair]:
     """Pairs predictions with labels: two files as they are, else by the name without suffix.
 
     CASE_0000.nii.gz, as nnU-Net names inputs, and as predictions from them are named then, pairs

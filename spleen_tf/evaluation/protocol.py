@@ -107,7 +107,7 @@ def deal(cases: Sequence[Case], seed: int, num_folds: int, asked: str = "") -> d
         raise InputError(
             f"--num_folds: expected at most {len(cases)}, the number of cases, found {num_folds}."
         )
-    without_splits = [dataclasses.replace(case, split="") for case in cases]
+    without_splits = [dataclasses.replace(case, split=None) for case in cases]
     return {n: make_splits(without_splits, seed, n, num_folds) for n in numbers}
 
 
@@ -127,7 +127,7 @@ def default_settings() -> dict[str, object]:
     return _without_places({field.name: field.default for field in dataclasses.fields(TrainConfig)})
 
 
-def suffix(path: str | os.PathLike) -> str:
+def suffix(path: str | os.PathLike[str]) -> str:
     """The ending of a NIfTI file's name as given: the file may be a link into a store without any.
 
     Raises:

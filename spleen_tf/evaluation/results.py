@@ -82,12 +82,12 @@ def write(
     files.write_text(folder / PAGE_NAME, text)
 
 
-def write_cases(path: str | os.PathLike, rows: Sequence[CaseMetrics]) -> None:
+def write_cases(path: str | os.PathLike[str], rows: Sequence[CaseMetrics]) -> None:
     """Writes a row per case, with all digits, and `nan` where a measure is undefined."""
     files.write_csv(path, [msgspec.structs.asdict(row) for row in rows])
 
 
-def read_cases(path: str | os.PathLike) -> list[CaseMetrics]:
+def read_cases(path: str | os.PathLike[str]) -> list[CaseMetrics]:
     """Reads what `write_cases` wrote; further columns are ignored.
 
     Raises:

@@ -81,12 +81,12 @@ class Summary:
         return Summary(cases, measures)
 
 
-def write(path: str | os.PathLike, summary: Summary) -> None:
+def write(path: str | os.PathLike[str], summary: Summary) -> None:
     """Writes a summary.json."""
     files.write_json(path, summary.content())
 
 
-def read(path: str | os.PathLike) -> Summary:
+def read(path: str | os.PathLike[str]) -> Summary:
     """Reads a summary.json.
 
     Raises:

@@ -33,7 +33,7 @@ _SIDES = [  # Of a point, for its name: how the name lies there, and its offset 
 
 
 def bland_altman(
-    path: str | os.PathLike,
+    path: str | os.PathLike[str],
     truth_ml: Sequence[float],
     pred_ml: Sequence[float],
     cases: Sequence[str],
@@ -76,7 +76,7 @@ def bland_altman(
     write_png(path, figure)
 
 
-def write_png(path: str | os.PathLike, figure: Figure) -> None:
+def write_png(path: str | os.PathLike[str], figure: Figure) -> None:
     """Writes a figure as PNG, whole or not at all, without date, path or program in it.
 
     Raises:

@@ -6,17 +6,20 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import msgspec
 import numpy as np
 
-import spleen_tf
+from spleen_tf.datasets.fingerprint import Fingerprint
 from spleen_tf.evaluation import results, tables
 from spleen_tf.evaluation.agreement import limits_of_agreement
 from spleen_tf.evaluation.decision import SPLENOMEGALY_ML, Decision
 from spleen_tf.evaluation.metrics import CaseMetrics
 from spleen_tf.evaluation.summary import Summary
 from spleen_tf.imaging.volume import Volume
+from spleen_tf.inference.prediction import PredictionRecord
 from spleen_tf.io import mesh
 from spleen_tf.reporting import charts, page, viewer
+from spleen_tf.reporting.page import Fact, Notice
 
 # CT of 140 adults without disease of the spleen: 107.2 to 314.5 mL, mean 214.6 mL (Prassopoulos et
 # al., Eur Radiol 1997; 7: 246-248).
@@ -33,7 +36,7 @@ _MOST_SURFACE_VOXELS = 150_000
 def prediction(
     image: Volume,
     mask_ijk: np.ndarray,
-    result: Mapping[str, Any],
+    record: PredictionRecord,
     *,
     window: tuple[float, float] | None,
     modality: str,
@@ -45,27 +48,24 @@ def prediction(
     Args:
         image: the volume.
         mask_ijk: (I, J, K) bool.
-        result: the content of the prediction's JSON.
+        record: the content of the prediction's JSON.
         window: the grey scale's ends to begin with; None: as `preview.draw` has them.
         modality: 'CT' or 'MR'.
     """
-    view, script = viewer.viewer(image, mask_ijk, window, modality)
-    sections = [
-        _verdict(result),
-        page.section("Result", page.facts(_figures(result))),
-        page.section("Three planes", view),
-    ]
-    if result["voxels"]:
-        shown = charts.surface(_surface(image, mask_ijk))
-        sections.append(
-            page.section(
-                "Surface",
-                page.chart(shown, "surface"),
-                page.text("Drag to turn it. It is smoothed for the eye; the volume is not."),
-            )
-        )
-    sections.append(page.section("Particulars", _particulars(result)))
-    return page.page("Spleen segmentation", sections, _footer(), [script])
+    element, script = viewer.viewer(image, mask_ijk, window, modality)
+    surface = None
+    if record.voxels:
+        surface = page.chart(charts.surface(_surface(image, mask_ijk)), "surface")
+    content = msgspec.to_builtins(record)
+    return page.render(
+        "prediction.html",
+        verdict=_verdict(record),
+        figures=_figures(record),
+        viewer=element,
+        viewer_script=script,
+        charts={"surface": surface} if surface else {},
+        particulars=[(key, _text(value)) for key, value in content.items() if key != "reasons"],
+    )
 
 
 def evaluation(
@@ -91,35 +91,27 @@ def evaluation(
     agreement = limits_of_agreement([row.truth_ml for row in rows], [row.pred_ml for row in rows])
     volumes = charts.bland_altman(agreement, [row.case for row in rows])
     scores = charts.scores([row.case for row in in_order], by_measure)
-    sections = [
-        _shortfalls(rows),
-        page.section(
-            "Summary",
-            page.facts(_means(summary)),
-            page.text(
-                f"Means over {tables.counted(len(rows))}, each measured over its whole volume on "
-                f"its own grid. {tables.INTERVAL_NOTE}"
-            ),
-        ),
-        page.section("Volumes", page.chart(volumes, "volumes")),
-        page.section("Cases", page.chart(scores, "scores")),
-    ]
-    if pictures:
-        shown = [(jpeg, f"{case}: Dice {dice_of[case]:.3f}") for case, jpeg in pictures.items()]
-        sections.append(page.section("The worst cases", page.pictures(shown, wide=True)))
-    if decision:
-        sections.append(_decision(decision))
-    table = page.table(
-        ["case", *_CASE_COLUMNS],
-        [[row.case, *(getattr(row, column) for column in _CASE_COLUMNS)] for row in in_order],
+    return page.render(
+        "evaluation.html",
+        cases=len(rows),
+        counted=tables.counted(len(rows)),
+        without_overlap=_without_overlap(rows),
+        means=_means(summary),
+        interval_note=tables.INTERVAL_NOTE,
+        charts={
+            "volumes": page.chart(volumes, "volumes"),
+            "scores": page.chart(scores, "scores"),
+        },
+        pictures=[(jpeg, f"{case}: Dice {dice_of[case]:.3f}") for case, jpeg in pictures.items()],
+        decision=_decision(decision) if decision else None,
+        header=["case", *_CASE_COLUMNS],
+        rows=[[row.case, *(getattr(row, name) for name in _CASE_COLUMNS)] for row in in_order],
     )
-    sections.append(page.section("All cases, the worst first", table))
-    return page.page("Evaluation", sections, _footer())
 
 
 def exploration(
     rows: Sequence[Mapping[str, Any]],
-    proposed: Mapping[str, Any],
+    proposed: Fingerprint,
     intensities: Mapping[str, np.ndarray],
     intensity_title: str,
     pictures: Mapping[str, bytes],
@@ -133,108 +125,69 @@ def exploration(
         intensity_title: what these intensities are.
         pictures: JPEG by case.
     """
-    odd = [f"{row['case']}: {row['why']}" for row in rows if row["why"]]
     measured = [row for row in rows if row.get("spleen_mm3")]
-    heading = f"{len(odd)} of {len(rows)} cases deserve a look" if odd else "Nothing odd was found"
     volumes = charts.volumes(
         [row["case"] for row in measured],
         [row["spleen_mm3"] / 1000 for row in measured],
         [bool(row["outlier"]) for row in measured],
     )
+    histogram = charts.histogram(intensities, intensity_title)
     columns = max((list(row) for row in rows), key=len)
     header = sorted(columns, key=lambda column: column not in _FIRST_COLUMNS)
-    shown = [(jpeg, case) for case, jpeg in pictures.items()]
-    sections = [
-        page.notice(heading, odd, alert=bool(odd)),
-        page.section("Fingerprint", page.facts(_fingerprint(proposed))),
-        page.section(
-            "Volumes",
-            page.chart(volumes, "volumes"),
-            page.text(
-                "An outlier, in red, has a modified z-score beyond 3.5: 0.6745·(x − median)/MAD of "
-                "the logarithm of its volume (Iglewicz and Hoaglin, 1993), or lies above the bound "
-                "that was given. Median and MAD do not follow the outliers, as mean and standard "
-                "deviation would."
-            ),
-        ),
-        page.section(
-            "Intensities",
-            page.chart(charts.histogram(intensities, intensity_title), "histogram"),
-            page.text(
-                "Shares of all voxels, sampled, and of those inside. The peaks of air and padding "
-                "are cut off at the frame."
-            ),
-        ),
-        page.section(
-            "Table",
-            page.table(
-                header,
-                [[row.get(column, "") for column in header] for row in rows],
-                [bool(row["why"]) for row in rows],
-            ),
-        ),
-        page.section("Every case, with its label", page.pictures(shown, wide=True)),
-    ]
-    return page.page("Data set", sections, _footer())
-
-
-def _decision(decision: Decision) -> str:
-    return page.section(
-        "Decision",
-        page.text(tables.decision_rule(decision)),
-        page.table(["", "truly positive", "truly negative"], tables.decision_counts(decision)),
-        page.table(["measure", "value", "95% interval"], tables.decision_estimates(decision)),
-        *map(page.text, decision.notes),
+    return page.render(
+        "exploration.html",
+        odd=[f"{row['case']}: {row['why']}" for row in rows if row["why"]],
+        fingerprint=_fingerprint(proposed),
+        charts={
+            "volumes": page.chart(volumes, "volumes"),
+            "histogram": page.chart(histogram, "histogram"),
+        },
+        header=header,
+        rows=[[row.get(column, "") for column in header] for row in rows],
+        marked=[bool(row["why"]) for row in rows],
+        pictures=[(jpeg, case) for case, jpeg in pictures.items()],
     )
 
 
-def _verdict(result: Mapping[str, Any]) -> str:
-    if result["review"]:
-        return page.notice("Look at this result before it is used", result["reasons"], alert=True)
-    if result["predicted_dice"] is None:
-        return page.notice(
-            "Nothing odd was found, but quality is not estimated",
-            ["No calibration belongs to this use of the models: how far to trust it is unknown."],
-            alert=False,
+def _verdict(record: PredictionRecord) -> Notice:
+    if record.review:
+        return Notice("Review this result before you use it", record.reasons, "alert")
+    if record.predicted_dice is None:
+        return Notice(
+            "Nothing unusual was found, but the quality is not estimated",
+            ("These models, used like this, have no calibration: the error is unknown.",),
         )
-    if note := result["predicted_dice_note"]:
-        return page.notice(
-            "Nothing odd was found, but the expected Dice is not of such images",
-            [f"It was {note}."],
-            alert=False,
+    if record.predicted_dice_note:
+        return Notice(
+            "Nothing unusual was found, but the expected Dice may not hold for this image",
+            (record.predicted_dice_note,),
         )
-    return page.notice("Nothing odd was found in this result", [], alert=False, calm=True)
+    return Notice("Nothing unusual was found in this result", kind="calm")
 
 
-def _figures(result: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+def _figures(record: PredictionRecord) -> list[Fact]:
     low, high = ADULTS_ML
-    volume_ml = result["volume_ml"]
-    bound = "" if result["complete"] is not False else "a lower bound: the volume cuts the organ; "
+    volume_ml, intensity = record.volume_ml, record.mean_intensity
+    bound = "a lower bound: the volume cuts the organ; " if record.complete is False else ""
     place = "within" if low <= volume_ml <= high else "below" if volume_ml < low else "above"
-    expected, interval = "not known", "no calibration belongs to this use of the models"
-    if not result["voxels"]:
-        interval = "nothing was found"
-    if result["predicted_dice"] is not None:
-        expected = f"{result['predicted_dice']:.2f}"
-        interval = "90% interval {:.2f} to {:.2f}".format(*result["predicted_dice_interval"])
-        if note := result["predicted_dice_note"]:
-            interval += f"; {note}"
-    intensity = result["mean_intensity"]
+    adults = f"the {low:g} to {high:g} mL of adults without disease of the spleen"
     return [
-        (
-            "Volume",
-            f"{volume_ml:.1f} mL",
-            f"{bound}{place} the {low:g} to {high:g} mL of adults without disease of the spleen "
-            f"({_SOURCE_OF_ADULTS})",
-        ),
-        ("Expected Dice", expected, interval),
-        (
-            "Components found",
-            str(result["components"]),
-            "in the whole volume, before any was dropped",
-        ),
-        ("Mean intensity", "–" if intensity is None else f"{intensity:.1f}", ""),
+        Fact("Volume", f"{volume_ml:.1f} mL", f"{bound}{place} {adults} ({_SOURCE_OF_ADULTS})"),
+        _expected_dice(record),
+        Fact("Components", str(record.components), "in the whole volume, before any was dropped"),
+        Fact("Mean intensity", "–" if intensity is None else f"{intensity:.1f}", ""),
     ]
+
+
+def _expected_dice(record: PredictionRecord) -> Fact:
+    name = "Expected Dice"
+    if record.predicted_dice is None or record.predicted_dice_interval is None:
+        why = "no calibration for this use of the models" if record.voxels else "no spleen found"
+        return Fact(name, "not known", why)
+    low, high = record.predicted_dice_interval
+    note = f"; {record.predicted_dice_note}" if record.predicted_dice_note else ""
+    interval = f"90% interval {low:.2f} to {high:.2f}{note}"
+    return Fact(name, f"{record.predicted_dice:.2f}", interval)
 
 
 def _surface(image: Volume, mask_ijk: np.ndarray) -> mesh.Mesh:
@@ -245,40 +198,29 @@ def _surface(image: Volume, mask_ijk: np.ndarray) -> mesh.Mesh:
     return mesh.surface(mask_ijk[::step, ::step, ::step], affine, smooth=True)
 
 
-def _particulars(result: Mapping[str, Any]) -> str:
-    rows = [[key, _spelt(value)] for key, value in result.items() if key not in ("reasons",)]
-    return page.table(["", ""], rows)
-
-
-def _spelt(value: Any) -> str:
+def _text(value: object) -> str:
+    """A value of a record, for a reader."""
     if isinstance(value, Mapping):
-        return ", ".join(f"{key} {_spelt(part)}" for key, part in value.items())
+        return ", ".join(f"{key} {_text(part)}" for key, part in value.items())
     if isinstance(value, list | tuple):
-        parts = (f"[{_spelt(v)}]" if isinstance(v, list | tuple) else _spelt(v) for v in value)
+        parts = (f"[{_text(v)}]" if isinstance(v, list | tuple) else _text(v) for v in value)
         return ", ".join(parts)
     if value is None:
         return "–"
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
-def _shortfalls(rows: Sequence[CaseMetrics]) -> str:
-    lines = [
-        f"{row.case}: nothing of the reference was found"
-        if row.truth_mm3
-        else f"{row.case}: the reference is empty"
-        for row in rows
-        if row.dice == 0
-    ]
-    heading = f"{len(lines)} of {len(rows)} cases have no overlap" if lines else ""
-    return page.notice(heading, lines, alert=True) if lines else ""
+def _without_overlap(rows: Sequence[CaseMetrics]) -> list[str]:
+    missed, absent = "nothing of the reference was found", "the reference is empty"
+    return [f"{row.case}: {missed if row.truth_mm3 else absent}" for row in rows if row.dice == 0]
 
 
-def _means(summary: Summary) -> list[tuple[str, str, str]]:
+def _means(summary: Summary) -> list[Fact]:
     figures = []
     for column, (name, digits) in tables.HEADLINES.items():
         measure = summary.measures[column]
         if measure.mean is None:
-            figures.append((name, "–", "defined in no case"))
+            figures.append(Fact(name, "–", "defined in no case"))
             continue
         worst = measure.minimum if digits == 3 else measure.maximum
         without = f"without {tables.counted(measure.undefined)}, where it is undefined"
@@ -288,27 +230,34 @@ def _means(summary: Summary) -> list[tuple[str, str, str]]:
             without if measure.undefined else "",
         ]
         remark = "; ".join(filter(None, remarks))
-        figures.append((name, f"{measure.mean:.{digits}f}", remark))
+        figures.append(Fact(name, f"{measure.mean:.{digits}f}", remark))
     return figures
 
 
-def _fingerprint(proposed: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    volumes = proposed["spleen_volume_ml"]
+def _decision(decision: Decision) -> dict[str, object]:
+    return {
+        "rule": tables.decision_rule(decision),
+        "counts": tables.decision_counts(decision),
+        "estimates": tables.decision_estimates(decision),
+        "notes": decision.notes,
+    }
+
+
+def _fingerprint(proposed: Fingerprint) -> list[Fact]:
+    volumes = proposed.spleen_volume_ml
     span = f"{volumes['minimum']:.0f} to {volumes['maximum']:.0f} mL" if volumes else ""
     median = f"{volumes['median']:.0f} mL" if volumes else "–"
-    window_unit = "HU" if proposed["modality"] == "CT" else "percentiles of each volume"
+    shape = "×".join(map(str, proposed.median_shape))
+    image_size = " × ".join(map(str, proposed.image_size))
+    window_unit = "HU" if proposed.modality == "CT" else "percentiles of each volume"
     return [
-        ("Cases", str(proposed["cases"]), str(proposed["modality"])),
-        ("Median shape", "×".join(map(str, proposed["median_shape"])), "right, anterior, superior"),
-        ("Median spacing", "×".join(f"{mm:g}" for mm in proposed["median_zooms_mm"]), "mm"),
-        ("Median spleen", median, span),
-        ("Proposed pixels", " × ".join(f"{mm:g}" for mm in proposed["pixel_mm"]), "mm"),
-        ("Proposed image size", " × ".join(map(str, proposed["image_size"])), proposed["plane"]),
-        ("Proposed window", " to ".join(f"{end:g}" for end in proposed["window"]), window_unit),
-        ("Proposed depth", str(proposed["depth"]), "halvings of the resolution"),
-        ("Proposed batch", str(proposed["batch_size"]), "slices a step"),
+        Fact("Cases", str(proposed.cases), str(proposed.modality)),
+        Fact("Median shape", shape, "right, anterior, superior"),
+        Fact("Median spacing", "×".join(f"{mm:g}" for mm in proposed.median_zooms_mm), "mm"),
+        Fact("Median spleen", median, span),
+        Fact("Proposed pixels", " × ".join(f"{mm:g}" for mm in proposed.pixel_mm), "mm"),
+        Fact("Proposed image size", image_size, proposed.plane),
+        Fact("Proposed window", " to ".join(f"{x:g}" for x in proposed.window), window_unit),
+        Fact("Proposed depth", str(proposed.depth), "halvings of the resolution"),
+        Fact("Proposed batch", str(proposed.batch_size), "slices per step"),
     ]
-
-
-def _footer() -> str:
-    return f"Made by spleen_tf {spleen_tf.__version__}."

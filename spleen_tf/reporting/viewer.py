@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import base64
 import dataclasses
-import html
 import io
 import math
+from typing import NamedTuple
 
 import numpy as np
+from markupsafe import Markup
 from PIL import Image
 
 from spleen_tf.imaging import intensity, planes
@@ -21,7 +22,11 @@ _CODES = 256
 # Of the codes for grey values, those within twice the window; the others stand for what is beyond.
 _CODES_AROUND_WINDOW = 208
 # Level and width as radiologists know them.
-_PRESETS_HU = {"soft tissue": (40, 400), "liver and spleen": (100, 200), "lung": (-600, 1500)}
+_PRESETS_HU = {
+    "soft tissue": (40.0, 400.0),
+    "liver and spleen": (100.0, 200.0),
+    "lung": (-600.0, 1500.0),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,12 +40,22 @@ class _Stack:
     factors: tuple[int, int, int]
 
 
+class _Slider(NamedTuple):
+    """A control of the window, in the volume's units."""
+
+    name: str
+    low: float
+    high: float
+    step: float
+    value: float
+
+
 def viewer(
     image: Volume,
     mask_ijk: np.ndarray,
     window: tuple[float, float] | None,
     modality: str,
-) -> tuple[str, str]:
+) -> tuple[Markup, Markup]:
     """The part of a page, and the script that runs it.
 
     Args:
@@ -68,22 +83,20 @@ def viewer(
         "letters": {plane: panels.border_letters(image.affine, plane) for plane in panels.PLANES},
     }
     count, height, width = stack.codes_nhw.shape
-    lengths = {"axial": count, "coronal": height, "sagittal": width}
-    panes = "".join(_pane(plane, length) for plane, length in lengths.items())
-    shrunk = ""
-    if max(stack.factors) > 1:
-        n, h, w = stack.factors
-        shrunk = f"Shown are means over {w}×{h}×{n} voxels; the outline is that of the means."
-    element = (
-        f'<div id="viewer"><div class="planes">{panes}</div>'
-        f"{_controls(window, ends, modality)}"
-        '<p><output data-shows="place"></output></p>'
-        f'<p class="soft"><small>Click into a plane to move the others there. {shrunk}</small></p>'
-        "</div>"
+    element = page.render(
+        "viewer.html",
+        lengths={"axial": count, "coronal": height, "sagittal": width},
+        unit=" (HU)" if modality == "CT" else "",
+        sliders=_sliders(window, ends, modality),
+        presets={
+            "as it was": ((window[0] + window[1]) / 2, window[1] - window[0]),
+            **(_PRESETS_HU if modality == "CT" else {}),
+        },
+        factors=stack.factors,
     )
-    script = (
-        f"{page.asset('viewer.js')}\n"
-        f'openViewer(document.getElementById("viewer"), {page.script_json(content)});'
+    opening = Markup('openViewer(document.getElementById("viewer"), {});')
+    script = Markup("{}\n{}").format(
+        page.asset("viewer.js"), opening.format(page.script_json(content))
     )
     return element, script
 
@@ -161,34 +174,16 @@ def _png(grey_hw: np.ndarray) -> str:
     return base64.b64encode(stream.getvalue()).decode()
 
 
-def _pane(plane: str, length: int) -> str:
-    return (
-        f'<div class="plane" data-plane="{plane}"><canvas role="img" aria-label="{plane} slice">'
-        f'</canvas><label>{plane}<input type="range" min="0" max="{length - 1}" value="0" '
-        f'aria-label="{plane} slice"><output></output></label></div>'
-    )
-
-
-def _controls(window: tuple[float, float], ends: tuple[float, float], modality: str) -> str:
+def _sliders(
+    window: tuple[float, float], ends: tuple[float, float], modality: str
+) -> list[_Slider]:
+    """Level and width, at the window, reaching over all values."""
     level, width = (window[0] + window[1]) / 2, window[1] - window[0]
     span = ends[1] - ends[0]
     # Hounsfield units are whole; those of MR may be of any size.
     step = 1.0 if modality == "CT" else 10.0 ** math.floor(math.log10(max(span, 1e-6)) - 2)
-    ends = math.floor(ends[0] / step) * step, math.ceil(ends[1] / step) * step
-    unit = " (HU)" if modality == "CT" else ""
-    presets = {"as it was": (level, width), **(_PRESETS_HU if modality == "CT" else {})}
-    buttons = "".join(
-        f'<button type="button" data-level="{at:g}" data-width="{wide:g}">{html.escape(name)}'
-        "</button>"
-        for name, (at, wide) in presets.items()
-    )
-    sliders = "".join(
-        f'<label>{name}{unit}<input type="range" name="{name}" min="{low:g}" max="{high:g}" '
-        f'step="{step:g}" value="{value:g}"><output data-shows="{name}"></output></label>'
-        for name, low, high, value in (
-            ("level", *ends, level),
-            ("width", step, span, width),
-        )
-    )
-    overlay = '<label><input type="checkbox" name="overlay" checked>outline of the spleen</label>'
-    return f'<div class="controls">{overlay}{sliders}{buttons}</div>'
+    low, high = math.floor(ends[0] / step) * step, math.ceil(ends[1] / step) * step
+    return [
+        _Slider("level", low, high, step, level),
+        _Slider("width", step, span, step, width),
+    ]

@@ -14,8 +14,9 @@ from spleen_tf.evaluation.agreement import limits_of_agreement
 from spleen_tf.evaluation.metrics import CaseMetrics
 from spleen_tf.evaluation.summary import summarize
 from spleen_tf.imaging.volume import Volume
+from spleen_tf.inference.prediction import PredictionRecord
 from spleen_tf.io.mesh import Mesh
-from spleen_tf.reporting import charts, page, report
+from spleen_tf.reporting import charts, report
 
 
 def made_volume():
@@ -26,31 +27,34 @@ def made_volume():
     return Volume(array, np.diag([5.0, 5.0, 8.0, 1.0]), "DOE_JANE.nii")
 
 
-def result_of(**changes):
-    return {
+def record_of(**changes):
+    values = {
         "volume_ml": 102.4,
         "volume_mm3": 102_400.0,
         "voxels": 512,
-        "bounding_box_ijk": [[6, 13], [8, 15], [6, 13]],
-        "centroid_ras_mm": [47.5, 57.5, 76.0],
+        "bounding_box_ijk": ((6, 13), (8, 15), (6, 13)),
+        "centroid_ras_mm": (47.5, 57.5, 76.0),
         "complete": True,
         "mean_intensity": 150.0,
         "components": 1,
         "predicted_dice": 0.91,
-        "predicted_dice_interval": [0.85, 0.97],
+        "predicted_dice_interval": (0.85, 0.97),
         "predicted_dice_note": None,
-        "signs": None,
         "review": False,
-        "reasons": [],
+        "reasons": (),
         "model": "a model",
-        **changes,
+        "image_size": 112,
+        "learning_rate": 0.001,
+        "version": "1",
+        "software": "spleen_tf",
     }
+    return PredictionRecord(**values | changes)
 
 
 def prediction(**changes):
     image = made_volume()
     return report.prediction(
-        image, image.array_ijk == 150, result_of(**changes), window=(-160, 240), modality="CT"
+        image, image.array_ijk == 150, record_of(**changes), window=(-160, 240), modality="CT"
     )
 
 
@@ -131,7 +135,7 @@ def test_a_prediction_opens_without_a_complaint(open_page):
 
 def test_a_tab_bears_the_name_that_the_file_has_now(browser, tmp_path):
     path = tmp_path / "case 7 (späte Phase).html"
-    path.write_text(page.page("Spleen", [], ""), encoding="utf-8")
+    path.write_text(prediction(), encoding="utf-8")
     assert path.stem not in path.read_text(encoding="utf-8")
     browser.get(path.as_uri())
     assert browser.title == path.name
@@ -159,11 +163,12 @@ def test_green_is_for_results_whose_quality_is_estimated():
     assert 'class="notice calm"' in prediction()
     unknown = prediction(predicted_dice=None, predicted_dice_interval=None)
     assert 'class="notice calm"' not in unknown
-    assert "quality is not estimated" in unknown
-    afar = prediction(predicted_dice_note="learnt on MR: on CT the interval promises nothing")
-    assert 'class="notice calm"' not in afar
-    assert "It was learnt on MR: on CT the interval promises nothing." in afar
-    assert "90% interval 0.85 to 0.97; learnt on MR" in afar
+    assert "the quality is not estimated" in unknown
+    note = "calibrated on MR; the interval is not valid for CT"
+    elsewhere = prediction(predicted_dice_note=note)
+    assert 'class="notice calm"' not in elsewhere
+    assert f"<li>{note}</li>" in elsewhere
+    assert f"90% interval 0.85 to 0.97; {note}" in elsewhere
 
 
 @pytest.mark.parametrize("plane", ["axial", "coronal", "sagittal"])
@@ -254,7 +259,7 @@ def test_it_is_readable_on_a_phone(open_page, browser):
 
 
 def test_warnings_come_first(open_page):
-    html = prediction(review=True, reasons=["first reason", "second reason"])
+    html = prediction(review=True, reasons=("first reason", "second reason"))
     assert html.index("first reason") < html.index("102.4 mL")
     browser = open_page(html)
     alert = browser.find_element("css selector", "[role=alert]")
@@ -267,7 +272,7 @@ def test_nothing_of_the_source_is_in_the_page():
 
 def test_an_empty_mask_has_no_surface_and_says_so():
     image = made_volume()
-    nothing = result_of(
+    nothing = record_of(
         volume_ml=0.0,
         volume_mm3=0.0,
         voxels=0,
@@ -278,7 +283,7 @@ def test_an_empty_mask_has_no_surface_and_says_so():
         predicted_dice=None,
         predicted_dice_interval=None,
         review=True,
-        reasons=["no spleen was found"],
+        reasons=("no spleen was found",),
     )
     html = report.prediction(
         image, np.zeros(image.shape, bool), nothing, window=None, modality="MR"
@@ -316,6 +321,16 @@ def test_an_evaluation_shows_the_worst_first(open_page):
     words = browser.find_element("tag name", "body").text
     assert "0.583" in words  # (0.95 + 0 + 0.8) / 3
     assert "bias" in words
+
+
+def test_names_of_cases_are_text_and_no_html():
+    """In a table, a chart, a caption and a notice; as HTML, each would run."""
+    rows = [measured("<script>alert(1)</script>", 0.0), measured("b", 0.9)]
+    html = report.evaluation(rows, summarize(rows), {rows[0].case: b"jpeg"})
+    assert "<script>alert" not in html
+    assert html.count("&lt;script&gt;alert(1)&lt;/script&gt;") >= 4
+    # Plotly's own JSON escapes <, too.
+    assert html.count("\\u003cscript\\u003ealert(1)\\u003c\\u002fscript\\u003e") >= 2
 
 
 def test_two_empty_masks_agree_and_are_no_alarm():

@@ -75,7 +75,7 @@ def test_what_is_wider_than_256_voxels_is_averaged():
     mask[:150] = True
     html, _ = viewer.viewer(image, mask, WINDOW, "CT")
     content = content_of(image, mask)
-    assert "means over 2×2×1 voxels" in html
+    assert "the mean of 2×2×1 voxels" in html
     assert content["shape"] == [3, 2, 150]
     assert content["mm"] == [1, 2, 2]
     means = np.array(content["values"])[pixels(content["images"][0])]
