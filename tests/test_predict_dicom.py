@@ -116,8 +116,8 @@ def test_one_of_several_series_is_chosen(run, tmp_path):
 @pytest.mark.parametrize(
     ("model", "modality", "expected"),
     [
-        ("MR", "CT", ["the model is for MR, and the header says CT"]),
-        ("CT", "MR", ["the model is for CT, and the header says MR"]),
+        ("MR", "CT", ["modality: the model is for MR, but the header says CT"]),
+        ("CT", "MR", ["modality: the model is for CT, but the header says MR"]),
         ("MR", "MR", []),
         ("CT", "CT", []),
     ],

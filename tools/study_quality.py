@@ -37,7 +37,8 @@ from spleen_tf.evaluation import held_out, metrics
 from spleen_tf.evaluation.held_out import CrossValidation
 from spleen_tf.imaging.volume import Volume
 from spleen_tf.inference import runtimes
-from spleen_tf.inference.family import Family, Options
+from spleen_tf.inference.family import Family
+from spleen_tf.inference.prediction import Options
 from spleen_tf.quality import calibration, corruptions
 from spleen_tf.quality.calibration import COVERAGE, FAILURE_DICE, Calibration
 from spleen_tf.quality.evidence import Evidence

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from spleen_tf.core import timing
 from spleen_tf.imaging import masks
-from spleen_tf.imaging.intensity import Modality, ModelModality
+from spleen_tf.imaging.intensity import ModelModality
 from spleen_tf.imaging.volume import Volume
 from spleen_tf.inference import fusion, model_files, orientation, prediction, released, runtimes
 from spleen_tf.inference import modality as modalities
@@ -20,41 +20,12 @@ from spleen_tf.inference.fusion import Vote
 from spleen_tf.inference.member import Member
 from spleen_tf.inference.modality import TakenModality
 from spleen_tf.inference.model_files import ModelInfo, Models
-from spleen_tf.inference.prediction import Prediction
+from spleen_tf.inference.prediction import DEFAULTS, Options, Prediction
 from spleen_tf.quality import calibration as calibrations
 from spleen_tf.quality import checks, evidence
 from spleen_tf.quality.calibration import Calibration
 from spleen_tf.quality.checks import Direction
 from spleen_tf.quality.evidence import Evidence
-
-
-@dataclasses.dataclass(frozen=True)
-class Options:
-    """How a family is used.
-
-    Attributes:
-        threshold: the probability from which a voxel is spleen; None: what the models say.
-        largest_component: only the largest connected component is kept.
-        fill_holes: cavities become part of the mask.
-        tta: members also see the body a little larger and smaller.
-        modality: of the volume; None: the header's or, without one, what the voxels look like.
-        with_evidence: the evidence is collected without a calibration, too.
-        with_probability: the prediction holds the probability of each voxel.
-    """
-
-    threshold: float | None = None
-    largest_component: bool = True
-    fill_holes: bool = True
-    tta: bool = False
-    modality: Modality | None = None
-    with_evidence: bool = False
-    with_probability: bool = False
-
-    @property
-    def is_as_calibrated(self) -> bool:
-        """Whether a calibration, which was learnt with the defaults, is valid."""
-        is_whole = self.largest_component and self.fill_holes
-        return self.threshold is None and is_whole and not self.tta
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -107,7 +78,7 @@ class Family:
             member.runtime.load()
         return self
 
-    def segment(self, image: Volume, options: Options = Options()) -> Prediction:
+    def segment(self, image: Volume, options: Options = DEFAULTS) -> Prediction:
         """Finds the spleen and judges what was found.
 
         Args:

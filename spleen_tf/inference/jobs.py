@@ -6,13 +6,13 @@ import dataclasses
 import os
 import pathlib
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from spleen_tf.core.files import InputError, InputWarning
 from spleen_tf.datasets import cases
 from spleen_tf.datasets.splits import read_splits
 from spleen_tf.imaging.intensity import Modality
-from spleen_tf.inference import prediction
+from spleen_tf.inference import places, prediction
 from spleen_tf.inference.prediction import PredictionRecord
 from spleen_tf.io import nifti, readers
 
@@ -55,7 +55,7 @@ class Job:
     @property
     def json(self) -> pathlib.Path:
         """The JSON beside the mask."""
-        return _sidecar(self.mask)
+        return places.sidecar(self.mask)
 
     @property
     def outputs(self) -> list[pathlib.Path]:
@@ -120,8 +120,8 @@ def plan(
     else:
         name = "spleen.nii.gz" if is_dicom else _mask_name(source_path)
         mask = output_path / name if output_path.is_dir() else output_path
-        places = {kind: pathlib.Path(path) for kind, path in asked.items()}
-        jobs = [Job(source_path, mask, places, series_uid, modality)]
+        other_paths = {kind: pathlib.Path(path) for kind, path in asked.items()}
+        jobs = [Job(source_path, mask, other_paths, series_uid, modality)]
     return _checked(jobs)
 
 
@@ -162,21 +162,9 @@ def plan_split(
     for case in (by_name[name] for name in names):
         suffix = ".nii" if case.image.lower().endswith(".nii") else ".nii.gz"
         known: Modality = "CT" if case.modality == "CT" else "MR"
-        places = (case.name + suffix, output, asked)
-        jobs.append(_in_folder(pathlib.Path(case.image), *places, case.series_uid, known))
+        names = (case.name + suffix, output, asked)
+        jobs.append(_in_folder(pathlib.Path(case.image), *names, case.series_uid, known))
     return _checked(jobs)
-
-
-def check_place(path: pathlib.Path, suffixes: tuple[str, ...]) -> None:
-    """Raises InputError if a file of that name cannot be written there, or should not be."""
-    if not path.name.endswith(suffixes):
-        raise InputError(f"{path}: expected an output name that ends in {' or '.join(suffixes)}.")
-    if path.is_dir():
-        raise InputError(f"{path}: expected a file to write, found a folder.")
-    folder = next(parent for parent in path.absolute().parents if parent.exists())
-    if not folder.is_dir() or not os.access(folder, os.W_OK):
-        found = "one that cannot be written to" if folder.is_dir() else "a file"
-        raise InputError(f"{path}: expected {folder} to be a folder, found {found}.")
 
 
 def is_batch(source: str | os.PathLike[str]) -> bool:
@@ -213,8 +201,8 @@ def _check_output(output: str) -> None:
 
 def _check_folders(output: str, asked: Mapping[str, str], flag: str) -> None:
     """Raises InputError where many volumes would be written to one file."""
-    places = [(output, nifti.SUFFIXES), *((p, SUFFIXES[kind]) for kind, p in asked.items())]
-    for folder, suffixes in places:
+    wanted = [(output, nifti.SUFFIXES), *((p, SUFFIXES[kind]) for kind, p in asked.items())]
+    for folder, suffixes in wanted:
         if folder.endswith(suffixes) and not os.path.isdir(folder):
             kind = "as --input is one" if flag == "--input" else f"for the cases of {flag}"
             raise InputError(f"{folder}: expected a folder, {kind}, found a file's name.")
@@ -229,7 +217,7 @@ def _volumes(folder: pathlib.Path) -> list[pathlib.Path]:
             f"{folder}: expected .nii or .nii.gz files, or a DICOM series, in it, found none."
         )
     # A JSON beside a volume describes it, as BIDS has it.
-    own = {*volumes, *map(_sidecar, volumes)}
+    own = {*volumes, *map(places.sidecar, volumes)}
     if left_out := [path for path in shown if path not in own]:
         names = [f"{path.name}/" if path.is_dir() else path.name for path in left_out]
         listed = ", ".join(names[:_MOST_NAMED]) + ", …" * (len(names) > _MOST_NAMED)
@@ -243,43 +231,16 @@ def _volumes(folder: pathlib.Path) -> list[pathlib.Path]:
 
 
 def _checked(jobs: Sequence[Job]) -> list[Job]:
-    for job in jobs:
-        _check_outputs(job)
-    _check_places(jobs)
-    return list(jobs)
-
-
-def _check_outputs(job: Job) -> None:
-    expected = [
-        (job.mask, nifti.SUFFIXES),
-        (job.json, (".json",)),
-        *((p, SUFFIXES[k]) for k, p in job.others.items()),
-    ]
-    for path, suffixes in expected:
-        check_place(path, suffixes)
-
-
-def _check_places(jobs: Iterable[Job]) -> None:
     """Raises InputError for what would fail, or destroy something, after the work is done."""
-    owners: dict[pathlib.Path, str] = {}
     for job in jobs:
-        owners[job.source.resolve()] = f"the input {job.source}"
-        if not job.source.is_dir():  # A JSON beside a file is the file's.
-            owners[_sidecar(job.source).resolve()] = f"the input {job.source}"
+        places.check_place(job.mask, nifti.SUFFIXES)
+        places.check_place(job.json, (".json",))
+        for kind, path in job.others.items():
+            places.check_place(path, SUFFIXES[kind])
+    owners = places.Owners()
+    for job in jobs:
+        owners.add_input(job.source)
     for job in jobs:
         for path in job.outputs:
-            if (place := path.resolve()) in owners:
-                raise InputError(
-                    f"{path}: expected a place of its own for each output, found that of "
-                    f"{owners[place]}."
-                )
-            if job.source.is_dir() and place.is_relative_to(job.source.resolve()):
-                raise InputError(
-                    f"{path}: expected a place outside of the DICOM folder {job.source}, found one "
-                    "inside."
-                )
-            owners[place] = f"an output for {job.source}"
-
-
-def _sidecar(path: pathlib.Path) -> pathlib.Path:
-    return path.with_name(f"{nifti.stem(path)}.json")
+            owners.add_output(path, job.source)
+    return list(jobs)

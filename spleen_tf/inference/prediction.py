@@ -1,4 +1,4 @@
-"""What a prediction gives: the mask, and the record that CASE.json holds."""
+"""How a volume is segmented, and what that gives: a mask, and the record that CASE.json holds."""
 
 from __future__ import annotations
 
@@ -20,6 +20,38 @@ from spleen_tf.quality.checks import Direction
 from spleen_tf.quality.evidence import Evidence, Measurements
 
 Size = int | tuple[int, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """How a family is used.
+
+    Attributes:
+        threshold: the probability from which a voxel is spleen; None: what the models say.
+        largest_component: only the largest connected component is kept.
+        fill_holes: cavities become part of the mask.
+        tta: members also see the body a little larger and smaller.
+        modality: of the volume; None: the header's or, without one, what the voxels look like.
+        with_evidence: the evidence is collected without a calibration, too.
+        with_probability: the prediction holds the probability of each voxel.
+    """
+
+    threshold: float | None = None
+    largest_component: bool = True
+    fill_holes: bool = True
+    tta: bool = False
+    modality: Modality | None = None
+    with_evidence: bool = False
+    with_probability: bool = False
+
+    @property
+    def is_as_calibrated(self) -> bool:
+        """Whether a calibration, which was learnt with the defaults, is valid."""
+        is_whole = self.largest_component and self.fill_holes
+        return self.threshold is None and is_whole and not self.tta
+
+
+DEFAULTS = Options()
 
 
 class PredictionRecord(Measurements, frozen=True, kw_only=True):

@@ -13,8 +13,9 @@ from spleen_tf.core.files import InputError
 from spleen_tf.imaging import planes
 from spleen_tf.imaging.volume import Volume
 from spleen_tf.inference import family, runtimes
-from spleen_tf.inference.family import Family, Options
+from spleen_tf.inference.family import Family
 from spleen_tf.inference.model_files import ModelInfo
+from spleen_tf.inference.prediction import Options
 from spleen_tf.io import nifti
 from spleen_tf.phantom import generate
 from spleen_tf.predict import PredictConfig

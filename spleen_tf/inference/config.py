@@ -1,0 +1,95 @@
+"""The flags of `spleen_tf.predict`."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Literal
+
+from spleen_tf.core.flags import flag
+from spleen_tf.imaging.intensity import Modality
+
+Split = Literal["train", "validation"]
+
+
+@dataclasses.dataclass(frozen=True)
+class PredictConfig:
+    """What to segment, with what, and what to write."""
+
+    model: tuple[str, ...] = flag(
+        (),
+        "A SavedModel folder, or a folder with several below it, which are fused. By default the "
+        "released family that is best for the volume's modality.",
+    )
+    input: str = flag(
+        "",
+        "A NIfTI file, a folder of them, or a DICOM series: a folder, or a multi-frame file.",
+    )
+    dataset: str = flag(
+        "", "In place of --input, a data set of which --splits names the cases to segment."
+    )
+    splits: str = flag("", "The splits.json of --dataset, or nnU-Net's splits_final.json.")
+    split: Split = flag("validation", "The cases to segment.")
+    fold: int = flag(0, "Which fold of a list of splits.", minimum=0)
+    modality: Modality | None = flag(
+        None,
+        "The volume's modality. By default what the DICOM header or the data set says or, where "
+        "neither does, what the voxels look like.",
+    )
+    series_uid: str = flag("", "The SeriesInstanceUID, where a DICOM folder has several series.")
+    output: str = flag(
+        "data/out.nii.gz",
+        "The mask's file, or a folder for it, where that of DICOM becomes spleen.nii.gz; for a "
+        "folder of volumes, a folder of masks.",
+    )
+    preview: str = flag(
+        "", "A PNG with three planes and the outline; for a folder of volumes, a folder of PNGs."
+    )
+    preview_voxel: tuple[int, ...] | None = flag(
+        None,
+        "i,j,k of a voxel, counted from 0, through which the preview's planes go; by default they "
+        "go through the middle of the spleen.",
+        minimum=0,
+    )
+    report: str = flag(
+        "",
+        "A page of HTML to look at the result with, whole in one file; for a folder of volumes, a "
+        "folder of pages.",
+    )
+    mesh: str = flag(
+        "",
+        "The surface in mm (RAS+), as .stl, .obj or .ply; for a folder of volumes, a folder of "
+        ".stl. Where no spleen is found none is written.",
+    )
+    smooth_mesh: bool = flag(False, "Takes the steps of voxels off the surface.")
+    dicom_seg: str = flag(
+        "", "A DICOM Segmentation (.dcm) that refers to the images; for DICOM only."
+    )
+    table: str = flag("", "A CSV with a row per volume: the result, and reasons for a review.")
+    probabilities: str = flag(
+        "", "A NIfTI with the probability of each voxel; for a folder of volumes, a folder."
+    )
+    threshold: float | None = flag(
+        None,
+        "Probability from which a voxel is spleen. By default, and for 0, what the model says.",
+        minimum=0,
+        maximum=1,
+    )
+    largest_component: bool = flag(True, "Keeps only the largest connected component.")
+    fill_holes: bool = flag(True, "Fills cavities in the mask.")
+    second_opinion: bool = flag(
+        True,
+        "Where a family's models disagree, asks those in its folder second_opinion, if there is "
+        "one.",
+    )
+    tta: bool = flag(
+        False, "Test-time augmentation: also sees the body a little larger and smaller."
+    )
+    skip_existing: bool = flag(
+        False, "Leaves alone a volume whose outputs are all there, whatever models made them."
+    )
+    precision: str = flag(
+        "auto",
+        "auto takes float16 on GPUs with tensor cores, bfloat16 on CPUs that have it.",
+        choices=("auto", "float32", "bfloat16", "float16"),
+    )
+    device: str = flag("auto", "auto, cpu, gpu, or gpu:N.")

@@ -1,0 +1,56 @@
+"""Where outputs may go: checked before any work is done."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+
+from spleen_tf.core.files import InputError
+from spleen_tf.io import nifti
+
+
+def check_place(path: pathlib.Path, suffixes: tuple[str, ...]) -> None:
+    """Raises InputError if a file of that name cannot be written there, or should not be."""
+    if not path.name.endswith(suffixes):
+        raise InputError(f"{path}: expected an output name that ends in {' or '.join(suffixes)}.")
+    if path.is_dir():
+        raise InputError(f"{path}: expected a file to write, found a folder.")
+    folder = next(parent for parent in path.absolute().parents if parent.exists())
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        found = "one that cannot be written to" if folder.is_dir() else "a file"
+        raise InputError(f"{path}: expected {folder} to be a folder, found {found}.")
+
+
+class Owners:
+    """Which input or output a path belongs to, so that no output takes another's place."""
+
+    def __init__(self) -> None:
+        self._owners: dict[pathlib.Path, str] = {}
+
+    def add_input(self, source: pathlib.Path) -> None:
+        """A file with the JSON that may lie beside it, or a DICOM folder."""
+        self._owners[source.resolve()] = f"the input {source}"
+        if not source.is_dir():
+            self._owners[sidecar(source).resolve()] = f"the input {source}"
+
+    def add_output(self, path: pathlib.Path, source: pathlib.Path) -> None:
+        """An output for a source.
+
+        Raises:
+            InputError: if its place is an input's or another output's, or in the source's folder.
+        """
+        place = path.resolve()
+        if owner := self._owners.get(place):
+            raise InputError(
+                f"{path}: expected a place of its own for each output, found that of {owner}."
+            )
+        if source.is_dir() and place.is_relative_to(source.resolve()):
+            raise InputError(
+                f"{path}: expected a place outside of the DICOM folder {source}, found one inside."
+            )
+        self._owners[place] = f"an output for {source}"
+
+
+def sidecar(path: pathlib.Path) -> pathlib.Path:
+    """The JSON beside a NIfTI file."""
+    return path.with_name(f"{nifti.stem(path)}.json")
