@@ -1,6 +1,6 @@
 """Looks a data set over before anything is trained on it.
 
-Writes dataset.csv, a row a case with its geometry, its spleen and what is odd about it;
+Writes dataset.csv, a row per case with its geometry, its spleen and what is odd about it;
 fingerprint.json, what the cases have in common and what a training should take from that
 (python -m spleen_tf.train --fingerprint=FILE uses it); and report.html, both for a reader, with
 histograms, the spleens' volumes and a picture of every case.
@@ -13,37 +13,23 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-import math
 import os
-import statistics
 import sys
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
-import numpy as np
 import tqdm
 
 from spleen_tf.core import files, flags
 from spleen_tf.core.files import InputError
 from spleen_tf.core.flags import flag
-from spleen_tf.datasets import cases, fingerprint
-from spleen_tf.datasets.cases import Case
-from spleen_tf.imaging import intensity, planes
-from spleen_tf.imaging.volume import Volume
-from spleen_tf.io import readers
-from spleen_tf.quality import checks, evidence
-from spleen_tf.quality.evidence import Measurements
+from spleen_tf.datasets import cases, fingerprint, survey
+from spleen_tf.datasets.fingerprint import Fingerprint
+from spleen_tf.datasets.layouts import Case
+from spleen_tf.datasets.survey import CaseSurvey
+from spleen_tf.imaging import planes
+from spleen_tf.imaging.planes import Plane
 from spleen_tf.reporting import plots, preview
 
-# A modified z-score beyond this is an outlier: Iglewicz and Hoaglin (1993), How to Detect and
-# Handle Outliers.
-OUTLIER_SCORE = 3.5
-# The median absolute deviation of a normal distribution, in standard deviations.
-_MAD_OF_NORMAL = 0.6745
-# Organs are not waisted like that; labels with slices left out are.
-_GAP_SHARE = 0.1
-_MAX_NAMED = 5
-_SAMPLED_VOXELS = 20_000
 _PICTURE_PX = 1000
 
 
@@ -72,207 +58,76 @@ class ExploreConfig:
     )
 
 
-@dataclasses.dataclass(frozen=True)
-class Finding:
-    """What is seen of one case; an empty `measured` where it cannot be read.
-
-    Attributes:
-        case: its name.
-        measured: columns of dataset.csv.
-        facts: what the fingerprint needs; None where the case cannot be read.
-        oddities: in words.
-        sample: (n,) intensities of a regular sample of the image's voxels.
-        window: the intensities that a picture of it shows as black and white.
-        picture: a JPEG of three planes with the label's outline.
-    """
-
-    case: str
-    measured: dict[str, Any]
-    facts: fingerprint.Facts | None
-    oddities: tuple[str, ...]
-    sample: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0))
-    window: tuple[float, float] = (0.0, 1.0)
-    picture: bytes = b""
-
-
 def main(config: ExploreConfig) -> int:
     """Looks at every case; one that cannot be read is named in the table, and the others go on."""
     listed = cases.load(config.dataset, config.modality, missing_ok=True)
     output = files.make_folder(config.output_dir)
-    findings = [
-        look_at(case, config.plane, config.label_value)
+    pictures: dict[str, bytes] = {}
+    surveys = [
+        _look_at(case, config.plane, config.label_value, pictures)
         for case in tqdm.tqdm(listed, desc="explore", unit="case", disable=None)
     ]
-    findings = mark_outliers(findings, config.max_volume_mm3)
-    files.write_csv(output / "dataset.csv", [_row(finding) for finding in findings])
-    known = [finding.facts for finding in findings if finding.facts is not None]
-    if not known:
+    surveys = survey.mark_outliers(surveys, config.max_volume_mm3 or None)
+    files.write_csv(output / "dataset.csv", [one.row() for one in surveys])
+    facts = [one.facts for one in surveys if one.facts is not None]
+    if not facts:
         raise InputError(
             f"{config.dataset}: expected a case that can be read, found none; "
             f"{output / 'dataset.csv'} says why."
         )
-    if config.label_value and not any(facts.spleen_mm3 for facts in known):
-        raise cases.no_such_label_value(config.label_value, len(known))
-    proposed = fingerprint.propose(known, config.plane)
+    if config.label_value and not any(fact.spleen_mm3 for fact in facts):
+        raise cases.no_such_label_value(config.label_value, len(facts))
+    proposed = fingerprint.propose(facts, config.plane)
     files.write_json(output / fingerprint.FILE_NAME, proposed)
-    files.write_text(output / "report.html", _report(findings, proposed))
-    for finding in findings:
-        for oddity in finding.oddities:
-            if finding.facts is None:
+    files.write_text(output / "report.html", _report(surveys, proposed, pictures))
+    for one in surveys:
+        for oddity in one.oddities:
+            if one.measured is None:
                 print(f"error: {oddity}", file=sys.stderr)
             else:
-                print(f"{finding.case}: {oddity}")
-    print(_summary(output, findings, proposed))
-    return flags.EXIT_FAILED if len(known) < len(findings) else flags.EXIT_DONE
+                print(f"{one.case}: {oddity}")
+    print(_summary(output, surveys, proposed))
+    return flags.EXIT_FAILED if len(facts) < len(surveys) else flags.EXIT_DONE
 
 
-def look_at(case: Case, plane: str, label_value: int = 0) -> Finding:
-    """One case's geometry, intensities and spleen.
-
-    Args:
-        case: which.
-        plane: whose slices are counted.
-        label_value: the label's value that means spleen; 0 for any value above 0.
-
-    Returns:
-        A Finding without facts where image or label is damaged, or they are on different grids.
-    """
+def _look_at(case: Case, plane: Plane, label_value: int, pictures: dict[str, bytes]) -> CaseSurvey:
+    """Reads a case, looks at it, and adds a picture of three planes with the label's outline."""
     try:
         image, label = cases.read(case, label_value)
     except InputError as error:
-        return Finding(case.name, {}, None, (str(error),))
-    inside = label.array_ijk > 0
-    labels_nhw = planes.split(inside, image.affine, plane)
-    spleen = evidence.measure(image, inside)
-    measured = {
-        "modality": case.modality,
-        "shape": "x".join(map(str, image.shape)),
-        "zooms_mm": "x".join(f"{mm:.4g}" for mm in image.zooms_mm),
-        "orientation": image.orientation,
-        **readers.storage(image),
-        "lowest": float(image.array_ijk.min()),
-        "highest": float(image.array_ijk.max()),
-        "spleen_mm3": round(spleen.volume_mm3, 1),
-        "spleen_slices": int(labels_nhw.any(axis=(1, 2)).sum()),
-        "touches_edge": spleen.complete is False,
-    }
-    facts = fingerprint.Facts.of(image, inside, case.modality)
-    window = intensity.default_window(image.array_ijk, case.modality)
-    figure = preview.draw(image, inside, window=window, modality=case.modality)
-    return Finding(
-        case.name,
-        measured,
-        facts,
-        tuple(_oddities(image, inside, spleen)),
-        image.array_ijk.ravel("K")[:: max(1, image.array_ijk.size // _SAMPLED_VOXELS)].copy(),
-        window,
-        plots.jpeg(figure, _PICTURE_PX),
-    )
+        return survey.unreadable(case, error)
+    one = survey.survey(case, image, label, plane)
+    figure = preview.draw(image, label.array_ijk > 0, window=one.window, modality=case.modality)
+    pictures[case.name] = plots.jpeg(figure, _PICTURE_PX)
+    return one
 
 
-def _oddities(image: Volume, inside_ijk: np.ndarray, spleen: Measurements) -> list[str]:
-    if spleen.centroid_ras_mm is None:
-        return ["no spleen in its label"]
-    found = []
-    if not spleen.complete:
-        found.append("the spleen touches the volume's edge: its volume is a lower bound")
-    if checks.is_on_the_right(image, spleen.centroid_ras_mm):
-        found.append("the spleen lies in the right half of the volume; is the header right?")
-    axis = int(np.argmax(image.zooms_mm))
-    gaps = _gaps(np.moveaxis(inside_ijk, axis, 0))
-    if gaps.size:
-        named = ", ".join(map(str, gaps[:_MAX_NAMED])) + ", …" * (gaps.size > _MAX_NAMED)
-        found.append(
-            f"its label all but vanishes at {'ijk'[axis]} = {named}, counted from 0, between "
-            "slices with much more of it"
-        )
-    return found
-
-
-def _gaps(slices_nhw: np.ndarray) -> np.ndarray:
-    """(M,) int: slices in which a label all but vanishes between larger ones."""
-    areas = np.count_nonzero(slices_nhw, axis=(1, 2))
-    before, after = np.maximum.accumulate(areas), np.maximum.accumulate(areas[::-1])[::-1]
-    return np.flatnonzero(areas < _GAP_SHARE * np.minimum(before, after))
-
-
-def mark_outliers(findings: Sequence[Finding], max_volume_mm3: float = 0.0) -> list[Finding]:
-    """Adds to each case whether its spleen's volume is out of line, and why.
-
-    Volumes vary by factors, so that their logarithms are compared: an outlier's modified z-score
-    0.6745·(x − median) / MAD is beyond 3.5 (Iglewicz and Hoaglin, 1993). Median and MAD (the median
-    absolute deviation) do not follow the outliers, as mean and standard deviation would.
-
-    Args:
-        findings: of all cases; those without spleen do not count.
-        max_volume_mm3: a larger spleen is an outlier in any case; 0: no such bound.
-    """
-    volumes = [f.measured["spleen_mm3"] for f in findings if f.measured.get("spleen_mm3")]
-    logs = [math.log(mm3) for mm3 in volumes]
-    median = statistics.median(logs) if logs else 0.0
-    mad = statistics.median(abs(x - median) for x in logs) if logs else 0.0
-    marked = []
-    for finding in findings:
-        why = list(finding.oddities)
-        mm3 = finding.measured.get("spleen_mm3")
-        before = len(why)
-        if (
-            mm3
-            and mad
-            and abs(score := _MAD_OF_NORMAL * (math.log(mm3) - median) / mad) > (OUTLIER_SCORE)
-        ):
-            size = "large" if score > 0 else "small"
-            why.append(f"outlier: {mm3:,.0f} mm3 is unusually {size}, modified z-score {score:.1f}")
-        if mm3 and max_volume_mm3 and mm3 > max_volume_mm3:
-            why.append(f"outlier: {mm3:,.0f} mm3 is above {max_volume_mm3:,.0f}")
-        measured = {**finding.measured, "outlier": len(why) > before, "why": "; ".join(why)}
-        marked.append(dataclasses.replace(finding, measured=measured, oddities=tuple(why)))
-    return marked
-
-
-def _row(finding: Finding) -> dict[str, Any]:
-    return {"case": finding.case, **finding.measured}
-
-
-def _report(findings: Sequence[Finding], proposed: dict[str, Any]) -> str:
-    """The page: intensities are in HU for CT, else on the grey scale of each volume's picture."""
+def _report(
+    surveys: Sequence[CaseSurvey], proposed: Fingerprint, pictures: Mapping[str, bytes]
+) -> str:
     from spleen_tf.reporting import report  # Its plotting library takes half a second to import.
 
-    in_hu = proposed["modality"] == "CT"
-
-    def scaled(values: np.ndarray, window: tuple[float, float]) -> np.ndarray:
-        if in_hu:
-            return values
-        low, high = window
-        # Beyond the grey scale, metal and air would stretch the axis.
-        return np.clip((values.astype(np.float32) - low) / (high - low), -0.25, 1.25)
-
-    everywhere, inside = [], []
-    for finding in findings:
-        if finding.facts is None:
-            continue
-        everywhere.append(scaled(finding.sample, finding.window))
-        inside.append(scaled(finding.facts.spleen_values, finding.window))
+    in_hu = proposed.modality == "CT"
     return report.exploration(
-        [_row(finding) for finding in findings],
+        [one.row() for one in surveys],
         proposed,
-        {"whole image": np.concatenate(everywhere), "inside the spleen": np.concatenate(inside)},
+        survey.intensities(surveys, proposed.modality),
         "intensity (HU)" if in_hu else "intensity, as a share of each volume's grey scale",
-        {finding.case: finding.picture for finding in findings if finding.picture},
+        pictures,
     )
 
 
-def _summary(output: os.PathLike, findings: Sequence[Finding], proposed: dict[str, Any]) -> str:
-    kinds = collections.Counter(f.measured["modality"] for f in findings if f.facts)
+def _summary(output: os.PathLike[str], surveys: Sequence[CaseSurvey], proposed: Fingerprint) -> str:
+    kinds = collections.Counter(one.measured.modality for one in surveys if one.measured)
     counted = ", ".join(f"{n} {kind}" for kind, n in sorted(kinds.items()))
-    outliers = sum(bool(f.measured["outlier"]) for f in findings)
-    odd = sum(bool(f.measured["why"]) for f in findings)
-    sizes = "x".join(map(str, proposed["image_size"]))
-    pixel = " x ".join(f"{mm:g}" for mm in proposed["pixel_mm"])
+    outliers = sum(one.outlier for one in surveys)
+    odd = sum(bool(one.oddities) for one in surveys)
+    sizes = "x".join(map(str, proposed.image_size))
+    pixel = " x ".join(f"{mm:g}" for mm in proposed.pixel_mm)
     return (
         f"{output}: {counted} cases, {odd} of which deserve a look ({outliers} outliers); for "
-        f"{proposed['plane']} slices: "
-        f"{sizes} pixels of {pixel} mm, depth {proposed['depth']}, batch {proposed['batch_size']}"
+        f"{proposed.plane} slices: "
+        f"{sizes} pixels of {pixel} mm, depth {proposed.depth}, batch {proposed.batch_size}"
     )
 
 
