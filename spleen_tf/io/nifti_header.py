@@ -12,6 +12,7 @@ from spleen_tf.imaging.volume import VolumeError
 
 _HEADERS = {348: nib.Nifti1Header, 540: nib.Nifti2Header}
 _LENGTH_UNITS = {1: "meter", 2: "mm", 3: "micron"}
+_LINE_ENDS = b"\r\n\x1a\n"  # Behind the magic of NIfTI-2, where a transfer as text shows.
 _TIME_UNITS = {8: "sec", 16: "msec", 24: "usec", 32: "hz", 40: "ppm", 48: "rads"}
 
 
@@ -45,6 +46,11 @@ def read(stream: BinaryIO, source: str) -> nib.Nifti1Header:
         raise VolumeError(
             f"{source}: expected the magic of a NIfTI header, n+1 or n+2, found {magic!r}; an "
             "Analyze file must be converted to .nii."
+        )
+    if size == 540 and block[8:12] not in (_LINE_ENDS, bytes(4)):
+        raise VolumeError(
+            f"{source}: expected an eol_check of {[*_LINE_ENDS]}, found {[*block[8:12]]}: line "
+            "ends were changed as in a text, and voxels with them; copy it again, as binary."
         )
     return _HEADERS[size](block, check=False)
 

@@ -17,6 +17,8 @@ from spleen_tf.io.nifti_header import length_unit
 
 _MM_PER_UNIT = {"meter": 1000.0, "micron": 0.001}
 _MOST_DISAGREEMENT_VOXELS = 0.5
+# b, c and d of a half turn have the length 1, or a little more when they were rounded.
+_ROUNDED_QUATERNION = 0.01
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -129,6 +131,10 @@ def _qform(
     usable = header.copy()
     usable["pixdim"][0] = -1 if header["pixdim"][0] == -1 else 1
     usable["pixdim"][1:4] = sizes
+    length = float(np.linalg.norm(quaternion))
+    if 1 < length < 1 + _ROUNDED_QUATERNION:
+        for axis, value in zip("bcd", quaternion / length, strict=True):
+            usable[f"quatern_{axis}"] = value
     try:
         qform: FloatArray = usable.get_qform()
     except (HeaderDataError, ValueError):  # A quaternion longer than 1 is no rotation.

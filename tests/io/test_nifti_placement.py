@@ -90,6 +90,14 @@ def test_a_quaternion_longer_than_1_counts_as_no_qform(write_bytes, sound, patch
     assert nifti.read(path).orientation == "LAS"  # The sform is enough.
 
 
+def test_a_quaternion_that_rounding_made_a_little_longer_than_1_is_a_rotation(
+    read_quietly, sound, patched
+):
+    half_turn = patched(sound, sform_code=0, quatern=(0.0, 0.0, 1.0))
+    rounded = patched(sound, sform_code=0, quatern=(0.0, 0.0, 1.0001))
+    np.testing.assert_array_equal(read_quietly(rounded).affine, read_quietly(half_turn).affine)
+
+
 @pytest.mark.parametrize("qfac", [0.0, 1.0, 2.0])
 def test_a_qfac_that_is_not_minus_one_means_right_handed(write_bytes, sound, patched, qfac):
     pixdim = (qfac, 0.8, 0.7, 5, 1, 1, 1, 1)

@@ -319,6 +319,12 @@ def test_dimensions_of_nifti_2_that_no_array_can_have_are_refused(refused, reade
     assert re.match(r"expected 2,658,455,[\d,]+ bytes of voxels as its header says", sentence)
 
 
+def test_a_nifti_2_file_that_was_transferred_as_text_is_refused(refused):
+    content = nib.Nifti2Image(np.zeros((3, 3, 3), np.int16), np.eye(4)).to_bytes()
+    sentence = refused(content.replace(b"\r\n", b"\n\n"))
+    assert sentence.startswith("expected an eol_check of [13, 10, 26, 10], found [10, 10, 26, 10]:")
+
+
 def test_read_geometry_does_not_see_damage_to_the_voxels_of_a_gzip_stream(tmp_path, sound):
     # What its docstring says: it stops behind the header.
     stream = gzip.compress(sound)
