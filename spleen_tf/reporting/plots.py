@@ -9,12 +9,9 @@ import pathlib
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.text import Annotation
-from matplotlib.transforms import Bbox
 
 from spleen_tf.core import files
 from spleen_tf.core.files import InputError
@@ -24,12 +21,6 @@ DPI = 100
 TEXT: dict[str, Any] = {"fontfamily": "DejaVu Sans", "parse_math": False}  # A $ stays a $.
 
 _MAX_NAMED = 10
-_SIDES = [  # Of a point, for its name: how the name lies there, and its offset in points.
-    *(("left", "center", 8, 0), ("right", "center", -8, 0)),
-    *(("center", "bottom", 0, 7), ("center", "top", 0, -7)),
-    *(("left", "bottom", 5, 5), ("right", "bottom", -5, 5)),
-    *(("left", "top", 5, -5), ("right", "top", -5, -5)),
-]
 
 
 def bland_altman(
@@ -71,8 +62,8 @@ def bland_altman(
         axes.scatter(agreement.mean_ml, agreement.difference_ml, s=40, color="#1f5fa8", zorder=3)
         _draw_limits(axes, agreement)
         named = [0] if number == 1 else outside[:_MAX_NAMED]
-        figure.draw_without_rendering()  # Fixes the layout, in which room for names is sought.
-        _name_points(axes, agreement, {case: cases[case] for case in named})
+        for case in named:
+            _name_point(axes, agreement.mean_ml[case], agreement.difference_ml[case], cases[case])
     write_png(path, figure)
 
 
@@ -130,32 +121,16 @@ def _draw_limits(axes: Axes, agreement: Agreement) -> None:
         )
 
 
-def _name_points(axes: Axes, agreement: Agreement, names: dict[int, str]) -> None:
-    """Writes names beside points, on the side with the most room."""
-    frame = axes.get_window_extent()
-    points = axes.transData.transform(np.c_[agreement.mean_ml, agreement.difference_ml])
-    dots = [Bbox([point - 4, point + 4]) for point in points]
-    words: list[Bbox] = []
-    for case, name in names.items():
-        label = axes.annotate(
-            name,
-            (agreement.mean_ml[case], agreement.difference_ml[case]),
-            (0, 0),
-            textcoords="offset points",
-            fontsize=11,
-            bbox={"facecolor": "white", "alpha": 0.8, "linewidth": 0, "pad": 1},
-            zorder=2,
-            **TEXT,
-        )
-        boxes = [_lie(label, side) for side in _SIDES]
-        crowding = [
-            (frame.x0 > box.x0 or frame.x1 < box.x1, *map(box.count_overlaps, (words, dots)))
-            for box in boxes
-        ]
-        words.append(_lie(label, _SIDES[crowding.index(min(crowding))]))
-
-
-def _lie(label: Annotation, side: tuple[str, str, int, int]) -> Bbox:
-    ha, va, x, y = side
-    label.set(ha=ha, va=va, position=(x, y))
-    return label.get_window_extent()
+def _name_point(axes: Axes, mean_ml: float, difference_ml: float, name: str) -> None:
+    """Writes a name beside its point, towards the middle of the plot, where there is room."""
+    is_left = mean_ml < sum(axes.get_xlim()) / 2
+    axes.annotate(
+        name,
+        (mean_ml, difference_ml),
+        (8 if is_left else -8, 0),
+        textcoords="offset points",
+        ha="left" if is_left else "right",
+        va="center",
+        fontsize=11,
+        **TEXT,
+    )

@@ -16,7 +16,9 @@ from spleen_tf.reporting import panels
 from spleen_tf.reporting.plots import write_png
 
 
-def preview(path: str | os.PathLike[str], image: Volume, mask_ijk: np.ndarray, **options: Any) -> None:
+def preview(
+    path: str | os.PathLike[str], image: Volume, mask_ijk: np.ndarray, **options: Any
+) -> None:
     """Writes what `draw` makes of the same arguments as PNG.
 
     Nothing of image.source, no date and no program's name gets into the file.

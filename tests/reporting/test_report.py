@@ -338,7 +338,7 @@ def test_two_empty_masks_agree_and_are_no_alarm():
     empty = CaseMetrics("none", **(undefined | {"truth_mm3": 0.0, "pred_mm3": 0.0}))
     rows = [measured("found", 0.9), empty]
     html = report.evaluation(rows, summarize(rows), {})
-    assert "no overlap" not in html
+    assert "without overlap" not in html
     assert "without 1 case, where it is undefined" in html
 
 
