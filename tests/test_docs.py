@@ -191,9 +191,10 @@ def is_written_by_a_program(message: str) -> bool:
     )
 
 
-def quoted_messages(page: pathlib.Path) -> list[str]:
-    """The first column of the tables whose first heading is "message"."""
-    tables = re.findall(r"^\| message \|.*\n\|[-| ]+\n((?:\|.*\n)+)", text_of(page), re.MULTILINE)
+def quoted_messages(page: pathlib.Path, heading: str = "message") -> list[str]:
+    """The first column of the tables whose first column has a heading."""
+    table = rf"^\| {heading} \|.*\n\|[-| ]+\n((?:\|.*\n)+)"
+    tables = re.findall(table, text_of(page), re.MULTILINE)
     return re.findall(r"^\| `([^`]+)`", "".join(tables), re.MULTILINE)
 
 
@@ -202,6 +203,15 @@ def test_troubleshooting_quotes_messages_that_the_programs_write():
     assert len(quoted) > 20
     unknown = [message for message in quoted if not is_written_by_a_program(message)]
     assert not unknown
+
+
+def test_the_page_on_quality_lists_every_reason_for_a_review():
+    quoted = quoted_messages(ROOT / "docs" / "quality.md", "reason begins with")
+    assert [reason for reason in quoted if not is_written_by_a_program(reason)] == []
+    checks = texts_of_programs()[str(ROOT / "spleen_tf" / "quality" / "checks.py")]
+    reasons = [text for text in checks if re.match(r"[a-z ]+: |the (primary|models|spleen)", text)]
+    assert len(reasons) > 8
+    assert [text for text in reasons if not text.startswith(tuple(quoted))] == []
 
 
 @pytest.mark.parametrize(
