@@ -16,6 +16,7 @@ Examples:
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import pathlib
 import re
@@ -44,7 +45,7 @@ def main(config: PredictConfig) -> int:
     _check(config)
     is_batch = bool(config.dataset) or jobs.is_batch(config.input)
     if not is_batch:
-        _check_headers(planned[0], config)
+        planned = [_with_headers(planned[0], config)]
 
     # TensorFlow takes seconds to import, which a wrong flag should not cost.
     note = runtimes.setup(config.device, config.precision)
@@ -147,16 +148,26 @@ def _check(config: PredictConfig) -> None:
         raise InputError(f"--preview_voxel: expected three whole numbers i,j,k, found {found}.")
 
 
-def _check_headers(job: Job, config: PredictConfig) -> None:
-    """Raises InputError for what the headers of a volume show without its voxels."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # They come again when the volume is read.
+def _with_headers(job: Job, config: PredictConfig) -> Job:
+    """The job, with what the headers of its volume say.
+
+    Raises:
+        InputError: for what they show without the voxels.
+    """
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
         geometry = readers.read_geometry(job.source, job.series_uid)
+    if readers.from_dicom(geometry):  # Others come again when the volume is read.
+        for warning in caught:
+            warnings.warn_explicit(
+                warning.message, warning.category, warning.filename, warning.lineno
+            )
     _check_voxel(config, geometry)
     if "dicom_seg" in job.others:
         from spleen_tf.io.dicom import segmentation  # Its library takes a second to import.
 
         segmentation.check(geometry)
+    return dataclasses.replace(job, geometry=geometry)
 
 
 def _check_voxel(config: PredictConfig, image: Volume | Geometry) -> None:
@@ -192,7 +203,11 @@ def segment(
         The content of the JSON.
     """
     with timing.Clock() as clock:
-        image = readers.read(job.source, job.series_uid)
+        image = (
+            readers.read_voxels(job.geometry)
+            if job.geometry
+            else readers.read(job.source, job.series_uid)
+        )
         _check_voxel(config, image)  # In a folder, each volume has a shape of its own.
         clock.lap("read")
         if not (family := named):

@@ -12,6 +12,7 @@ from spleen_tf.core.files import InputError, InputWarning
 from spleen_tf.datasets import cases
 from spleen_tf.datasets.splits import read_splits
 from spleen_tf.imaging.intensity import Modality
+from spleen_tf.imaging.volume import Geometry
 from spleen_tf.inference import places, prediction
 from spleen_tf.inference.prediction import PredictionRecord
 from spleen_tf.io import nifti, readers
@@ -39,6 +40,7 @@ class Job:
         others: by kind, one of SUFFIXES, the other files that were asked for.
         series_uid: the SeriesInstanceUID that was asked for, or ''.
         modality: of the volume, where the user or a data set says it.
+        geometry: what the volume's headers say, where they are read already.
     """
 
     source: pathlib.Path
@@ -46,6 +48,7 @@ class Job:
     others: Mapping[str, pathlib.Path] = dataclasses.field(default_factory=dict)
     series_uid: str = ""
     modality: Modality | None = None
+    geometry: Geometry | None = dataclasses.field(default=None, compare=False)
 
     @property
     def case(self) -> str:

@@ -62,9 +62,10 @@ def check(file: ImageFile) -> None:
     if declared is None or not expected <= declared < expected + max(row_bytes, 2):
         raise elements.refusal(
             file.path,
-            f"{expected:,} bytes of {elements.name('PixelData')} for {file.num_frames} frames of "
-            f"{elements.name('Rows')} {rows}, {elements.name('Columns')} {columns}, "
-            f"{elements.name('BitsAllocated')} {file.bits_allocated}",
+            f"{expected:,} bytes of {elements.name('PixelData')} for {file.num_frames} "
+            f"frame{'s' if file.num_frames > 1 else ''} of {elements.name('Rows')} {rows}, "
+            f"{elements.name('Columns')} {columns}, {elements.name('BitsAllocated')} "
+            f"{file.bits_allocated}",
             "an undefined length" if declared is None else f"{declared:,}",
         )
 

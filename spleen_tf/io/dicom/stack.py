@@ -138,9 +138,9 @@ def _check_one_each(along_mm: FloatArray, source: str) -> None:
         count = np.count_nonzero(np.abs(along_mm - here_mm) < _SAME_PLACE_MM)
         positions = 1 + np.count_nonzero(np.diff(along_mm) >= _SAME_PLACE_MM)
         raise VolumeError(
-            f"{source}: expected one image at each {_POSITION}, found {count} at {here_mm:.2f} mm "
-            f"along the normal, {len(along_mm)} at {positions} positions in all: echoes, time "
-            "points, or copies that differ; keep those of one in a folder of its own."
+            f"{source}: expected one image at each position, found {count} at {here_mm:.2f} mm "
+            f"along the normal, {len(along_mm)} at {positions} positions in all by {_POSITION}: "
+            "echoes, time points, or copies that differ; keep those of one in a folder of its own."
         )
 
 
@@ -155,9 +155,10 @@ def _check_along(
         far = int(drift_mm.argmax())
         degrees = np.degrees(np.arctan2(drift_mm[far], from_first[far] @ normal))
         raise VolumeError(
-            f"{source}: expected {_POSITION} of slices that follow one another along their normal, "
-            f"found a drift of {drift_mm[far]:.1f} mm, {degrees:.1f} degrees off: a gantry tilt "
-            "or a slice out of place; resample a tilted series first, with dcm2niix for one."
+            f"{source}: expected slices that follow one another along their normal, found a drift "
+            f"of {drift_mm[far]:.1f} mm, {degrees:.1f} degrees off: a gantry tilt, or a slice out "
+            f"of place, by {_POSITION}; resample it to a rectangular grid first, with dcm2niix for "
+            "one."
         )
 
 
@@ -175,14 +176,14 @@ def _check_even(along_mm: FloatArray, source: str) -> None:
     if missing > 0 and abs(gap_mm - (missing + 1) * usual_mm) < tolerance_mm:
         more = f", and {len(odd) - 1} more gaps" if len(odd) > 1 else ""
         raise VolumeError(
-            f"{source}: expected a slice every {usual_mm:.3g} mm by {_POSITION}, found {missing} "
-            f"missing at {before_mm + usual_mm:.2f} mm along the normal{more}; copy the series "
+            f"{source}: expected a slice every {usual_mm:.3g} mm, found {missing} missing at "
+            f"{before_mm + usual_mm:.2f} mm along the normal{more} by {_POSITION}; copy the series "
             "again, whole."
         )
     raise VolumeError(
-        f"{source}: expected slices at even distances by {_POSITION}, found {gap_mm:.3f} mm after "
-        f"the one at {before_mm:.2f} mm along the normal where others are {usual_mm:.3f} mm apart; "
-        "resample them first."
+        f"{source}: expected slices at even distances, found {gap_mm:.3f} mm after the one "
+        f"at {before_mm:.2f} mm along the normal where others are {usual_mm:.3f} mm apart by "
+        f"{_POSITION}; resample them first."
     )
 
 

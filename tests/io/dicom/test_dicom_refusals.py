@@ -69,21 +69,21 @@ def shorter_in(wanted_k):
 ODD_SERIES = {
     "two at one position": (
         {"change": moved({2: (0, 0, -5)})},
-        r"expected one image at each ImagePositionPatient \(0020,0032\), found 2 at 705\.00 mm",
+        r"expected one image at each position, found 2 at 705\.00 mm along .* by ImagePosition",
     ),
     "uneven": (
         {"change": moved({2: (0, 0, 0.2)})},  # 4% of 5 mm, and more than positions are rounded.
-        r"expected slices at even distances by ImagePositionPatient \(0020,0032\), found 5\.200 mm "
+        r"expected slices at even distances, found 5\.200 mm "
         r"after the one at 705\.00 mm .*"
         r"5\.000 mm apart",
     ),
     "gantry tilt": (
         {"change": moved({k: (0, 0.5 * k, 0) for k in range(5)})},  # arctan(0.5 / 5) = 5.7°
-        r"found a drift of 2\.0 mm, 5\.7 degrees off: a gantry tilt or",
+        r"found a drift of 2\.0 mm, 5\.7 degrees off: a gantry tilt, .* by ImagePosition",
     ),
     "one slice aside": (
         {"change": moved({2: (30, 0, 0)})},
-        r"expected ImagePositionPatient \(0020,0032\) of slices that follow .* a drift of 30\.0 mm",
+        r"expected slices that follow .* a drift of 30\.0 mm, .* by ImagePositionPatient \(0020",
     ),
     "another size": (
         {"change": shorter_in(2)},
@@ -139,7 +139,7 @@ ODD_SERIES = {
     ),
     "other rows than pixels": (
         {"Rows": 3},
-        r"IM\d+: expected 48 bytes of PixelData \(7FE0,0010\) for 1 frames of Rows \(0028,0010\) "
+        r"IM\d+: expected 48 bytes of PixelData \(7FE0,0010\) for 1 frame of Rows \(0028,0010\) "
         r"3, Columns \(0028,0011\) 8, BitsAllocated \(0028,0100\) 16, found 96",
     ),
     "bits that are no bytes": (
@@ -210,8 +210,8 @@ def test_a_series_that_is_no_regular_grid_is_refused(tmp_path, odd):
 @pytest.mark.parametrize(
     ("missing", "message"),
     [
-        ([2], r"found 1 missing at 710\.00 mm along the normal; copy"),
-        ([1, 2], r"found 2 missing at 705\.00 mm along the normal; copy"),
+        ([2], r"found 1 missing at 710\.00 mm along the normal by .*; copy"),
+        ([1, 2], r"found 2 missing at 705\.00 mm along the normal by .*; copy"),
         ([1, 4], r"found 1 missing at 705\.00 mm along the normal, and 1 more gaps"),
     ],
 )
@@ -219,7 +219,7 @@ def test_a_missing_slice_is_told_with_its_position(tmp_path, missing, message):
     paths = dicom_files.write_series(tmp_path, dicom_files.ramp((8, 6, 7)), **SECRETS)
     for k in missing:
         paths[k].unlink()
-    with pytest.raises(InputError, match=r"expected a slice every 5 mm by .*, " + message):
+    with pytest.raises(InputError, match=r"expected a slice every 5 mm, " + message):
         series.read(tmp_path)
     refused(tmp_path)
 
@@ -228,7 +228,7 @@ def test_several_echoes_in_a_series_are_refused(tmp_path):
     for name in ("a", "b"):
         dicom_files.write_series(tmp_path / name, dicom_files.ramp(), modality="MR")
     message = refused(tmp_path)
-    assert "found 2 at 700.00 mm along the normal, 10 at 5 positions in all: echoes" in message
+    assert "found 2 at 700.00 mm along the normal, 10 at 5 positions in all by ImagePos" in message
 
 
 def test_several_echoes_in_an_enhanced_file_are_refused(tmp_path):
