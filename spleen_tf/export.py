@@ -1,7 +1,10 @@
-"""Exports a trained model as a SavedModel that plain TensorFlow loads.
+"""Exports a trained model as a SavedModel that plain TensorFlow loads, and model.onnx beside it.
 
 Example:
     python -m spleen_tf.export --model_dir=models/my_model --export_dir=models/my_model/saved_model
+
+With --saved_model, it writes model.onnx beside a SavedModel that is already there:
+    python -m spleen_tf.export --saved_model=models/my_model/saved_model
 """
 
 from __future__ import annotations
@@ -15,11 +18,12 @@ from typing import TYPE_CHECKING, Any
 import spleen_tf
 from spleen_tf.core import files, flags
 from spleen_tf.core.files import InputError
-from spleen_tf.core.flags import flag
+from spleen_tf.core.flags import ConfigError, flag
 from spleen_tf.imaging import planes
-from spleen_tf.network.spec import ServingSpec
-from spleen_tf.training import training_json
-from spleen_tf.training.config import TrainConfig
+from spleen_tf.inference import model_files
+from spleen_tf.network.spec import ServingSpec, onnx_path
+from spleen_tf.training import run
+from spleen_tf.training.run import TrainingRecord
 
 if TYPE_CHECKING:
     import keras
@@ -29,9 +33,12 @@ if TYPE_CHECKING:
 class ExportConfig:
     """What to export, and where to."""
 
-    model_dir: str = flag("", "A folder that spleen_tf.train wrote.", required=True)
-    export_dir: str = flag("", "The SavedModel's folder; replaced if it is one.", required=True)
-    name: str = flag("", "The model's name. Empty: from the export folder's path.")
+    model_dir: str | None = flag(None, "A folder that spleen_tf.train wrote.")
+    export_dir: str | None = flag(None, "The SavedModel's folder; replaced if it is one.")
+    saved_model: str | None = flag(
+        None, "In place of these two: a SavedModel's folder, beside which to write model.onnx."
+    )
+    name: str | None = flag(None, "The model's name. Not set: from the export folder's path.")
     model_version: str = flag("1.0.0", "The model's version.")
     threshold: float = flag(
         0.5,
@@ -40,67 +47,97 @@ class ExportConfig:
         maximum=1,
     )
 
+    def __post_init__(self) -> None:
+        """Raises ConfigError where flags are missing or exclude one another."""
+        if self.saved_model:
+            if self.model_dir or self.export_dir:
+                raise ConfigError(
+                    "--saved_model: expected neither --model_dir nor --export_dir with it, found "
+                    "both kinds."
+                )
+            return
+        if not self.model_dir:
+            raise ConfigError(
+                "--model_dir: expected a folder that spleen_tf.train wrote. Found nothing."
+            )
+        if not self.export_dir:
+            raise ConfigError("--export_dir: expected the SavedModel's folder. Found nothing.")
+
 
 def main(config: ExportConfig) -> None:
-    """Writes the SavedModel and its assets.extra/model.json."""
-    from spleen_tf.network import serving
+    """Writes the SavedModel, its assets.extra/model.json and model.onnx."""
+    if config.model_dir and config.export_dir:
+        _export(config, pathlib.Path(config.model_dir), pathlib.Path(config.export_dir))
+    elif config.saved_model:
+        _write_onnx(pathlib.Path(config.saved_model))
 
-    training = _read_training(config.model_dir)
-    export_dir = pathlib.Path(config.export_dir)
+
+def _export(config: ExportConfig, model_dir: pathlib.Path, export_dir: pathlib.Path) -> None:
+    training = _read_training(model_dir)
     if _is_occupied(export_dir):
         raise InputError(
             f"{export_dir}: expected a SavedModel to replace, or nothing, found something else."
         )
+    # TensorFlow takes seconds to import, which a wrong flag should not cost.
+    from spleen_tf.network import onnx, serving
+
     files.make_folder(export_dir.parent)
-    network = _load_network(config.model_dir, training)
-    description = describe(training, config, _validation(config.model_dir, training))
+    network = _load_network(model_dir, training)
+    description = describe(training, config, export_dir, _validation(model_dir, training))
     partial = export_dir.with_name(f".partial-{secrets.token_hex(4)}-{export_dir.name}")
     try:
-        module = serving.servable(network, _serving_spec(training))
+        module = serving.servable(network, training.serving)
         serving.save(module, partial, export_dir)
         files.write_json(partial / "assets.extra" / "model.json", description)
-        _replace_folder(partial, export_dir)
+        onnx_model, difference = onnx.convert(module, training.serving, partial)
+        with files.replacing(onnx_path(export_dir)) as partial_onnx:
+            partial_onnx.write_bytes(onnx_model)
+            _replace_folder(partial, export_dir)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     print(
-        f"{export_dir}: {description['name']} {description['version']}, {description['plane']}, "
-        f"{description['modality']}"
+        f"{export_dir}: {description['name']} {description['version']}, {training.plane}, "
+        f"{training.modality}"
     )
+    _report(onnx_path(export_dir), difference)
 
 
-def _serving_spec(training: dict[str, Any]) -> ServingSpec:
-    network = TrainConfig(**training["config"]).network
-    grid_mm, window = training["pixel_mm"], training["window"]
-    return ServingSpec(
-        training["modality"],
-        (grid_mm[0], grid_mm[1]),
-        (window[0], window[1]),
-        network.in_channels,
-        network.multiple,
-    )
+def _write_onnx(saved_model: pathlib.Path) -> None:
+    info = model_files.describe(saved_model)
+    from spleen_tf.network import onnx
+
+    spec = ServingSpec(info.modality, info.pixel_mm, info.window, info.in_channels, multiple=1)
+    _report(onnx_path(saved_model), onnx.write_from_saved_model(saved_model, spec))
+
+
+def _report(path: pathlib.Path, difference: float) -> None:
+    print(f"{path}: probabilities differ from the SavedModel's by at most {difference:.1g}")
 
 
 def describe(
-    training: dict[str, Any], config: ExportConfig, validation: dict[str, Any]
+    training: TrainingRecord,
+    config: ExportConfig,
+    export_dir: pathlib.Path,
+    validation: dict[str, Any],
 ) -> dict[str, Any]:
     """The content of model.json."""
     import keras
     import tensorflow as tf
 
-    image_size = [int(n) for n in training["config"]["image_size"]]
+    rows, columns = training.config.image_hw
     return {
-        "name": config.name or _name(pathlib.Path(config.export_dir).resolve()),
+        "name": config.name or _name(export_dir.resolve()),
         "version": config.model_version,
-        "plane": training["plane"],
-        "modality": training["modality"],
-        "pixel_mm": training["pixel_mm"],
-        "window": training["window"],
-        "image_size": image_size[0] if len(set(image_size)) == 1 else image_size,
-        "learning_rate": training["config"]["learning_rate"],
-        "in_channels": training["config"]["in_channels"],
+        "plane": training.plane,
+        "modality": training.modality,
+        "pixel_mm": training.pixel_mm,
+        "window": training.window,
+        "image_size": rows if rows == columns else (rows, columns),
+        "learning_rate": training.config.learning_rate,
+        "in_channels": training.config.in_channels,
         "threshold": config.threshold,
         "labels": {"0": "background", "1": "spleen"},
-        "training": {"cases": [{"name": n, "sha256": sha} for n, sha in training["train"].items()]},
+        "training": {"cases": [{"name": n, "sha256": sha} for n, sha in training.train.items()]},
         "validation": validation,
         "versions": {
             "spleen_tf": spleen_tf.__version__,
@@ -110,14 +147,14 @@ def describe(
     }
 
 
-def _validation(model_dir: str, training: dict[str, Any]) -> dict[str, Any]:
+def _validation(model_dir: pathlib.Path, training: TrainingRecord) -> dict[str, Any]:
     """The Dice that the exported weights reached in training."""
-    from spleen_tf.training import callbacks
+    from spleen_tf.training import checkpoints
 
-    count = len(training["validation"])
+    count = len(training.validation)
     if not count:
         return {"dice": None, "how": "not measured: every case was trained on"}
-    dice = callbacks.best_dice(pathlib.Path(model_dir))
+    dice = checkpoints.best_dice(model_dir)
     if dice is None:
         return {"dice": None, "how": "not measured: training was not validated"}
     return {
@@ -127,46 +164,27 @@ def _validation(model_dir: str, training: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _read_training(model_dir: str) -> dict[str, Any]:
-    folder = pathlib.Path(model_dir)
-    for name in (training_json.FILE_NAME, "best.weights.h5"):
-        if not (folder / name).is_file():
+def _read_training(model_dir: pathlib.Path) -> TrainingRecord:
+    for name in (run.FILE_NAME, "best.weights.h5"):
+        if not (model_dir / name).is_file():
             raise InputError(
-                f"{folder}: expected a folder that spleen_tf.train wrote, found no {name} in it."
+                f"{model_dir}: expected a folder that spleen_tf.train wrote, found no {name} in it."
             )
-    path = folder / training_json.FILE_NAME
-    training = training_json.read(path)
-    names = {field.name for field in dataclasses.fields(TrainConfig)}
-    of_today = {key: value for key, value in training["config"].items() if key in names}
-    training = {**training, "config": of_today}
-    try:
-        TrainConfig(**training["config"])
-    except TypeError as error:
-        raise InputError(
-            f"{path}: expected the flags of a training by this version, found others: {error}."
-        ) from None
-    return training
+    return run.read(model_dir / run.FILE_NAME)
 
 
-def _load_network(model_dir: str, training: dict[str, Any]) -> keras.Model:
+def _load_network(model_dir: pathlib.Path, training: TrainingRecord) -> keras.Model:
     """The network in float32, whatever precision it was trained in."""
-    import keras
-
     from spleen_tf.network import unet
-    from spleen_tf.training import callbacks
+    from spleen_tf.training import checkpoints
 
-    policy = keras.mixed_precision.global_policy()
-    keras.mixed_precision.set_global_policy("float32")
-    try:
-        network = unet.build(TrainConfig(**training["config"]).network)
-    finally:
-        keras.mixed_precision.set_global_policy(policy)
-    weights = pathlib.Path(model_dir) / callbacks.BEST_WEIGHTS
+    network = unet.build_float32(training.config.network)
+    weights = model_dir / checkpoints.BEST_WEIGHTS
     try:
         network.load_weights(weights)
     except (OSError, ValueError, KeyError) as error:
         raise InputError(
-            f"{weights}: expected the weights of the network that training.json describes, found "
+            f"{weights}: expected the weights of the network that {run.FILE_NAME} describes, found "
             f"a damaged or another file ({str(error).splitlines()[0]})."
         ) from None
     return network

@@ -5,15 +5,18 @@ The networks' weights are set by hand (see conftest.py): the probability of a pi
 """
 
 import json
+import re
 import shutil
 import textwrap
 
 import numpy as np
+import onnxruntime
 import pytest
 
 from spleen_tf import export
 from spleen_tf.core.files import InputError
-from spleen_tf.network import serving
+from spleen_tf.network import onnx, serving
+from spleen_tf.network.spec import onnx_path, weights_sha256
 
 # A process as on a server that has TensorFlow and none of what the model was made with.
 PLAIN_TENSORFLOW = """
@@ -261,10 +264,12 @@ def test_the_description_says_what_the_model_is_and_what_it_saw(exported):
 
 @pytest.fixture
 def export_quickly(exported, monkeypatch):
-    """A function that exports, but takes the graph from an earlier export: seconds saved."""
+    """A function that exports, but takes the graphs from an earlier export: seconds saved."""
     monkeypatch.setattr(
         serving, "save", lambda module, folder, place: shutil.copytree(exported["MR"], folder)
     )
+    onnx_model = onnx_path(exported["MR"]).read_bytes()
+    monkeypatch.setattr(onnx, "convert", lambda module, spec, folder: (onnx_model, 0.0))
 
     def run_main(model_dir, export_dir, **options):
         export.main(
@@ -301,10 +306,10 @@ def test_names_come_from_the_folder_unless_given(trained, tmp_path, export_quick
 def test_the_validation_dice_is_that_of_the_best_weights(trained_copy, tmp_path, export_quickly):
     import tensorflow as tf
 
-    from spleen_tf.training import callbacks
+    from spleen_tf.training import checkpoints
 
     folder = trained_copy(validation={"case_c": "cc33", "case_d": "dd44"})
-    state = callbacks.State()
+    state = checkpoints.State()
     state.best_dice.assign(0.875)
     manager = tf.train.CheckpointManager(
         tf.train.Checkpoint(state=state), folder / "checkpoints", max_to_keep=1
@@ -340,10 +345,12 @@ def test_an_older_saved_model_is_replaced_whole(exported, trained, tmp_path, exp
     place = tmp_path / "my_model" / "saved_model"
     shutil.copytree(exported["CT"], place)
     (place / "stale.txt").write_text("of the older one")
+    onnx_path(place).write_text("of the older one")
     export_quickly(trained["MR"], place)
     assert described(place)["modality"] == "MR"
     assert not (place / "stale.txt").exists()
-    assert [path.name for path in place.parent.iterdir()] == ["saved_model"]
+    assert sorted(path.name for path in place.parent.iterdir()) == ["model.onnx", "saved_model"]
+    assert onnx_path(place).read_bytes() == onnx_path(exported["MR"]).read_bytes()
 
 
 def test_a_full_disk_leaves_the_older_saved_model(exported, trained, tmp_path, no_room):
@@ -413,7 +420,7 @@ def test_a_damaged_description_is_refused(trained_copy, tmp_path, export_quickly
 def test_a_description_of_another_kind_is_refused(trained_copy, tmp_path, export_quickly, content):
     folder = trained_copy()
     (folder / "training.json").write_text(content)
-    with pytest.raises(InputError, match=r"training\.json: expected 'config' as spleen_tf\.train"):
+    with pytest.raises(InputError, match=r"training\.json: expected .*; restore the file, or"):
         export_quickly(folder, tmp_path / "saved_model")
 
 
@@ -424,3 +431,92 @@ def test_flags_of_another_release_are_ignored(trained_copy, tmp_path, export_qui
     (folder / "training.json").write_text(json.dumps(content))
     export_quickly(folder, tmp_path / "saved_model")
     assert described(tmp_path / "saved_model")["in_channels"] == 1
+
+
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        ({}, "--model_dir: expected a folder that spleen_tf.train wrote. Found nothing."),
+        ({"model_dir": "m"}, "--export_dir: expected the SavedModel's folder. Found nothing."),
+        ({"saved_model": "s", "model_dir": "m"}, "--saved_model: expected neither --model_dir nor"),
+    ],
+)
+def test_what_to_export_and_where_to_are_needed_unless_a_saved_model_is_given(flags, sentence):
+    with pytest.raises(InputError, match=re.escape(sentence)):
+        export.ExportConfig(**flags)
+
+
+# model.onnx
+
+
+@pytest.fixture(scope="module")
+def sessions(exported):
+    """ONNX Runtime's sessions of the exported models, by modality."""
+    return {
+        modality: onnxruntime.InferenceSession(onnx_path(folder))
+        for modality, folder in exported.items()
+    }
+
+
+def test_the_onnx_model_has_the_inputs_and_output_of_windowed(sessions):
+    (output,) = sessions["CT"].get_outputs()
+    values = {value.name: value for value in (*sessions["CT"].get_inputs(), output)}
+    assert {value.type for value in values.values()} == {"tensor(float)"}
+    assert {name: value.shape for name, value in values.items()} == {
+        "slices": ["N", "H", "W"],
+        "pixel_mm": [2],
+        "window": [2],
+        "probability": ["N", "H", "W"],
+    }
+
+
+def test_the_onnx_model_names_the_weights_of_its_saved_model(sessions, exported):
+    for modality, folder in exported.items():
+        metadata = sessions[modality].get_modelmeta().custom_metadata_map
+        assert metadata["saved_model_weights_sha256"] == weights_sha256(folder)
+
+
+def test_the_onnx_model_gives_the_probabilities_by_hand(sessions, volume_nhw):
+    inputs = {"slices": volume_nhw, "pixel_mm": [2, 2], "window": [100, 900]}
+    (found,) = sessions["MR"].run(None, {k: np.float32(v) for k, v in inputs.items()})
+    np.testing.assert_allclose(found, sigma(np.clip((volume_nhw - 100) / 800, 0, 1)), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("shape", "pixel_mm"), [((4, 33, 18), (0.7, 1.9)), ((1, 5, 6), (4, 3)), ((2, 1, 9), (1, 2))]
+)
+def test_the_onnx_model_agrees_with_the_saved_model_on_every_grid(
+    sessions, signatures, shape, pixel_mm
+):
+    """Two models: of one slice, and of a slice amid its neighbours."""
+    slices = np.random.default_rng(1).normal(0, 300, shape)
+    inputs = {"slices": slices, "pixel_mm": pixel_mm, "window": (-160, 240)}
+    for modality, session in sessions.items():
+        (found,) = session.run(None, {k: np.float32(v) for k, v in inputs.items()})
+        expected = run(signatures[modality][0]["windowed"], **inputs)
+        np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_an_onnx_model_is_made_from_a_saved_model_alone(exported, tmp_path, capsys):
+    place = tmp_path / "released" / "saved_model"
+    shutil.copytree(exported["CT"], place)
+    export.main(export.ExportConfig(saved_model=str(place)))
+    assert "model.onnx: probabilities differ from the SavedModel's by at most" in (
+        capsys.readouterr().out
+    )
+    session = onnxruntime.InferenceSession(onnx_path(place))
+    slices = np.full((3, 9, 7), 240, np.float32)
+    pair = np.float32([2, 2]), np.float32([-160, 240])
+    (found,) = session.run(None, {"slices": slices, "pixel_mm": pair[0], "window": pair[1]})
+    assert found[1, 4, 4] == pytest.approx(sigma(1), abs=1e-5)
+
+
+def test_an_onnx_model_that_differs_from_the_saved_model_is_refused(exported, tmp_path):
+    """The grid of model.json is not the one that the SavedModel has."""
+    place = tmp_path / "released" / "saved_model"
+    shutil.copytree(exported["MR"], place)
+    path = place / "assets.extra" / "model.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "pixel_mm": [3.0, 2.0]}))
+    with pytest.raises(InputError, match=r"expected an ONNX model whose .* at most 0\.001, found"):
+        export.main(export.ExportConfig(saved_model=str(place)))
+    assert not onnx_path(place).exists()

@@ -33,7 +33,7 @@ class InputWarning(UserWarning):
 
 
 @contextlib.contextmanager
-def replacing(path: str | os.PathLike) -> Iterator[pathlib.Path]:
+def replacing(path: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
     """Yields a path to write to, beside `path`, and renames it to `path` when all went well.
 
     A reader never sees half a file, and an earlier one stays until its successor is whole. The
@@ -62,7 +62,7 @@ def replacing(path: str | os.PathLike) -> Iterator[pathlib.Path]:
             partial.unlink()
 
 
-def make_folder(folder: str | os.PathLike) -> pathlib.Path:
+def make_folder(folder: str | os.PathLike[str]) -> pathlib.Path:
     """Makes a folder for outputs, with its parents.
 
     Raises:
@@ -80,19 +80,19 @@ def make_folder(folder: str | os.PathLike) -> pathlib.Path:
     return folder
 
 
-def sha256(path: str | os.PathLike) -> str:
+def sha256(path: str | os.PathLike[str]) -> str:
     """The SHA-256 of a file's bytes, in hexadecimal."""
     with open(path, "rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def write_text(path: str | os.PathLike, text: str) -> None:
+def write_text(path: str | os.PathLike[str], text: str) -> None:
     """Writes a whole text file or none, in UTF-8; names of files that are no text are escaped."""
     with replacing(path) as partial:
         partial.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
-def write_csv(path: str | os.PathLike, rows: Sequence[Mapping[str, Any]]) -> None:
+def write_csv(path: str | os.PathLike[str], rows: Sequence[Mapping[str, Any]]) -> None:
     """Writes a whole table or none, as write_text; the columns are those of the row that has most.
 
     Args:
@@ -107,7 +107,7 @@ def write_csv(path: str | os.PathLike, rows: Sequence[Mapping[str, Any]]) -> Non
     write_text(path, out.getvalue())
 
 
-def write_json(path: str | os.PathLike, content: Any) -> None:
+def write_json(path: str | os.PathLike[str], content: Any) -> None:
     """Writes JSON, whole or not at all.
 
     Args:
@@ -122,7 +122,7 @@ def write_json(path: str | os.PathLike, content: Any) -> None:
     write_text(path, json.dumps(plain, indent=1, allow_nan=False) + "\n")
 
 
-def read_json(path: str | os.PathLike) -> Any:
+def read_json(path: str | os.PathLike[str]) -> Any:
     """Reads JSON of any content; a byte order mark is skipped.
 
     Raises:
@@ -131,13 +131,16 @@ def read_json(path: str | os.PathLike) -> Any:
     return read_record(path, Any)
 
 
-def read_record(path: str | os.PathLike, kind: type[Record], remedy: str = "") -> Record:
+def read_record(
+    path: str | os.PathLike[str], kind: type[Record], remedy: str = "", strict: bool = True
+) -> Record:
     """Reads JSON into a typed record; a byte order mark is skipped.
 
     Args:
         path: the file.
         kind: a msgspec Struct, a dataclass, or another type that msgspec converts to.
         remedy: what the message tells the user to do about a file of other content.
+        strict: False also takes 16.0 for an integer, as files of earlier releases have it.
 
     Raises:
         InputError: if the file is missing, is not JSON, or does not hold such a record; the message
@@ -145,7 +148,7 @@ def read_record(path: str | os.PathLike, kind: type[Record], remedy: str = "") -
     """
     try:
         content = pathlib.Path(path).read_bytes().removeprefix(codecs.BOM_UTF8)
-        return msgspec.json.decode(content, type=kind)
+        return msgspec.json.decode(content, type=kind, strict=strict)
     except OSError as error:
         raise InputError(f"{path}: expected a JSON file, found: {error.strerror}.") from None
     except msgspec.ValidationError as error:

@@ -34,7 +34,7 @@ def segment(
     Returns:
         float32 [N, H, W].
     """
-    images = to_grid(normalize(images_nhwc, window), pixel_mm, grid_mm)
+    images = normalized_grid(images_nhwc, window, pixel_mm, grid_mm)
     native_hw = tf.shape(images_nhwc)[1:3]
     return probability(network, images, pixel_mm, native_hw, grid_mm, multiple)
 
@@ -73,6 +73,18 @@ def normalize(images: tf.Tensor, window: tf.Tensor) -> tf.Tensor:
     """
     low, high = window[0], window[1]
     return tf.clip_by_value(tf.math.divide_no_nan(images - low, high - low), 0.0, 1.0)
+
+
+def normalized_grid(
+    images_nhwc: tf.Tensor, window: tf.Tensor, pixel_mm: tf.Tensor, grid_mm: tuple[float, float]
+) -> tf.Tensor:
+    """What `to_grid` makes of what `normalize` returns, with less work at native resolution.
+
+    Only the clipping has to come before the resampling, which is linear.
+    """
+    low, width = window[0], window[1] - window[0]
+    clipped = tf.raw_ops.ClipByValue(t=images_nhwc - low, clip_value_min=0.0, clip_value_max=width)
+    return to_grid(clipped, pixel_mm, grid_mm) * tf.math.divide_no_nan(1.0, width)
 
 
 def window_for_any(lowest: tf.Tensor, window: tf.Tensor) -> tf.Tensor:
@@ -129,7 +141,9 @@ def from_grid(
 def pad_to_multiple(images_nhwc: tf.Tensor, multiple: int) -> tf.Tensor:
     """Pads with zeros below and on the right."""
     height, width = tf.unstack(tf.shape(images_nhwc)[1:3])
-    return tf.pad(images_nhwc, [[0, 0], [0, -height % multiple], [0, -width % multiple], [0, 0]])
+    # Without negative numbers, whose remainder ONNX takes otherwise.
+    below, right = ((multiple - size % multiple) % multiple for size in (height, width))
+    return tf.pad(images_nhwc, [[0, 0], [0, below], [0, right], [0, 0]])
 
 
 def crop_or_pad(image_hwc: tf.Tensor, size_hw: tuple[int, int], position: tf.Tensor) -> tf.Tensor:

@@ -34,9 +34,10 @@ def servable(network: keras.Model, spec: ServingSpec) -> tf.Module:
     def inner(slices, pixel_mm, window, margins):
         """As windowed, without the first and last slices, which were sent as neighbours."""
         # Channels share their slices: each is resampled once, not once per channel.
-        on_grid = preprocess.normalize(slices[..., tf.newaxis], window)
-        on_grid = preprocess.to_grid(on_grid, pixel_mm, spec.grid_mm)[..., 0]
-        images = preprocess.neighbours(on_grid, spec.in_channels)
+        on_grid = preprocess.normalized_grid(
+            slices[..., tf.newaxis], window, pixel_mm, spec.grid_mm
+        )
+        images = preprocess.neighbours(on_grid[..., 0], spec.in_channels)
         images = images[margins[0] : tf.shape(images)[0] - margins[1]]
         probability = preprocess.probability(
             logits, images, pixel_mm, tf.shape(slices)[1:], spec.grid_mm, spec.multiple

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import pathlib
 from typing import Literal, get_args
 
+from spleen_tf.core import files
 from spleen_tf.imaging.intensity import ModelModality
 
 Norm = Literal["batch", "group", "instance"]
@@ -12,6 +14,9 @@ NORMS: tuple[Norm, ...] = get_args(Norm)
 
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+
+ONNX_NAME = "model.onnx"
+ONNX_WEIGHTS_KEY = "saved_model_weights_sha256"  # In the file's metadata.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,3 +66,16 @@ class ServingSpec:
     window: tuple[float, float]
     in_channels: int
     multiple: int
+
+
+def onnx_path(saved_model: pathlib.Path) -> pathlib.Path:
+    """Where the ONNX file of a SavedModel's folder lies."""
+    return saved_model.parent / ONNX_NAME
+
+
+def weights_sha256(saved_model: pathlib.Path) -> str:
+    """The SHA-256 of a SavedModel's weights, which its ONNX file has under ONNX_WEIGHTS_KEY.
+
+    So an ONNX file that was left behind by another model is not taken for this one's.
+    """
+    return files.sha256(saved_model / "variables" / "variables.data-00000-of-00001")

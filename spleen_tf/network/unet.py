@@ -35,6 +35,16 @@ def build(spec: NetworkSpec) -> keras.Model:
     return keras.Model(inputs, logits, name="unet")
 
 
+def build_float32(spec: NetworkSpec) -> keras.Model:
+    """As `build`, in float32 whatever the precision policy in force."""
+    policy = keras.mixed_precision.global_policy()
+    keras.mixed_precision.set_global_policy("float32")
+    try:
+        return build(spec)
+    finally:
+        keras.mixed_precision.set_global_policy(policy)
+
+
 def _block(x: tf.Tensor, filters: int, norm: Norm, name: str) -> tf.Tensor:
     for index in range(2):
         x = layers.Conv2D(

@@ -10,6 +10,8 @@ import math
 import tensorflow as tf
 import tensorflow_addons as tfa
 
+from spleen_tf.training.config import AugmentConfig
+
 _CURVE_KNOTS = 7
 _TEXTURE_CHANNELS = 4
 # By which the organ's intensity is multiplied: iron leaves T2 images a tenth of it.
@@ -25,54 +27,18 @@ def augment(
     image_hwc: tf.Tensor,
     label_hwc: tf.Tensor,
     seed: tf.Tensor,
-    *,
-    rotation_degrees: float = 0.0,
-    scale: float = 0.0,
-    shift: float = 0.0,
-    elastic_pixels: float = 0.0,
-    gain: float = 0.0,
-    gamma: float = 0.0,
-    bias_field: float = 0.0,
-    organ: float = 0.0,
-    mass: float = 0.0,
-    invert: float = 0.0,
-    curve: float = 0.0,
-    texture: float = 0.0,
-    coarse: float = 0.0,
-    cut: float = 0.0,
-    noise: float = 0.0,
-    blur_pixels: float = 0.0,
+    strengths: AugmentConfig,
     pixel_aspect: float = 1.0,
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """One random variant of a slice and its label; the same seed gives the same variant.
 
-    Each change is drawn between none and its bound; a bound of 0 leaves it out.
+    Each change is drawn between none and its strength.
 
     Args:
         image_hwc: float32 [H, W, C] in 0..1, static shape; channels are changed alike.
         label_hwc: float32 [H, W, C], 0 or 1: neighbours are recoloured where they show the organ.
         seed: int [2].
-        rotation_degrees: to either side.
-        scale: zoom by up to this share, in or out.
-        shift: by up to this share of the height and width.
-        elastic_pixels: standard deviation of the shifts of an elastic warp's control points.
-        gain: contrast by up to this share, brightness by up to half of it.
-        gamma: exponents from exp(-gamma) to exp(gamma).
-        bias_field: standard deviation of the logarithm of a smooth shading.
-        organ: share of slices in which the organ itself is made darker or brighter.
-        mass: share of slices into which a round body of even brightness is laid, behind the organ:
-            a cyst, a tumour, a full stomach, which however large and bright must not pass for it.
-        invert: share of slices in which light and dark are exchanged.
-        curve: share of slices whose intensities go through a random curve, rising or not, so that
-            tissues change places in brightness, as they do from one MR sequence to another.
-        texture: share of slices that are mixed with a random shallow convolution of themselves,
-            which leaves shapes and changes everything else (Xu et al., 2021, RandConv).
-        coarse: share of slices that are seen through rows and columns of up to four times their
-            size, as thick slices cut across and small matrices show them.
-        cut: share of slices of which a field of view shows a part: up to a third of each side is
-            black, and the organ is not there.
-        noise: standard deviation of Gaussian noise, up to this.
-        blur_pixels: sigma of a Gaussian blur, up to this, in every other slice.
+        strengths: of the changes.
         pixel_aspect: row spacing over column spacing, by which a rotation is one in mm.
 
     Returns:
@@ -80,20 +46,19 @@ def augment(
     """
     seeds = tf.unstack(tf.random.experimental.stateless_split(seed, 13))
     image, label = image_hwc, label_hwc
-    if rotation_degrees or scale or shift or elastic_pixels:
-        image, label = _warp(
-            image, label, seeds[:2], rotation_degrees, scale, shift, elastic_pixels, pixel_aspect
-        )
-    image = _recolour_organ(image, label, seeds[2], organ)
-    image = _mass(image, label, seeds[12], mass)
-    image = _random_curve(image, seeds[8], curve)
-    image = _texture(image, seeds[9], texture)
-    image = _bias_field(image, seeds[3], bias_field)
-    image = _gain_and_gamma(image, seeds[4:6], gain, gamma, invert)
-    image = _coarse(image, seeds[10], coarse)
-    image = _blur(image, seeds[6], blur_pixels)
-    image = _noise(image, seeds[7], noise)
-    shown = _field_of_view(image.shape[:2], seeds[11], cut)
+    s = strengths
+    if s.rotation_degrees or s.scale or s.shift or s.elastic_pixels:
+        image, label = _warp(image, label, seeds[:2], s, pixel_aspect)
+    image = _recolour_organ(image, label, seeds[2], s.organ)
+    image = _mass(image, label, seeds[12], s.mass)
+    image = _random_curve(image, seeds[8], s.curve)
+    image = _texture(image, seeds[9], s.texture)
+    image = _bias_field(image, seeds[3], s.bias_field)
+    image = _gain_and_gamma(image, seeds[4:6], s.gain, s.gamma, s.invert)
+    image = _coarse(image, seeds[10], s.coarse)
+    image = _blur(image, seeds[6], s.blur_pixels)
+    image = _noise(image, seeds[7], s.noise)
+    shown = _field_of_view(image.shape[:2], seeds[11], s.cut)
     label = tf.expand_dims(label[..., image.shape[-1] // 2], -1)
     return tf.clip_by_value(image, 0.0, 1.0) * shown, label * shown
 
@@ -108,7 +73,11 @@ def _where_drawn(drawn, changed, image) -> tf.Tensor:
 
 
 def _warp(
-    image, label, seeds, rotation_degrees, scale, shift, elastic_pixels, pixel_aspect
+    image: tf.Tensor,
+    label: tf.Tensor,
+    seeds: list[tf.Tensor],
+    strengths: AugmentConfig,
+    pixel_aspect: float,
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Rotation, zoom, shift and elastic warp in one interpolation.
 
@@ -117,8 +86,8 @@ def _warp(
     """
     height, width, channels = image.shape
     angle, zoom, down, right = tf.unstack(_uniform(seeds[0], [4], -1.0, 1.0))
-    angle *= math.radians(rotation_degrees)
-    zoom = tf.exp(zoom * math.log1p(scale))
+    angle *= math.radians(strengths.rotation_degrees)
+    zoom = tf.exp(zoom * math.log1p(strengths.scale))
     rows, columns = tf.meshgrid(
         tf.range(height, dtype=tf.float32), tf.range(width, dtype=tf.float32), indexing="ij"
     )
@@ -126,15 +95,15 @@ def _warp(
     column = columns - (width - 1) / 2
     cos, sin = tf.cos(angle) / zoom, tf.sin(angle) / zoom
     source_row = (cos * row - sin * column) / pixel_aspect
-    source_row += (height - 1) / 2 + down * shift * height
-    source_col = sin * row + cos * column + (width - 1) / 2 + right * shift * width
+    source_row += (height - 1) / 2 + down * strengths.shift * height
+    source_col = sin * row + cos * column + (width - 1) / 2 + right * strengths.shift * width
     flow = tf.stack([rows - source_row, columns - source_col], axis=-1)
-    if elastic_pixels:
+    if strengths.elastic_pixels:
         control = tf.random.stateless_normal(
             [1, height // 32 + 3, width // 32 + 3, 2],
             seeds[1],
             0.0,
-            elastic_pixels,
+            strengths.elastic_pixels,
         )
         flow += tf.image.resize(control, (height, width), "bicubic")[0]
     both = tf.concat([image, label], axis=-1)[tf.newaxis]

@@ -4,24 +4,71 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
-from typing import Any
+from typing import Literal
 
 from spleen_tf.core.flags import ConfigError, flag
-from spleen_tf.network.spec import NORMS, PRECISIONS, NetworkSpec
+from spleen_tf.datasets.fingerprint import Plan
+from spleen_tf.network.spec import NetworkSpec, Norm, Precision
 
 LOSSES = ("dice_ce", "dice_focal", "tversky")
 OPTIMIZERS = ("adamw", "ranger", "swa")
-DISTRIBUTIONS = ("none", "mirrored", "multi_worker")
 
-# What `settled` fills in. An empty pixel_mm or window is settled by the records.
-_DEFAULTS: dict[str, Any] = {
-    "image_size": (512.0,),
-    "pixel_mm": (),
-    "window": (),
-    "depth": 4,
-    "batch_size": 8,
-}
+# What `settled` fills in. A pixel_mm or window that is not set is settled by the records.
+_IMAGE_SIZE = (512,)
+_DEPTH = 4
+_BATCH_SIZE = 8
+
+# Earlier flag files and training.json have 0, an empty text or an empty list where nothing is set.
+_MAY_BE_UNSET = (
+    *("splits", "init_from", "fingerprint", "image_size", "pixel_mm", "window", "depth"),
+    *("batch_size", "epochs", "steps", "minutes", "steps_per_epoch"),
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class AugmentConfig:
+    """How strongly a slice is varied; 0 leaves a change out.
+
+    Attributes:
+        rotation_degrees: rotation to either side, up to this.
+        scale: zoom by up to this share, in or out.
+        shift: by up to this share of the height and width.
+        elastic_pixels: standard deviation of the shifts of an elastic warp's control points.
+        gain: contrast by up to this share, brightness by up to half of it.
+        gamma: exponents from exp(-gamma) to exp(gamma).
+        bias_field: standard deviation of the logarithm of a smooth shading.
+        organ: share of slices in which the organ itself is made darker or brighter.
+        mass: share of slices into which a round body of even brightness is laid, behind the organ:
+            a cyst, a tumour, a full stomach, which must not pass for the organ.
+        invert: share of slices in which light and dark are exchanged.
+        curve: share of slices whose intensities go through a random curve, rising or not, so that
+            tissues change places in brightness, as they do from one MR sequence to another.
+        texture: share of slices that are mixed with a random shallow convolution of themselves,
+            which leaves shapes and changes everything else (Xu et al., 2021, RandConv).
+        coarse: share of slices that are seen through rows and columns of up to four times their
+            size, as thick slices cut across and small matrices show them.
+        cut: share of slices whose field of view shows a part: up to a third of each side is
+            black, and the organ is not there.
+        noise: standard deviation of Gaussian noise, up to this.
+        blur_pixels: sigma of a Gaussian blur, up to this, in every other slice.
+    """
+
+    rotation_degrees: float = 0.0
+    scale: float = 0.0
+    shift: float = 0.0
+    elastic_pixels: float = 0.0
+    gain: float = 0.0
+    gamma: float = 0.0
+    bias_field: float = 0.0
+    organ: float = 0.0
+    mass: float = 0.0
+    invert: float = 0.0
+    curve: float = 0.0
+    texture: float = 0.0
+    coarse: float = 0.0
+    cut: float = 0.0
+    noise: float = 0.0
+    blur_pixels: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,33 +77,34 @@ class TrainConfig:
 
     records: str = flag("", "A folder that tools/make_tfrecords.py wrote.", required=True)
     model_dir: str = flag("", "A folder for checkpoints, log.csv and TensorBoard.", required=True)
-    splits: str = flag(
-        "",
+    splits: str | None = flag(
+        None,
         "A splits.json in place of the one of the records; nnU-Net's splits_final.json will do, "
         "with --fold.",
     )
     fold: int = flag(0, "Of --splits with several folds, the one that validates.", minimum=0)
-    init_from: str = flag(
-        "", "Starts from the weights of an earlier model: a --model_dir or a SavedModel folder."
+    init_from: str | None = flag(
+        None, "Starts from the weights of an earlier model: a --model_dir or a SavedModel folder."
     )
-    fingerprint: str = flag(
-        "",
+    fingerprint: str | None = flag(
+        None,
         "A fingerprint.json of spleen_tf.explore: gives those of image_size, pixel_mm, window, "
         "depth and batch_size that are not set.",
     )
-    image_size: tuple[float, ...] = flag(
-        (),
-        "Pixels of a training image: one number, or rows and columns. Empty: 512. On a CPU, 112 of "
-        "2.5 mm learn far more in the same time.",
+    image_size: tuple[int, ...] | None = flag(
+        None,
+        "Pixels of a training image: one number, or rows and columns. Not set: 512. On a "
+        "CPU, 112 of 2.5 mm learn far more in the same time.",
         minimum=8,
     )
-    pixel_mm: tuple[float, ...] = flag(
-        (), "The network's pixel size: one number, or row and column. Empty: the records' median."
+    pixel_mm: tuple[float, ...] | None = flag(
+        None,
+        "The network's pixel size: one number, or row and column. Not set: the records' median.",
     )
-    window: tuple[float, ...] = flag(
-        (),
-        "Intensities that become 0 and 1: Hounsfield units for CT (empty: -160,240), percentiles "
-        "of the volume for MR (empty: 0.5,99.5; also 5, 50 and 95).",
+    window: tuple[float, ...] | None = flag(
+        None,
+        "Intensities that become 0 and 1: Hounsfield units for CT (not set: -160,240), percentiles "
+        "of the volume for MR (not set: 0.5,99.5; also 5, 50 and 95).",
     )
     in_channels: int = flag(
         1, "Neighbouring slices that the network sees at once; odd.", minimum=1, maximum=15
@@ -65,12 +113,12 @@ class TrainConfig:
     max_filters: int = flag(
         512, "Filters of the coarsest levels, at most.", minimum=1, maximum=2048
     )
-    depth: int = flag(
-        0, "How often the network halves the resolution; 0: 4 times.", minimum=0, maximum=8
+    depth: int | None = flag(
+        None, "How often the network halves the resolution. Not set: 4.", minimum=0, maximum=8
     )
-    norm: str = flag("batch", "Normalization.", choices=NORMS)
+    norm: Norm = flag("batch", "Normalization.")
     dropout: float = flag(0.0, "Dropout at the deepest level.", minimum=0, maximum=0.9)
-    batch_size: int = flag(0, "Slices a step, over all devices; 0: 8.", minimum=0)
+    batch_size: int | None = flag(None, "Slices per step, over all devices. Not set: 8.", minimum=0)
     foreground_fraction: float = flag(
         0.5, "Share of slices that show spleen.", minimum=0, maximum=1
     )
@@ -86,21 +134,22 @@ class TrainConfig:
     weight_decay: float = flag(1e-4, "Decoupled weight decay.", minimum=0)
     warmup: float = flag(0.05, "Share of the budget to reach the peak in.", minimum=0, maximum=0.9)
     ema: float = flag(0.99, "Decay of the averaged weights; 0: none.", minimum=0, maximum=0.99999)
-    epochs: int = flag(0, "Stops after so many epochs; 0: no such bound.", minimum=0)
-    steps: int = flag(0, "Stops after so many steps; 0: no such bound.", minimum=0)
-    minutes: float = flag(
-        0.0,
-        "Stops after so many minutes of training, over all resumes; 0: no such bound.",
+    epochs: int | None = flag(None, "Stops after this many epochs.", minimum=0)
+    steps: int | None = flag(None, "Stops after this many steps.", minimum=0)
+    minutes: float | None = flag(
+        None,
+        "Stops after this many minutes of training, added up over all resumes.",
         minimum=0,
     )
-    steps_per_epoch: int = flag(
-        0, "Steps between validations; 0: as many as show every slice once.", minimum=0
+    steps_per_epoch: int | None = flag(
+        None,
+        "Steps between validations. Not set: as many as show every slice once.",
+        minimum=0,
     )
     seed: int = flag(0, "Seed of weights, order and augmentation.", minimum=0, maximum=2**31 - 2)
-    precision: str = flag(
+    precision: Precision = flag(
         "auto",
         "auto takes float16 on GPUs with tensor cores, bfloat16 on CPUs that have it.",
-        choices=PRECISIONS,
     )
     augment_rotation_degrees: float = flag(15.0, "Rotation, up to this.", minimum=0, maximum=180)
     augment_scale: float = flag(0.2, "Zoom, up to this share in or out.", minimum=0, maximum=0.9)
@@ -157,12 +206,19 @@ class TrainConfig:
     augment_blur_pixels: float = flag(
         1.0, "Gaussian blur in every other slice: sigma up to this.", minimum=0, maximum=8
     )
-    distribution: str = flag("none", "Devices and machines.", choices=DISTRIBUTIONS)
+    distribution: Literal["none", "mirrored", "multi_worker"] = flag(
+        "none", "Devices and machines."
+    )
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         """Raises ConfigError where fields contradict one another."""
+        for name in _MAY_BE_UNSET:
+            if getattr(self, name) in (0, "", ()):
+                object.__setattr__(self, name, None)
         self._check_image_size()
-        if len(self.pixel_mm) > 2 or any(not 0.01 <= n <= 100 for n in self.pixel_mm):
+        if self.pixel_mm and (
+            len(self.pixel_mm) > 2 or any(not 0.01 <= n <= 100 for n in self.pixel_mm)
+        ):
             raise ConfigError(
                 f"--pixel_mm: expected one or two sizes of 0.01 to 100 mm, found {self.pixel_mm}."
             )
@@ -175,25 +231,23 @@ class TrainConfig:
             raise ConfigError("--epochs, --steps or --minutes: expected at least one, found none.")
         self._check_optimizer()
 
-    def _check_image_size(self):
+    def _check_image_size(self) -> None:
         if not self.image_size:
             return
-        if len(self.image_size) not in (1, 2) or not all(
-            float(n).is_integer() for n in self.image_size
-        ):
+        if len(self.image_size) > 2:
             raise ConfigError(
                 f"--image_size: expected one or two integers, found {self.image_size}."
             )
         # A depth that a fingerprint is to give is not known yet.
-        multiple = 2 ** (self.depth or (1 if self.fingerprint else _DEFAULTS["depth"]))
+        multiple = 2 ** (self.depth or (1 if self.fingerprint else _DEPTH))
         if any(n % multiple for n in self.image_size):
             nearest = ",".join(f"{max(1, round(n / multiple)) * multiple}" for n in self.image_size)
             raise ConfigError(
                 f"--image_size: expected a multiple of {multiple} (2^depth), found "
-                f"{','.join(f'{n:g}' for n in self.image_size)}; {nearest} would do."
+                f"{','.join(map(str, self.image_size))}; {nearest} would do."
             )
 
-    def _check_optimizer(self):
+    def _check_optimizer(self) -> None:
         if self.optimizer != "adamw" and self.distribution != "none":
             raise ConfigError(
                 f"--optimizer: expected adamw with --distribution={self.distribution}, found "
@@ -210,40 +264,49 @@ class TrainConfig:
                 "workers have to stop at the same step; found --minutes."
             )
 
-    def settled(self, proposed: Mapping[str, Any]) -> TrainConfig:
-        """The same with nothing left open: what is not set comes from proposals, else defaults.
+    def settled(self, plan: Plan | None = None) -> TrainConfig:
+        """The same with nothing left open: what is not set comes from a plan, else defaults.
 
         Args:
-            proposed: what a fingerprint proposes, by the names of fields; may be empty.
+            plan: what a fingerprint proposes.
 
         Raises:
             ConfigError: if what is set and what is proposed contradict one another.
         """
-        changes: dict[str, Any] = {}
-        for name, default in _DEFAULTS.items():
-            if not getattr(self, name):
-                changes[name] = proposed.get(name, default)
-        return dataclasses.replace(self, fingerprint="", **changes)
+        changes = {
+            name: getattr(plan, name)
+            for name in ("image_size", "pixel_mm", "window", "depth", "batch_size")
+            if getattr(self, name) is None and getattr(plan, name, None)
+        }
+        # By the proposed depth, a size of the flags may turn out to be no multiple.
+        settled = dataclasses.replace(self, fingerprint=None, **changes)
+        return dataclasses.replace(
+            settled,
+            image_size=settled.image_size or _IMAGE_SIZE,
+            depth=settled.network.depth,
+            batch_size=settled.batch_size or _BATCH_SIZE,
+        )
 
     @property
-    def augmentation(self) -> dict[str, float]:
-        """The keyword arguments of augment.augment."""
-        prefix = "augment_"
-        fields = dataclasses.asdict(self).items()
-        return {key.removeprefix(prefix): v for key, v in fields if key.startswith(prefix)}
+    def augmentation(self) -> AugmentConfig:
+        """The strengths of the fields augment_*."""
+        names = [field.name for field in dataclasses.fields(AugmentConfig)]
+        return AugmentConfig(**{name: getattr(self, f"augment_{name}") for name in names})
 
     @property
     def network(self) -> NetworkSpec:
         """What unet.build builds."""
-        names = [field.name for field in dataclasses.fields(NetworkSpec)]
-        return NetworkSpec(**{name: getattr(self, name) for name in names})
-
-    @property
-    def multiple(self) -> int:
-        """What height and width of the network's images are multiples of."""
-        return 2**self.depth
+        return NetworkSpec(
+            self.in_channels,
+            self.base_filters,
+            self.max_filters,
+            self.depth or _DEPTH,
+            self.norm,
+            self.dropout,
+        )
 
     @property
     def image_hw(self) -> tuple[int, int]:
         """Rows and columns of a training image."""
-        return int(self.image_size[0]), int(self.image_size[-1])
+        size = self.image_size or _IMAGE_SIZE
+        return size[0], size[-1]

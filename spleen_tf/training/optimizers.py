@@ -17,12 +17,13 @@ _SWA_PERIOD = 10
 _SWA_STATISTICS_DECAY = 0.99
 
 
-def build(config: TrainConfig, total_steps: int) -> keras.optimizers.Optimizer:
+def build(config: TrainConfig, total_steps: int | None) -> keras.optimizers.Optimizer:
     """The optimizer; float16 policies get loss scaling from Keras when the model is compiled.
 
     Args:
         config: optimizer, learning_rate, weight_decay.
-        total_steps: of the whole training, 0 if only time bounds it; SWA averages its second half.
+        total_steps: of the whole training, None if only time bounds it; SWA averages its second
+            half.
     """
     if config.optimizer == "adamw":
         return keras.optimizers.AdamW(config.learning_rate, weight_decay=config.weight_decay)
@@ -35,7 +36,7 @@ def build(config: TrainConfig, total_steps: int) -> keras.optimizers.Optimizer:
             weight_decay=config.weight_decay * config.learning_rate,
             learning_rate=config.learning_rate,
         ),
-        start_averaging=int(_SWA_START * total_steps),
+        start_averaging=int(_SWA_START * (total_steps or 0)),
         average_period=_SWA_PERIOD,
     )
 

@@ -12,55 +12,54 @@ from spleen_tf.imaging import intensity
 from spleen_tf.network import preprocess
 from spleen_tf.training import augment
 from spleen_tf.training.config import TrainConfig
-from spleen_tf.training.run import Selection
+from spleen_tf.training.run import Training
 
 _SHUFFLE_SLICES = 256
 _VALIDATION_BATCH = 8
 
 
-def for_training(config: TrainConfig, data: Selection, start: int = 0) -> tf.data.Dataset:
+def for_training(training: Training, start: int = 0) -> tf.data.Dataset:
     """Endless batches of augmented slices: float32 images [N, H, W, C] and labels [N, H, W, 1].
 
     The same configuration and start give the same batches, in the same order.
 
     Args:
-        config: sizes, sampling and augmentation.
-        data: what to read.
+        training: what to read, sizes, sampling and augmentation.
         start: the number of slices seen before, by a training that is resumed.
     """
-    seed = config.seed + start
-    aspect = data.pixel_mm[0] / data.pixel_mm[1]
+    config = training.config
+    aspect = training.pixel_mm[0] / training.pixel_mm[1]
 
     def variant(index, image, label):
         image, label = _place(config, image, label, [config.seed, index])
-        return augment.augment(
-            image, label, [config.seed + 1, index], pixel_aspect=aspect, **config.augmentation
-        )
+        seed = [config.seed + 1, index]
+        return augment.augment(image, label, seed, training.augmentation, aspect)
 
-    slices = _sampled(config, data, seed)
+    slices = _sampled(training, config.seed + start)
     numbered = tf.data.Dataset.zip((tf.data.Dataset.counter(start), slices))
     # The zip hands over (index, (image, label)).
     augmented = numbered.map(
         lambda index, pair: variant(tf.cast(index, tf.int32), *pair), tf.data.AUTOTUNE
     )
-    batches = augmented.batch(config.batch_size, drop_remainder=True)
+    batches = augmented.batch(training.batch_size, drop_remainder=True)
     return batches.prefetch(tf.data.AUTOTUNE).with_options(records.options())
 
 
-def for_validation(config: TrainConfig, data: Selection) -> tf.data.Dataset:
+def for_validation(training: Training) -> tf.data.Dataset:
     """Native slices of the validation cases, whole, in batches of one case.
 
     Returns:
         A dataset of dicts: images [N, H, W, C] in raw units, labels uint8 [N, H, W], pixel_mm
-        [2], window [2] (intensities), case (its index in data.validation), slice_index [N].
+        [2], window [2] (intensities), case (its index in training.validation), slice_index [N].
     """
     table = tf.lookup.StaticHashTable(
         tf.lookup.KeyValueTensorInitializer(
-            tf.constant(data.validation), tf.range(len(data.validation), dtype=tf.int64)
+            tf.constant(training.validation), tf.range(len(training.validation), dtype=tf.int64)
         ),
         default_value=-1,
     )
-    slices = _read(data, data.validation, config.in_channels, shuffle_seed=None)
+    in_channels = training.network.in_channels
+    slices = _read(training, training.validation, shuffle_seed=None)
     slices = slices.map(lambda e: {**_decoded(e), "index": table.lookup(e["case"])})
     batches = slices.group_by_window(
         key_func=lambda example: example["index"],
@@ -70,9 +69,9 @@ def for_validation(config: TrainConfig, data: Selection) -> tf.data.Dataset:
     native = batches.map(
         lambda example: {
             "images": example["image"],
-            "labels": example["label"][..., config.in_channels // 2],
+            "labels": example["label"][..., in_channels // 2],
             "pixel_mm": example["pixel_mm"][0],
-            "window": _window(data, example["intensity_percentiles"][0]),
+            "window": _window(training, example["intensity_percentiles"][0]),
             "case": example["index"][0],
             "slice_index": example["slice_index"],
         }
@@ -80,37 +79,40 @@ def for_validation(config: TrainConfig, data: Selection) -> tf.data.Dataset:
     return native.prefetch(1).with_options(records.options())
 
 
-def _window(data: Selection, percentiles: tf.Tensor) -> tf.Tensor:
+def _window(training: Training, percentiles: tf.Tensor) -> tf.Tensor:
     """float32 [2]: the intensities that become 0 and 1."""
-    if data.modality == "CT":
-        return tf.constant(data.window, tf.float32)
-    window = tf.gather(percentiles, [intensity.PERCENTILES.index(q) for q in data.window])
-    if data.modality == "any":
+    if training.modality == "CT":
+        return tf.constant(training.window, tf.float32)
+    window = tf.gather(percentiles, [intensity.PERCENTILES.index(q) for q in training.window])
+    if training.modality == "any":
         lowest = percentiles[intensity.PERCENTILES.index(intensity.LOWEST_PERCENTILE)]
         return preprocess.window_for_any(lowest, window)
     return window
 
 
-def _sampled(config: TrainConfig, data: Selection, seed: int) -> tf.data.Dataset:
+def _sampled(training: Training, seed: int) -> tf.data.Dataset:
     """Endless (image, label) on the grid, with the wanted share of slices that show spleen.
 
     Where there are cases of both modalities, each gives half of the slices of either kind.
     """
-    if not data.spleen_slices(data.train) and config.foreground_fraction:
-        warnings.warn(f"{data.folder}: no training slice shows spleen", InputWarning, stacklevel=2)
+    fraction = training.config.foreground_fraction
+    if not training.spleen_slices(training.train) and fraction:
+        warnings.warn(
+            f"{training.config.records}: no training slice shows spleen", InputWarning, stacklevel=2
+        )
     kinds = []
-    for modality in sorted({data.cases[name].modality for name in data.train}):
-        names = tuple(n for n in data.train if data.cases[n].modality == modality)
-        with_spleen = data.spleen_slices(names)
-        without = data.num_slices(names) - with_spleen
+    for modality in sorted({training.cases[name].modality for name in training.train}):
+        names = tuple(n for n in training.train if training.cases[n].modality == modality)
+        with_spleen = training.spleen_slices(names)
+        without = training.num_slices(names) - with_spleen
         kinds += [
-            (names, True, with_spleen, config.foreground_fraction),
-            (names, False, without, 1.0 - config.foreground_fraction),
+            (names, True, with_spleen, fraction),
+            (names, False, without, 1.0 - fraction),
         ]
     there = [kind for kind in kinds if kind[2]]
     # Where one kind alone is wanted and there is none of it, the other has to do.
     wanted = [kind for kind in there if kind[3]] or there
-    streams = [_stream(config, data, seed, *kind[:3]) for kind in wanted]
+    streams = [_stream(training, seed, *kind[:3]) for kind in wanted]
     if len(streams) == 1:
         return streams[0]
     weights = [kind[3] for kind in wanted]
@@ -120,8 +122,7 @@ def _sampled(config: TrainConfig, data: Selection, seed: int) -> tf.data.Dataset
 
 
 def _stream(
-    config: TrainConfig,
-    data: Selection,
+    training: Training,
     seed: int,
     names: tuple[str, ...],
     has_spleen: bool,
@@ -131,15 +132,15 @@ def _stream(
 
     def on_grid(example):
         example = _decoded(example)
-        window = _window(data, example["intensity_percentiles"])
+        window = _window(training, example["intensity_percentiles"])
         images = preprocess.normalize(example["image"], window)
         both = tf.concat([images, tf.cast(example["label"], tf.float32)], axis=-1)
-        both = preprocess.to_grid(both[tf.newaxis], example["pixel_mm"], data.pixel_mm)[0]
+        both = preprocess.to_grid(both[tf.newaxis], example["pixel_mm"], training.pixel_mm)[0]
         images, labels = tf.split(both, 2, axis=-1)
         return images, tf.cast(labels > 0.5, tf.float32)
 
-    slices = _read(data, names, config.in_channels, seed, has_spleen)
-    if config.cache:
+    slices = _read(training, names, seed, has_spleen)
+    if training.config.cache:
         slices = slices.map(on_grid, tf.data.AUTOTUNE).cache()
         return slices.shuffle(count, seed=seed).repeat()
     # Slices wait in the shuffle buffer as raw bytes: half the memory of decoded ones, or less.
@@ -148,9 +149,8 @@ def _stream(
 
 
 def _read(
-    data: Selection,
+    training: Training,
     case_names: tuple[str, ...],
-    in_channels: int,
     shuffle_seed: int | None,
     has_spleen: bool | None = None,
 ) -> tf.data.Dataset:
@@ -160,21 +160,21 @@ def _read(
     anew. Reading several side by side mixes patients.
     """
     names = tf.constant(case_names, tf.string)
-    shards = tf.data.Dataset.from_tensor_slices(list(data.shards))
+    shards = tf.data.Dataset.from_tensor_slices(list(training.shards))
     if shuffle_seed is not None:
-        shards = shards.shuffle(len(data.shards), seed=shuffle_seed)
+        shards = shards.shuffle(len(training.shards), seed=shuffle_seed)
 
     def examples_of(path):
         examples = tf.data.TFRecordDataset(path).map(records.parse)
         examples = examples.filter(lambda e: tf.reduce_any(names == e["case"]))
-        examples = with_neighbours(examples, in_channels)
+        examples = with_neighbours(examples, training.network.in_channels)
         if has_spleen is not None:
             examples = examples.filter(lambda e: (e["has_spleen"] > 0) == has_spleen)
         return examples
 
     return shards.interleave(
         examples_of,
-        cycle_length=len(data.shards) if shuffle_seed is not None else 1,
+        cycle_length=len(training.shards) if shuffle_seed is not None else 1,
         block_length=1,
         num_parallel_calls=tf.data.AUTOTUNE,
         deterministic=True,

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from spleen_tf.imaging import masks
 from spleen_tf.training import augment
-from spleen_tf.training.config import TrainConfig
+from spleen_tf.training.config import AugmentConfig, TrainConfig
 
 DEFAULTS = TrainConfig(records="records", model_dir="model", steps=1).augmentation
 GEOMETRY = {"rotation_degrees": 25.0, "scale": 0.2, "shift": 0.1, "elastic_pixels": 2.0}
@@ -30,14 +30,15 @@ def square(height, width, top, left, side):
     return image
 
 
-def variants(image, label, count=64, **strengths):
+def variants(image, label, count=64, pixel_aspect=1.0, **strengths):
     """Images [count, H, W, C] and labels [count, H, W, 1] under count seeds.
 
     A label of one channel is that of all.
     """
     label = tf.broadcast_to(label, image.shape)
     numbers = tf.data.Dataset.range(count, output_type=tf.int32)
-    drawn = numbers.map(lambda n: augment.augment(image, label, [3, n], **strengths))
+    config = AugmentConfig(**strengths)
+    drawn = numbers.map(lambda n: augment.augment(image, label, [3, n], config, pixel_aspect))
     images, labels = next(iter(drawn.batch(count)))
     return images.numpy(), labels.numpy()
 
@@ -67,16 +68,16 @@ def blobs(height, width, *places):
 
 def test_without_strengths_nothing_changes_to_the_bit():
     image, label = noise_image(16, 24, 3), constant(square(16, 24, 4, 5, 6), 3)
-    changed, label_after = augment.augment(image, label, tf.constant([1, 2]))
+    changed, label_after = augment.augment(image, label, tf.constant([1, 2]), AugmentConfig())
     np.testing.assert_array_equal(changed, image)
     np.testing.assert_array_equal(label_after, label[..., 1:2])
 
 
 def test_the_same_seed_gives_the_same_variant_and_another_seed_another():
     image, label = noise_image(32, 32), constant(square(32, 32, 8, 9, 12))
-    first, first_label = augment.augment(image, label, tf.constant([1, 2]), **DEFAULTS)
-    again, again_label = augment.augment(image, label, tf.constant([1, 2]), **DEFAULTS)
-    other, other_label = augment.augment(image, label, tf.constant([1, 3]), **DEFAULTS)
+    first, first_label = augment.augment(image, label, tf.constant([1, 2]), DEFAULTS)
+    again, again_label = augment.augment(image, label, tf.constant([1, 2]), DEFAULTS)
+    other, other_label = augment.augment(image, label, tf.constant([1, 3]), DEFAULTS)
     np.testing.assert_array_equal(first, again)
     np.testing.assert_array_equal(first_label, again_label)
     assert np.abs(first - other).mean() > 0.01
@@ -85,12 +86,12 @@ def test_the_same_seed_gives_the_same_variant_and_another_seed_another():
 
 def test_a_graph_gives_what_eager_mode_gives_with_several_channels_too():
     image, label = noise_image(32, 40, 3), constant(square(32, 40, 8, 9, 12), 3)
-    strengths = {**DEFAULTS, "mass": 1.0}
+    strengths = {**vars(DEFAULTS), "mass": 1.0}
     images, labels = variants(image, label, count=3, **strengths)
     assert images.shape == (3, 32, 40, 3)
     assert labels.shape == (3, 32, 40, 1)
     for n in range(3):
-        eager, eager_label = augment.augment(image, label, [3, n], **strengths)
+        eager, eager_label = augment.augment(image, label, [3, n], AugmentConfig(**strengths))
         np.testing.assert_allclose(images[n], eager, atol=1e-5)
         np.testing.assert_array_equal(labels[n], eager_label)
 
@@ -109,7 +110,9 @@ def test_images_stay_in_0_to_1_and_labels_binary_under_strong_changes():
 def test_channels_are_changed_alike_but_for_their_noise():
     one = noise_image(32, 32, 1)
     images, _ = variants(
-        tf.repeat(one, 3, axis=-1), constant(square(32, 32, 8, 8, 9)), **{**DEFAULTS, "noise": 0}
+        tf.repeat(one, 3, axis=-1),
+        constant(square(32, 32, 8, 8, 9)),
+        **{**vars(DEFAULTS), "noise": 0},
     )
     np.testing.assert_allclose(images[..., 0], images[..., 1], atol=1e-6)
     np.testing.assert_allclose(images[..., 0], images[..., 2], atol=1e-6)
@@ -119,7 +122,7 @@ def test_patient_right_stays_right():
     # Three landmarks that are no mirror image of themselves: from the first to the second to the
     # third one turns the same way in every variant, which a mirror would reverse.
     image, label = blobs(64, 64, (20, 20), (20, 44), (44, 20))
-    images, _ = variants(image, label, count=100, **{**DEFAULTS, "noise": 0})
+    images, _ = variants(image, label, count=100, **{**vars(DEFAULTS), "noise": 0})
     landmarks = images > 0.6 * images.max(axis=(1, 2), keepdims=True)
     first, second, third = np.moveaxis(centers(landmarks), 1, 0)
     (a, b), (c, d) = (second - first).T, (third - first).T

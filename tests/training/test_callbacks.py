@@ -1,17 +1,13 @@
 """Around the steps of a training: budgets, validation on whole volumes, and what is kept."""
 
-import pathlib
-import shutil
-
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from spleen_tf.core.files import InputError
 from spleen_tf.core.flags import CommandFailed
 from spleen_tf.training import callbacks, optimizers, run
-from spleen_tf.training.callbacks import State
+from spleen_tf.training.checkpoints import State
 
 
 def state_at(steps=0, seconds=0.0):
@@ -52,14 +48,14 @@ def one_number():
     ],
 )
 def test_progress_is_the_share_that_is_used_of_the_nearest_bound(quick_training, bounds, expected):
-    config = quick_training(model_dir="m", **bounds)
-    assert state_at(steps=10, seconds=30.0).progress(config, steps_per_epoch=4) == expected
+    config = quick_training(model_dir="m", steps_per_epoch=4, **bounds)
+    assert state_at(steps=10, seconds=30.0).progress(run.settle(config)) == expected
 
 
 def test_the_budget_counts_steps_and_time_and_stops_at_its_end(quick_training):
     config, state = quick_training(model_dir="m", steps=3), state_at()
     model = one_number()
-    budget = callbacks.Budget(config, state, steps_per_epoch=2)
+    budget = callbacks.Budget(run.settle(config), state)
     history = model.fit(
         np.zeros((8, 1)), np.zeros((8, 1)), 4, epochs=9, callbacks=[budget], verbose=0
     )
@@ -70,7 +66,9 @@ def test_the_budget_counts_steps_and_time_and_stops_at_its_end(quick_training):
 
 
 def test_the_learning_rate_follows_the_budget(quick_training):
-    config = quick_training(model_dir="m", steps=4, learning_rate=1.0, warmup=0.0)
+    config = quick_training(
+        model_dir="m", steps=4, steps_per_epoch=4, learning_rate=1.0, warmup=0.0
+    )
     seen = []
     model = one_number()
     model.fit(
@@ -78,7 +76,7 @@ def test_the_learning_rate_follows_the_budget(quick_training):
         np.zeros((16, 1)),
         4,
         callbacks=[
-            callbacks.Budget(config, state_at(), steps_per_epoch=4),
+            callbacks.Budget(run.settle(config), state_at()),
             keras.callbacks.LambdaCallback(
                 on_train_batch_end=lambda *_: seen.append(float(model.optimizer.learning_rate))
             ),
@@ -90,7 +88,7 @@ def test_the_learning_rate_follows_the_budget(quick_training):
 
 
 def test_a_loss_that_is_no_number_ends_the_training_in_words(quick_training):
-    config = quick_training(model_dir="models/mine", steps=9)
+    config = quick_training(model_dir="models/mine", steps=9, steps_per_epoch=4)
     x = np.array([[0.0], [0.0], [np.inf], [0.0]])
     sentence = r"models/mine: the loss became (nan|inf) at step 3; lower --learning_rate"
     with pytest.raises(CommandFailed, match=sentence):
@@ -99,7 +97,7 @@ def test_a_loss_that_is_no_number_ends_the_training_in_words(quick_training):
             np.zeros((4, 1)),
             1,
             shuffle=False,
-            callbacks=[callbacks.Budget(config, state_at(), steps_per_epoch=4)],
+            callbacks=[callbacks.Budget(run.settle(config), state_at())],
             verbose=0,
         )
 
@@ -129,7 +127,7 @@ def validation_of(config, state=None, tmp_path=None):
     writer = tf.summary.create_noop_writer()
     if tmp_path is not None:
         writer = tf.summary.create_file_writer(str(tmp_path))
-    return callbacks.Validation(config, run.select(config), state or State(), writer)
+    return callbacks.Validation(run.settle(config), state or State(), writer)
 
 
 def logged_dice(validation, model):
@@ -140,7 +138,7 @@ def logged_dice(validation, model):
 
 
 def test_val_dice_is_the_mean_over_whole_cases(quick_training, half_found, capsys):
-    config = quick_training(model_dir="m", records=half_found, steps=1, image_size=(8.0,))
+    config = quick_training(model_dir="m", records=half_found, steps=1, image_size=(8,))
     dice = logged_dice(validation_of(config), bright_is_spleen(0.5))
     # half: 2·4 / (8 + 8), all: 1.
     assert dice == pytest.approx(0.75)
@@ -161,12 +159,12 @@ def test_a_case_without_spleen_counts_1_if_nothing_is_found_and_else_0(
             "t": ("train", "CT", image, empty),
         }
     )
-    config = quick_training(model_dir="m", records=records, steps=1, image_size=(8.0,))
+    config = quick_training(model_dir="m", records=records, steps=1, image_size=(8,))
     assert logged_dice(validation_of(config), bright_is_spleen(0.5)) == pytest.approx(0.5)
 
 
 def test_validation_is_of_the_averaged_weights(quick_training, half_found):
-    config = quick_training(model_dir="m", records=half_found, steps=1, image_size=(8.0,))
+    config = quick_training(model_dir="m", records=half_found, steps=1, image_size=(8,))
     model = bright_is_spleen(0.5)
     model.compile(keras.optimizers.AdamW(), "mse")
     averages = optimizers.Averages(model, 0.5)
@@ -181,7 +179,7 @@ def test_validation_is_of_the_averaged_weights(quick_training, half_found):
 def test_pictures_show_the_slice_with_most_spleen_truth_in_green_and_prediction_in_red(
     quick_training, half_found, tmp_path
 ):
-    config = quick_training(model_dir="m", records=half_found, steps=1, image_size=(8.0,))
+    config = quick_training(model_dir="m", records=half_found, steps=1, image_size=(8,))
     logged_dice(validation_of(config, tmp_path=tmp_path), bright_is_spleen(0.5))
     (path,) = tmp_path.iterdir()
     pictures = {
@@ -197,146 +195,3 @@ def test_pictures_show_the_slice_with_most_spleen_truth_in_green_and_prediction_
     np.testing.assert_array_equal(truth_only, [0, 102, 0])
     np.testing.assert_array_equal(pred_only, [255, 255, 255])
     np.testing.assert_array_equal(pictures["validation/half"][7, 7], [0, 0, 0])
-
-
-# What is kept
-
-
-@pytest.fixture
-def kept(tmp_path):
-    """A model of one number, its state, and the callback that keeps them below tmp_path."""
-    model, state = one_number(), State()
-    manager = callbacks.checkpoint_manager(model, state, tmp_path)
-    checkpoints = callbacks.Checkpoints(tmp_path, manager, state)
-    checkpoints.set_model(model)
-    return model, state, checkpoints
-
-
-def best_number(model_dir):
-    model = one_number()
-    model.load_weights(pathlib.Path(model_dir) / callbacks.BEST_WEIGHTS)
-    return float(model.variables[0][0, 0])
-
-
-def test_the_best_weights_are_kept_not_the_last(kept, tmp_path):
-    model, state, checkpoints = kept
-    for epoch, dice in enumerate([0.3, 0.7, 0.5]):
-        model.variables[0].assign([[epoch]])
-        checkpoints.on_epoch_end(epoch, {"val_dice": dice})
-    assert best_number(tmp_path) == 1
-    assert float(state.best_dice) == pytest.approx(0.7)
-    assert callbacks.best_dice(tmp_path) == pytest.approx(0.7)
-
-
-def test_the_last_weights_are_kept_where_nothing_validates(kept, tmp_path):
-    model, _, checkpoints = kept
-    for epoch in range(3):
-        model.variables[0].assign([[epoch]])
-        checkpoints.on_epoch_end(epoch, {"loss": 1.0})
-    assert best_number(tmp_path) == 2
-    assert callbacks.best_dice(tmp_path) is None
-
-
-def test_a_disk_without_room_ends_the_training_in_words_and_keeps_what_was_saved(
-    kept, tmp_path, monkeypatch
-):
-    _, _, checkpoints = kept
-    checkpoints.on_epoch_end(0, {"val_dice": 0.3})
-    usage = shutil.disk_usage(tmp_path)
-    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=0))
-    with pytest.raises(InputError, match=r"room on the disk for a checkpoint, found 0 MB; make"):
-        checkpoints.on_epoch_end(1, {"val_dice": 0.7})
-    assert callbacks.best_dice(tmp_path) == pytest.approx(0.3)
-
-
-def test_the_best_weights_are_the_averaged_ones(tmp_path):
-    model = one_number()
-    averages = optimizers.Averages(model, 0.5)
-    model.variables[0].assign([[3.0]])
-    averages.update(model)
-    model.variables[0].assign([[8.0]])
-    state = State(averages)
-    manager = callbacks.checkpoint_manager(model, state, tmp_path)
-    checkpoints = callbacks.Checkpoints(tmp_path, manager, state)
-    checkpoints.set_model(model)
-    checkpoints.on_epoch_end(0, {"val_dice": 0.5})
-    assert best_number(tmp_path) == 3
-    assert float(model.variables[0]) == 8
-
-
-def test_one_checkpoint_is_kept_and_restores_all_that_counts(kept, tmp_path):
-    model, state, checkpoints = kept
-    for epoch in range(3):
-        model.variables[0].assign([[epoch + 10.0]])
-        state.steps.assign(100 * epoch)
-        checkpoints.on_epoch_end(epoch, {"val_dice": 0.1})
-    assert len(list((tmp_path / "checkpoints").glob("*.index"))) == 1
-    other, other_state = one_number(), State()
-    assert callbacks.restore(callbacks.checkpoint_manager(other, other_state, tmp_path), tmp_path)
-    assert float(other.variables[0]) == 12
-    assert int(other_state.steps) == 200
-    assert float(other_state.best_dice) == pytest.approx(0.1)
-
-
-def test_before_the_first_checkpoint_nothing_is_known_or_restored(kept, tmp_path):
-    assert callbacks.best_dice(tmp_path) is None
-    assert not callbacks.restore(callbacks.checkpoint_manager(*kept[:2], tmp_path), tmp_path)
-
-
-@pytest.mark.parametrize("content", ["", "x", None, 'model_checkpoint_path: "ckpt-9"'])
-def test_a_checkpoint_whose_name_is_lost_is_not_trained_over(kept, tmp_path, content):
-    model, state, checkpoints = kept
-    checkpoints.on_epoch_end(0, {"val_dice": 0.1})
-    named = tmp_path / "checkpoints" / "checkpoint"
-    named.unlink()
-    if content is not None:
-        named.write_text(content)
-    sentence = (
-        "checkpoint: expected the name of the last checkpoint, found a damaged file, or none; "
-        'write into it: model_checkpoint_path: "ckpt-1"'
-    )
-    manager = callbacks.checkpoint_manager(model, state, tmp_path)
-    with pytest.raises(InputError, match=sentence):
-        callbacks.restore(manager, tmp_path)
-    with pytest.raises(InputError, match=sentence):
-        callbacks.best_dice(tmp_path)
-    named.write_text('model_checkpoint_path: "ckpt-1"\n')
-    assert callbacks.restore(callbacks.checkpoint_manager(model, state, tmp_path), tmp_path)
-
-
-@pytest.mark.parametrize("left", ["nothing", "the name", "half of a first one"])
-def test_a_training_whose_checkpoints_are_gone_is_not_trained_over(kept, tmp_path, left):
-    model, state, checkpoints = kept
-    checkpoints.on_epoch_end(0, {"val_dice": 0.1})
-    folder = tmp_path / "checkpoints"
-    if left == "the name":
-        for path in folder.glob("ckpt-*"):
-            path.unlink()
-    else:
-        shutil.rmtree(folder)
-    if left == "half of a first one":
-        (folder / "ckpt-1_temp").mkdir(parents=True)
-    manager = callbacks.checkpoint_manager(model, state, tmp_path)
-    assert not callbacks.restore(manager, tmp_path)  # It was stopped before it logged an epoch.
-    (tmp_path / callbacks.LOG).write_text("epoch,loss\n0,1.0\n")
-    with pytest.raises(InputError, match=r"expected a checkpoint to resume from, since log\.csv"):
-        callbacks.restore(manager, tmp_path)
-
-
-@pytest.mark.parametrize("kind", ["index", "data"])
-def test_a_damaged_checkpoint_is_refused_in_words(kept, tmp_path, kind):
-    _, state, checkpoints = kept
-    checkpoints.on_epoch_end(0, {"val_dice": 0.1})
-    (path,) = (p for p in (tmp_path / "checkpoints").iterdir() if f".{kind}" in p.name)
-    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    with pytest.raises(InputError, match="expected a checkpoint of this model, found a damaged or"):
-        callbacks.restore(callbacks.checkpoint_manager(one_number(), state, tmp_path), tmp_path)
-
-
-def test_a_checkpoint_of_another_model_is_refused_in_words(kept, tmp_path):
-    *_, checkpoints = kept
-    checkpoints.on_epoch_end(0, {"val_dice": 0.1})
-    wider = keras.Sequential([keras.Input((1,)), keras.layers.Dense(2, use_bias=False)])
-    wider.compile("sgd", "mse")
-    with pytest.raises(InputError, match="another one; use another --model_dir to start anew"):
-        callbacks.restore(callbacks.checkpoint_manager(wider, State(), tmp_path), tmp_path)

@@ -3,6 +3,7 @@
 Every pixel of slice n of case number c holds 100 c + n, so that a slice tells where it is from.
 """
 
+import dataclasses
 import json
 import warnings
 
@@ -12,7 +13,7 @@ import tensorflow as tf
 
 from spleen_tf.core.files import InputWarning
 from spleen_tf.training import pipeline, run
-from spleen_tf.training.config import TrainConfig
+from spleen_tf.training.config import AugmentConfig, TrainConfig
 
 # Name: split, number, slices, those with spleen, rows and columns.
 CASES = {
@@ -43,28 +44,30 @@ def ct(make_records):
 
 def settings(records, **changes):
     """A training on native pixels, without augmentation, whose window maps 0..1000 to 0..1."""
-    plain = {"image_size": (12.0,), "depth": 1, "window": (0.0, 1000.0), "steps": 1}
-    strengths = TrainConfig(records="r", model_dir="m", steps=1).augmentation
-    plain |= {f"augment_{name}": 0.0 for name in strengths}
-    config = TrainConfig(**{"records": str(records), "model_dir": "model", **plain, **changes})
-    return config.settled({})
+    plain = {"image_size": (12,), "depth": 1, "window": (0.0, 1000.0), "steps": 1}
+    plain |= {f"augment_{field.name}": 0.0 for field in dataclasses.fields(AugmentConfig)}
+    return settled({"records": str(records), "model_dir": "model", **plain, **changes})
 
 
-def training_batches(config, count, start=0):
-    batches = pipeline.for_training(config, run.select(config), start).take(count)
+def settled(flags):
+    return run.settle(TrainConfig(**flags))
+
+
+def training_batches(training, count, start=0):
+    batches = pipeline.for_training(training, start).take(count)
     return [(images.numpy(), labels.numpy()) for images, labels in batches]
 
 
-def drawn(config, count, start=0):
+def drawn(training, count, start=0):
     """Images [N, H, W, C], labels [N, H, W, 1] and ids (N,) of about `count` training slices."""
-    batches = training_batches(config, -(-count // config.batch_size), start)
+    batches = training_batches(training, -(-count // training.batch_size), start)
     images, labels = (np.concatenate(part) for part in zip(*batches, strict=True))
     middle = images[..., images.shape[-1] // 2]
     return images, labels, np.round(1000 * middle.max(axis=(1, 2))).astype(int)
 
 
-def validation_batches(config):
-    return list(pipeline.for_validation(config, run.select(config)).as_numpy_iterator())
+def validation_batches(training):
+    return list(pipeline.for_validation(training).as_numpy_iterator())
 
 
 def write_splits(path, train, validation):
@@ -76,8 +79,8 @@ def write_splits(path, train, validation):
 
 
 def test_batches_have_the_size_of_the_flags_and_binary_labels(ct):
-    config = settings(ct, image_size=(8.0, 16.0), batch_size=5, in_channels=3)
-    (images, labels), _ = training_batches(config, 2)
+    training = settings(ct, image_size=(8, 16), batch_size=5, in_channels=3)
+    (images, labels), _ = training_batches(training, 2)
     assert (images.shape, images.dtype) == ((5, 8, 16, 3), np.float32)
     assert (labels.shape, labels.dtype) == ((5, 8, 16, 1), np.float32)
     assert set(np.unique(labels)) <= {0, 1}
@@ -86,8 +89,8 @@ def test_batches_have_the_size_of_the_flags_and_binary_labels(ct):
 @pytest.mark.parametrize("batches_of", [pipeline.for_training, pipeline.for_validation])
 def test_no_autotuner_is_left_asleep_when_reading_ends(ct, batches_of):
     # Now and then it would hold up the end by as long as reading took, for up to a minute.
-    config = settings(ct)
-    assert batches_of(config, run.select(config)).options().autotune.enabled is False
+    training = settings(ct)
+    assert batches_of(training).options().autotune.enabled is False
 
 
 def test_every_training_slice_is_drawn_and_no_other(ct):
@@ -96,8 +99,10 @@ def test_every_training_slice_is_drawn_and_no_other(ct):
 
 
 def test_the_same_seed_gives_the_same_batches_and_another_seed_others(ct):
-    config = TrainConfig(records=ct, model_dir="m", image_size=(16,), steps=1, seed=3).settled({})
-    first, again = training_batches(config, 3), training_batches(config, 3)
+    training = settled(
+        {"records": ct, "model_dir": "m", "image_size": (16,), "steps": 1, "seed": 3}
+    )
+    first, again = training_batches(training, 3), training_batches(training, 3)
     for (images, labels), (images_again, labels_again) in zip(first, again, strict=True):
         np.testing.assert_array_equal(images, images_again)
         np.testing.assert_array_equal(labels, labels_again)
@@ -107,10 +112,10 @@ def test_the_same_seed_gives_the_same_batches_and_another_seed_others(ct):
 
 @pytest.mark.parametrize("cache", [False, True])
 def test_a_resumed_training_sees_another_order_that_is_its_own(ct, cache):
-    config = settings(ct, cache=cache)
-    from_start, resumed = drawn(config, 16)[2], drawn(config, 16, start=32)[2]
+    training = settings(ct, cache=cache)
+    from_start, resumed = drawn(training, 16)[2], drawn(training, 16, start=32)[2]
     assert (from_start != resumed).any()
-    np.testing.assert_array_equal(resumed, drawn(config, 16, start=32)[2])
+    np.testing.assert_array_equal(resumed, drawn(training, 16, start=32)[2])
 
 
 @pytest.mark.parametrize("cache", [False, True])
@@ -123,9 +128,9 @@ def test_each_pass_over_the_slices_has_another_order(ct, cache):
 
 
 def test_a_cache_changes_no_slice(ct):
-    images, labels, ids = drawn(settings(ct, image_size=(6.0,), pixel_mm=(3.0,)), 400)
+    images, labels, ids = drawn(settings(ct, image_size=(6,), pixel_mm=(3.0,)), 400)
     cached, cached_labels, cached_ids = drawn(
-        settings(ct, image_size=(6.0,), pixel_mm=(3.0,), cache=True), 400
+        settings(ct, image_size=(6,), pixel_mm=(3.0,), cache=True), 400
     )
     assert set(ids) == set(cached_ids) == TRAIN_IDS
     for number in TRAIN_IDS - {300, 301, 302, 303, 304}:  # Those are padded, at random places.
@@ -174,8 +179,8 @@ def test_a_crop_lies_at_changing_places_and_takes_the_label_along(make_records):
     images_nhw = np.stack([np.arange(1, 65, dtype=np.int16).reshape(8, 8)] * 2)
     labels_nhw = (images_nhw >= 33).astype(np.uint8)
     records = make_records({"a": ("train", "CT", images_nhw, labels_nhw)})
-    config = settings(records, image_size=(4.0,), foreground_fraction=1.0)
-    images, labels, _ = drawn(config, 40)
+    training = settings(records, image_size=(4,), foreground_fraction=1.0)
+    images, labels, _ = drawn(training, 40)
     values = np.round(1000 * images[..., 0])
     assert len(set(values[:, 0, 0])) > 10
     np.testing.assert_array_equal(labels[..., 0], values >= 33)
@@ -187,18 +192,18 @@ def test_image_and_label_go_to_the_grid_together(make_records):
     labels_nhw[:, 3:9, 4:11] = 1
     records = make_records({"a": ("train", "CT", labels_nhw.astype(np.int16), labels_nhw)})
     # 2 mm rows and 1.5 mm columns become 1.3 mm: 19 × 19 pixels, in 20 × 20.
-    config = settings(records, window=(0.0, 1.0), pixel_mm=(1.3,), image_size=(20.0,))
-    images, labels, _ = drawn(config, 8)
+    training = settings(records, window=(0.0, 1.0), pixel_mm=(1.3,), image_size=(20,))
+    images, labels, _ = drawn(training, 8)
     np.testing.assert_array_equal(labels, images > 0.5)
     # 12 × 10.5 mm of spleen.
     assert abs(labels[0].sum() * 1.3**2 - 126) < 15
 
 
 def test_augmentation_changes_from_draw_to_draw_and_goes_on_where_a_training_resumes(ct):
-    config = settings(ct, augment_gamma=0.5, foreground_fraction=1.0, cache=True)
-    images, _, _ = drawn(config, 48)
+    training = settings(ct, augment_gamma=0.5, foreground_fraction=1.0, cache=True)
+    images, _, _ = drawn(training, 48)
     assert len({float(image.max()) for image in images}) > 44
-    resumed = drawn(config, 48, start=48)[0]
+    resumed = drawn(training, 48, start=48)[0]
     assert not {float(i.max()) for i in images} & {float(i.max()) for i in resumed}
 
 
@@ -272,19 +277,18 @@ def test_validation_yields_each_native_slice_once_with_all_that_belongs_to_it(ct
 
 def test_a_split_file_deals_the_cases_anew(ct, tmp_path):
     splits = write_splits(tmp_path / "splits.json", ["v", "b"], ["c", "a"])
-    config = settings(ct, splits=splits)
-    data = run.select(config)
-    assert (data.train, data.validation) == (("v", "b"), ("c", "a"))
-    assert set(drawn(config, 200)[2] // 100) == {7, 2}
-    batches = validation_batches(config)
+    training = settings(ct, splits=splits)
+    assert (training.train, training.validation) == (("v", "b"), ("c", "a"))
+    assert set(drawn(training, 200)[2] // 100) == {7, 2}
+    batches = validation_batches(training)
     seen = {(int(b["case"]), int(image.max())) for b in batches for image in b["images"]}
     assert seen == {(0, 300 + n) for n in range(5)} | {(1, 100 + n) for n in range(6)}
 
 
 def test_a_training_may_do_without_validation(ct, tmp_path):
-    config = settings(ct, splits=write_splits(tmp_path / "splits.json", ["a"], []))
-    assert run.select(config).validation == ()
-    assert set(drawn(config, 100)[2]) == {100 + n for n in range(6)}
+    training = settings(ct, splits=write_splits(tmp_path / "splits.json", ["a"], []))
+    assert training.validation == ()
+    assert set(drawn(training, 100)[2]) == {100 + n for n in range(6)}
 
 
 # Windows
@@ -313,22 +317,20 @@ def mixed(make_records):
 def test_mr_is_seen_between_percentiles_of_its_own_volume(mixed, tmp_path, percentiles):
     splits = write_splits(tmp_path / "splits.json", ["mr"], ["mr_bright"])
     window = () if percentiles == (0.5, 99.5) else percentiles
-    config = settings(mixed, splits=splits, window=window, foreground_fraction=0.0)
-    data = run.select(config)
-    assert (data.modality, data.window) == ("MR", percentiles)
-    (batch,) = validation_batches(config)
+    training = settings(mixed, splits=splits, window=window, foreground_fraction=0.0)
+    assert (training.modality, training.window) == ("MR", percentiles)
+    (batch,) = validation_batches(training)
     volume = ramp_case("", "MR", 100, 30000)[2]
     np.testing.assert_allclose(batch["window"], np.percentile(volume, percentiles), rtol=1e-5)
-    images, _, _ = drawn(config, 8)
+    images, _, _ = drawn(training, 8)
     assert images.min() == 0
     assert images.max() == 1
 
 
 def test_mr_beside_ct_is_seen_between_percentiles(mixed):
-    config = settings(mixed, window=())
-    data = run.select(config)
-    assert (data.modality, data.window) == ("any", (0.5, 99.5))
-    windows = {int(b["case"]): b["window"] for b in validation_batches(config)}
+    training = settings(mixed, window=())
+    assert (training.modality, training.window) == ("any", (0.5, 99.5))
+    windows = {int(b["case"]): b["window"] for b in validation_batches(training)}
     for index, (low, high) in enumerate([(0, 500), (100, 30000)]):
         volume = ramp_case("", "MR", low, high)[2]
         np.testing.assert_allclose(windows[index], np.percentile(volume, (0.5, 99.5)), rtol=1e-5)
