@@ -26,7 +26,6 @@ from spleen_tf.datasets import cases, fingerprint, survey
 from spleen_tf.datasets.fingerprint import Fingerprint
 from spleen_tf.datasets.layouts import Case
 from spleen_tf.datasets.survey import CaseSurvey
-from spleen_tf.imaging import planes
 from spleen_tf.imaging.planes import Plane
 from spleen_tf.reporting import plots, preview
 
@@ -46,7 +45,7 @@ class ExploreConfig:
     output_dir: str = flag(
         "", "A folder for dataset.csv, fingerprint.json and report.html.", required=True
     )
-    plane: str = flag("coronal", "The plane that the fingerprint plans for.", choices=planes.PLANES)
+    plane: Plane = flag("coronal", "The plane that the fingerprint plans for.")
     max_volume_mm3: float = flag(
         0.0, "Spleens above this are outliers, whatever the others measure; 0: no bound.", minimum=0
     )

@@ -13,14 +13,15 @@ import pathlib
 import shutil
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
-import numpy as np
 import tqdm
+from numpy.typing import NDArray
 
 from spleen_tf.core import files, parallel
 from spleen_tf.core.files import InputWarning
 from spleen_tf.datasets import cases, metadata, shards
-from spleen_tf.datasets.layouts import SPLITS, Case
+from spleen_tf.datasets.layouts import SPLITS, Case, Split
 from spleen_tf.datasets.metadata import CaseRecord
 from spleen_tf.datasets.splits import Splits, write_splits
 from spleen_tf.imaging import planes
@@ -54,7 +55,7 @@ class Conversion:
 
     slices: int
     planes: tuple[Plane, ...]
-    cases_per_split: dict[str, int]
+    cases_per_split: dict[Split, int]
 
     def __str__(self) -> str:
         """In one line, for a screen."""
@@ -106,11 +107,11 @@ def convert(
 
 
 def _write(
-    members_of: Mapping[str, Sequence[Case]], folder: pathlib.Path, options: Options
+    members_of: Mapping[Split, Sequence[Case]], folder: pathlib.Path, options: Options
 ) -> Conversion:
     """Writes all shards and their metadata."""
     record_of: dict[str, CaseRecord] = {}
-    sizes_of: dict[str, list[tuple[int, int]]] = {}
+    sizes_of: dict[Split, list[tuple[int, int]]] = {}
     for split, members in members_of.items():
         records_of_split, sizes_of[split] = _write_shards(split, members, folder, options)
         record_of |= records_of_split
@@ -133,7 +134,7 @@ def _write(
 
 
 def _write_shards(
-    split: str, members: Sequence[Case], folder: pathlib.Path, options: Options
+    split: Split, members: Sequence[Case], folder: pathlib.Path, options: Options
 ) -> tuple[dict[str, CaseRecord], list[tuple[int, int]]]:
     """Writes the shards of a split; its cases, and (slices, bytes) of each shard."""
     from spleen_tf.datasets import records  # TensorFlow: seconds that a wrong flag should not cost.
@@ -167,10 +168,11 @@ def _plane(image: Volume, options: Options) -> Plane:
     return planes.plane_of_axis(image.affine, options.array_axis)
 
 
-def _case_record(split: str, loaded: _Loaded, plane: Plane) -> CaseRecord:
+def _case_record(split: Split, loaded: _Loaded, plane: Plane) -> CaseRecord:
     image, label = loaded.image, loaded.label
     labels_nhw = planes.split(label.array_ijk, image.affine, plane)
     row_mm, column_mm = planes.pixel_mm(image.affine, plane).tolist()
+    i, j, k = image.shape
     return CaseRecord(
         split=split,
         modality=loaded.case.modality,
@@ -179,7 +181,7 @@ def _case_record(split: str, loaded: _Loaded, plane: Plane) -> CaseRecord:
         spleen_slices=int(labels_nhw.any(axis=(1, 2)).sum()),
         pixel_mm=(row_mm, column_mm),
         slice_mm=planes.slice_mm(image.affine, plane),
-        shape=image.shape,
+        shape=(i, j, k),
         source_sha256=loaded.source_sha256,
         label_sha256=loaded.label_sha256,
         voxels_sha256=voxels_sha256(image.array_ijk),
@@ -187,10 +189,10 @@ def _case_record(split: str, loaded: _Loaded, plane: Plane) -> CaseRecord:
     )
 
 
-def voxels_sha256(array_ijk: np.ndarray) -> str:
+def voxels_sha256(array_ijk: NDArray[Any]) -> str:
     """The SHA-256 of voxels in the order of a NIfTI file, the first index fastest."""
     # Of an array that lies in memory in that order, nothing is copied.
-    return hashlib.sha256(array_ijk.ravel(order="F")).hexdigest()
+    return hashlib.sha256(array_ijk.ravel(order="F").data).hexdigest()
 
 
 def _load_all(members: Sequence[Case], options: Options) -> Iterator[_Loaded]:

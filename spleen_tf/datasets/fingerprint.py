@@ -5,9 +5,11 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from spleen_tf.core import files
 from spleen_tf.imaging import intensity, planes
@@ -47,13 +49,13 @@ class Facts:
     """
 
     modality: Modality
-    affine: np.ndarray
+    affine: NDArray[Any]
     shape: tuple[int, ...]
-    spleen_values: np.ndarray
+    spleen_values: NDArray[Any]
     spleen_mm3: float
 
     @classmethod
-    def of(cls, image: Volume, inside_ijk: np.ndarray, modality: Modality) -> Facts:
+    def of(cls, image: Volume, inside_ijk: NDArray[Any], modality: Modality) -> Facts:
         """The facts of a volume whose spleen is where `inside_ijk`, (I, J, K) bool, is true."""
         values = image.array_ijk[inside_ijk]
         step = max(1, len(values) // _SAMPLED_VOXELS)
@@ -173,7 +175,7 @@ def read(path: str | os.PathLike[str]) -> Plan:
     )
 
 
-def _intensity(values: np.ndarray) -> dict[str, float]:
+def _intensity(values: NDArray[Any]) -> dict[str, float]:
     if not values.size:
         return {}
     percentiles = np.percentile(values, PERCENTILES).tolist()
@@ -196,7 +198,7 @@ def _in_ras(fact: Facts) -> tuple[list[int], list[float]]:
     return [fact.shape[axis] for axis in order], [float(zooms[axis]) for axis in order]
 
 
-def _window(modality: ModelModality, values: np.ndarray) -> tuple[float, float]:
+def _window(modality: ModelModality, values: NDArray[Any]) -> tuple[float, float]:
     if modality != "CT" or not values.size:
         return intensity.CT_HU if modality == "CT" else intensity.MR_PERCENTILES
     low, high = np.percentile(values, (PERCENTILES[0], PERCENTILES[-1]))

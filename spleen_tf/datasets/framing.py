@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import os
 import struct
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
+from numpy.typing import NDArray
 
 from spleen_tf.datasets.schema import RecordError
 
@@ -116,7 +117,7 @@ def _damage(path: str | os.PathLike[str]) -> RecordError:
     )
 
 
-def _table() -> np.ndarray:
+def _table() -> NDArray[Any]:
     """For each byte, the remainder of its polynomial."""
     table = []
     for crc in range(256):

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from spleen_tf.core.files import InputWarning
 from spleen_tf.imaging.volume import Volume, VolumeError
@@ -46,12 +48,12 @@ def mask(label: Volume, value: int = 0, *, warn_of_several: bool = False) -> Vol
     return dataclasses.replace(label, array_ijk=whole_ijk == value if value else whole_ijk > 0)
 
 
-def _whole_numbers(label: Volume) -> np.ndarray:
+def _whole_numbers(label: Volume) -> NDArray[Any]:
     """The label's array, rounded."""
     array_ijk = label.array_ijk
     if array_ijk.dtype.kind != "f":
         return array_ijk
-    rounded_ijk = np.rint(array_ijk)
+    rounded_ijk: NDArray[Any] = np.rint(array_ijk)
     fractional = np.abs(array_ijk - rounded_ijk) > _ROUNDING
     if fractional.any():
         example = array_ijk[fractional][0]
@@ -63,7 +65,7 @@ def _whole_numbers(label: Volume) -> np.ndarray:
     return rounded_ijk
 
 
-def _warn_of_several_values(source: str, values: np.ndarray) -> None:
+def _warn_of_several_values(source: str, values: NDArray[Any]) -> None:
     named = ", ".join(f"{value:g}" for value in values[:_NAMED_LABELS])
     more = ", …" if len(values) > _NAMED_LABELS else ""
     warnings.warn(

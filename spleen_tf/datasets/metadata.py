@@ -8,12 +8,12 @@ from __future__ import annotations
 import os
 import pathlib
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import msgspec
 
 from spleen_tf.core import files
-from spleen_tf.datasets.layouts import SPLITS
+from spleen_tf.datasets.layouts import SPLITS, Split
 from spleen_tf.datasets.schema import FIELDS, RecordError
 from spleen_tf.imaging.intensity import Modality
 from spleen_tf.imaging.planes import Plane
@@ -40,7 +40,7 @@ class CaseRecord(msgspec.Struct, frozen=True):
         voxels_sha256, label_voxels_sha256: of the voxels, the first index fastest.
     """
 
-    split: Literal["train", "validation"]
+    split: Split
     modality: Modality
     plane: Plane
     num_slices: int
@@ -126,7 +126,7 @@ def check_features(folder: str | os.PathLike[str]) -> None:
 def write(
     folder: str | os.PathLike[str],
     cases: Mapping[str, CaseRecord],
-    shard_sizes: Mapping[str, Sequence[tuple[int, int]]],
+    shard_sizes: Mapping[Split, Sequence[tuple[int, int]]],
 ) -> None:
     """Writes cases.json, features.json and, last, dataset_info.json.
 

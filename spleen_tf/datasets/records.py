@@ -6,9 +6,11 @@ import contextlib
 import dataclasses
 import os
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from numpy.typing import NDArray
 
 from spleen_tf.core.files import InputError
 from spleen_tf.datasets import schema
@@ -105,8 +107,10 @@ def parse(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
         for name, field in FIELDS.items()
     }
     if serialized.shape.rank == 0:
-        return tf.io.parse_single_example(serialized, spec)
-    return tf.io.parse_example(serialized, spec)
+        one: dict[str, tf.Tensor] = tf.io.parse_single_example(serialized, spec)
+        return one
+    several: dict[str, tf.Tensor] = tf.io.parse_example(serialized, spec)
+    return several
 
 
 def image_values(raw: tf.Tensor, dtype: tf.Tensor) -> tf.Tensor:
@@ -173,7 +177,7 @@ def read_examples(path: str | os.PathLike[str]) -> Iterator[SliceRecord]:
         raise RecordError(f"{path}: expected a readable TFRecord file, found: {error}.") from None
 
 
-def _contiguous(slices_nhw: np.ndarray) -> Iterator[np.ndarray]:
+def _contiguous(slices_nhw: NDArray[Any]) -> Iterator[NDArray[Any]]:
     """The slices, each contiguous in memory, from copies of some at a time.
 
     A slice whose pixels lie far apart would fetch each line of memory for one voxel, and its

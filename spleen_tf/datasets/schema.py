@@ -10,6 +10,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from google.protobuf import descriptor_pb2, descriptor_pool, json_format, message, message_factory
+from numpy.typing import NDArray
 
 from spleen_tf.core.files import InputError
 
@@ -72,16 +73,16 @@ class SliceRecord:
     has_spleen: int
     intensity_percentiles: tuple[float, ...]
 
-    def affine_matrix(self) -> np.ndarray:
+    def affine_matrix(self) -> NDArray[Any]:
         """(4, 4) float64, from voxel indices ijk to RAS+ mm."""
         return np.frombuffer(self.affine, "<f8").reshape(4, 4)
 
-    def image_hw(self) -> np.ndarray:
+    def image_hw(self) -> NDArray[Any]:
         """(height, width), little-endian `dtype`."""
         dtype = np.dtype(self.dtype).newbyteorder("<")
         return np.frombuffer(self.image, dtype).reshape(self.height, self.width)
 
-    def label_hw(self) -> np.ndarray:
+    def label_hw(self) -> NDArray[Any]:
         """(height, width) uint8."""
         return np.frombuffer(self.label, np.uint8).reshape(self.height, self.width)
 
@@ -121,7 +122,8 @@ def to_bytes(record: SliceRecord) -> bytes:
             value = value.encode()
         values = value if field.shape else [value]
         getattr(features[name], _LIST_OF_DTYPE[field.dtype]).value.extend(values)
-    return example.SerializeToString(deterministic=True)
+    serialized: bytes = example.SerializeToString(deterministic=True)
+    return serialized
 
 
 def from_bytes(serialized: bytes, source: str) -> SliceRecord:

@@ -6,9 +6,11 @@ import dataclasses
 import math
 import statistics
 from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from spleen_tf.core.files import InputError
 from spleen_tf.datasets import fingerprint
@@ -80,7 +82,7 @@ class CaseSurvey:
     facts: fingerprint.Facts | None
     oddities: tuple[str, ...]
     outlier: bool = False
-    sample: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0))
+    sample: NDArray[Any] = dataclasses.field(default_factory=lambda: np.zeros(0))
     window: tuple[float, float] = (0.0, 1.0)
 
     def row(self) -> dict[str, object]:
@@ -168,7 +170,7 @@ def mark_outliers(
     return marked
 
 
-def intensities(surveys: Sequence[CaseSurvey], modality: ModelModality) -> dict[str, np.ndarray]:
+def intensities(surveys: Sequence[CaseSurvey], modality: ModelModality) -> dict[str, NDArray[Any]]:
     """(n,) values of all images, and of all spleens: HU for CT, else on each picture's grey scale.
 
     Args:
@@ -176,7 +178,7 @@ def intensities(surveys: Sequence[CaseSurvey], modality: ModelModality) -> dict[
         modality: of the data set.
     """
 
-    def scaled(values: np.ndarray, window: tuple[float, float]) -> np.ndarray:
+    def scaled(values: NDArray[Any], window: tuple[float, float]) -> NDArray[Any]:
         if modality == "CT":
             return values
         low, high = window
@@ -214,7 +216,7 @@ def _modality_oddities(image: Volume, modality: Modality) -> list[str]:
     return odd
 
 
-def _spleen_oddities(image: Volume, inside_ijk: np.ndarray, spleen: Measurements) -> list[str]:
+def _spleen_oddities(image: Volume, inside_ijk: NDArray[Any], spleen: Measurements) -> list[str]:
     if spleen.centroid_ras_mm is None:
         return ["no spleen in its label"]
     odd = []
@@ -233,7 +235,7 @@ def _spleen_oddities(image: Volume, inside_ijk: np.ndarray, spleen: Measurements
     return odd
 
 
-def _gaps(slices_nhw: np.ndarray) -> np.ndarray:
+def _gaps(slices_nhw: NDArray[Any]) -> NDArray[Any]:
     """(M,) int: slices in which a label all but vanishes between larger ones."""
     areas = np.count_nonzero(slices_nhw, axis=(1, 2))
     before, after = np.maximum.accumulate(areas), np.maximum.accumulate(areas[::-1])[::-1]

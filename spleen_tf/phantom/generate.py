@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from nibabel import orientations
+from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
@@ -53,8 +56,8 @@ class _Grid:
     """
 
     shape: tuple[int, int, int]
-    zooms_mm: np.ndarray
-    affine: np.ndarray
+    zooms_mm: NDArray[Any]
+    affine: NDArray[Any]
     air_rows: int
 
 
@@ -109,7 +112,7 @@ def make(seed: int, modality: str, max_size: int = 256, protocol: str = "") -> P
     )
 
 
-def _pose(rng: np.random.Generator, patient: Patient) -> np.ndarray:
+def _pose(rng: np.random.Generator, patient: Patient) -> NDArray[Any]:
     """(4, 4): the world to the patient's frame. The patient lies a little askew."""
     turn = Rotation.from_euler("xyz", rng.normal(0, (1.5, 2.0, 3.0)), degrees=True).as_matrix()
     matrix = np.eye(4)
@@ -118,10 +121,12 @@ def _pose(rng: np.random.Generator, patient: Patient) -> np.ndarray:
     return matrix
 
 
-def _plan_scan(rng: np.random.Generator, patient: Patient, pose, max_size: int) -> _Grid:
-    """Draws spacing, field of view and tilt, and makes the spleen: it must be known where it is."""
+def _plan_scan(
+    rng: np.random.Generator, patient: Patient, pose: NDArray[Any], max_size: int
+) -> _Grid:
+    """Draws spacing, field of view and tilt; grows the spleen first, which the scan must hold."""
     to_world = np.linalg.inv(pose)
-    low, high = _grow_spleen(patient, pose, to_world)
+    low, high = _grow_spleen(patient, to_world)
     tilt = rng.normal(0, 4.0, 3) if rng.random() < 0.3 else np.zeros(3)
     axes = Rotation.from_euler("xyz", tilt, degrees=True).as_matrix()
     # A tilted scan needs more height to hold the spleen, which lies 100 mm off its middle.
@@ -151,7 +156,7 @@ def _plan_scan(rng: np.random.Generator, patient: Patient, pose, max_size: int) 
     return _Grid(shape, zooms_mm, affine, air_rows)
 
 
-def _grow_spleen(patient: Patient, pose, to_world) -> tuple[np.ndarray, np.ndarray]:
+def _grow_spleen(patient: Patient, to_world: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
     """Gives the spleen its volume; returns the corners of its box in the world, in mm."""
     left_side = ((-150, 5), (-105, 95), (-170, 125))
     spans = [np.arange(low, high, CELL_MM, dtype=np.float32) for low, high in left_side]
@@ -163,7 +168,14 @@ def _grow_spleen(patient: Patient, pose, to_world) -> tuple[np.ndarray, np.ndarr
     return world.min(axis=1) - margin, world.max(axis=1) + margin
 
 
-def _sample(patient, grid, pose, signals, modality, rng) -> tuple[np.ndarray, np.ndarray]:
+def _sample(
+    patient: Patient,
+    grid: _Grid,
+    pose: NDArray[Any],
+    signals: Mapping[str, float],
+    modality: str,
+    rng: np.random.Generator,
+) -> tuple[NDArray[Any], NDArray[Any]]:
     """Paints planes through the slices, and averages them to the scan's thickness."""
     num_slices, rows, columns = grid.shape
     # Thick slices: a plane in the middle of each and one between neighbours, by the trapezoid rule.
@@ -198,16 +210,19 @@ def _sample(patient, grid, pose, signals, modality, rng) -> tuple[np.ndarray, np
     return image, share
 
 
-def _with_air(image, share, grid: _Grid, air: float) -> tuple[np.ndarray, np.ndarray, _Grid]:
+def _with_air(
+    image: NDArray[Any], share: NDArray[Any], grid: _Grid, air: float
+) -> tuple[NDArray[Any], NDArray[Any], _Grid]:
     """Adds the rows of air: often a field of view is as deep as it is wide."""
     pad = ((0, 0), (grid.air_rows, grid.air_rows), (0, 0))
     image, share = np.pad(image, pad, constant_values=air), np.pad(share, pad)
     affine = grid.affine.copy()
     affine[:3, 3] -= grid.air_rows * affine[:3, 1]
-    return image, share, _Grid(image.shape, grid.zooms_mm, affine, 0)
+    depth, rows, columns = image.shape
+    return image, share, _Grid((depth, rows, columns), grid.zooms_mm, affine, 0)
 
 
-def _measure_ct(image: np.ndarray, grid: _Grid, rng: np.random.Generator) -> np.ndarray:
+def _measure_ct(image: NDArray[Any], grid: _Grid, rng: np.random.Generator) -> NDArray[Any]:
     """Blur of the kernel, noise that is correlated in plane, streaks across the trunk; HU."""
     image = _couch(image, grid, rng)
     blur = rng.uniform(0.35, 0.8)
@@ -220,10 +235,11 @@ def _measure_ct(image: np.ndarray, grid: _Grid, rng: np.random.Generator) -> np.
     thick = np.clip((image > 150).sum(axis=2, keepdims=True) / 12, 0.3, 2.0)
     sigma = rng.uniform(6, 20)
     image += sigma * noise / noise.std() + 0.35 * sigma * thick * streaks / streaks.std()
-    return np.clip(np.rint(image), -1024, 3071).astype(np.int16)
+    hu: NDArray[Any] = np.clip(np.rint(image), -1024, 3071).astype(np.int16)
+    return hu
 
 
-def _couch(image: np.ndarray, grid: _Grid, rng: np.random.Generator) -> np.ndarray:
+def _couch(image: NDArray[Any], grid: _Grid, rng: np.random.Generator) -> NDArray[Any]:
     """A thin curved line under the patient."""
     body_rows = np.flatnonzero((image > -300).any(axis=(0, 2)))
     pixel = grid.zooms_mm[1]
@@ -234,7 +250,7 @@ def _couch(image: np.ndarray, grid: _Grid, rng: np.random.Generator) -> np.ndarr
     return np.maximum(image, -1000 + share * rng.uniform(300, 800))
 
 
-def _measure_mr(image: np.ndarray, grid: _Grid, rng: np.random.Generator) -> np.ndarray:
+def _measure_mr(image: NDArray[Any], grid: _Grid, rng: np.random.Generator) -> NDArray[Any]:
     """Blur of the matrix, uneven coils, Rician noise, and the scanner's arbitrary scale."""
     image = np.abs(image)
     blur = rng.uniform(0.45, 0.95)
@@ -247,10 +263,13 @@ def _measure_mr(image: np.ndarray, grid: _Grid, rng: np.random.Generator) -> np.
     real = image + sigma * rng.standard_normal(image.shape, dtype=np.float32)
     imaginary = sigma * rng.standard_normal(image.shape, dtype=np.float32)
     image = np.hypot(real, imaginary) * float(np.exp(rng.uniform(np.log(2), np.log(15))))
-    return np.clip(np.rint(image), 0, 32767).astype(np.int16)
+    signal: NDArray[Any] = np.clip(np.rint(image), 0, 32767).astype(np.int16)
+    return signal
 
 
-def _store(image, mask, grid: _Grid, rng) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _store(
+    image: NDArray[Any], mask: NDArray[Any], grid: _Grid, rng: np.random.Generator
+) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
     """Both arrays in one of the 48 orders of axes, and the affine of that order."""
     order = np.stack([rng.permutation(3), rng.choice([-1, 1], 3)], axis=1)
     affine = grid.affine @ orientations.inv_ornt_aff(order, grid.shape)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 from spleen_tf.phantom import shapes
 from spleen_tf.phantom.shapes import Waves, smooth_max, smooth_min
@@ -28,7 +31,7 @@ def paint(scene: Scene, rng: np.random.Generator) -> None:
     _paint_spleen(scene, rng)
 
 
-def _paint_small_bowel(scene, rng):
+def _paint_small_bowel(scene: Scene, rng: np.random.Generator) -> None:
     signals, paint = scene.signals, scene.canvas.paint
     box = scene.box((-95, 95), (-30, 110), (-400, 25))
     region = shapes.ellipsoid(scene.canvas.at(box), (0, 34, -95), (82, 48, 112))
@@ -40,7 +43,7 @@ def _paint_small_bowel(scene, rng):
     paint(np.maximum(loop + 4, 12 * (1.1 - scene.mottle[box])), signals["gas"], box)
 
 
-def _paint_colon(scene, rng):
+def _paint_colon(scene: Scene, rng: np.random.Generator) -> None:
     flexure = rng.uniform(-5, 42)  # Height of the left flexure, at the tip of the spleen or above.
     knots = [
         *((-96, -22, -260, 14), (-98, -20, -130, 15), (-100, -14, -62, 16)),
@@ -62,7 +65,7 @@ def _paint_colon(scene, rng):
         scene.canvas.paint(gas, scene.signals["gas"], box)
 
 
-def _paint_stomach(scene, rng):
+def _paint_stomach(scene: Scene, rng: np.random.Generator) -> None:
     signals, paint = scene.signals, scene.canvas.paint
     box = scene.box((-125, 70), (-75, 95), (-70, 135))
     p = scene.canvas.at(box)
@@ -77,7 +80,7 @@ def _paint_stomach(scene, rng):
     paint(np.maximum(lumen, rng.uniform(5, 50) - p[1]), signals["gas"], box)
 
 
-def _paint_liver(scene, rng):
+def _paint_liver(scene: Scene, rng: np.random.Generator) -> None:
     patient, signals = scene.patient, scene.signals
     box = scene.box((-125, 145), (-100, 115), (-125, 140))
     p = scene.canvas.at(box)
@@ -106,7 +109,7 @@ def _paint_liver(scene, rng):
         scene.canvas.paint(np.maximum(lesion, liver + 1), signals[tissue], box)
 
 
-def _paint_biliary(scene, rng):
+def _paint_biliary(scene: Scene, rng: np.random.Generator) -> None:
     """Large veins of the liver, and the gallbladder below it."""
     cava, gate = (22, -4, 74), (44, 10, 34)
     for root, tips in (
@@ -127,7 +130,7 @@ def _paint_biliary(scene, rng):
         scene.canvas.paint(gallbladder + 1.6, scene.signals["bile"], box)
 
 
-def _paint_kidney(scene, rng, side):
+def _paint_kidney(scene: Scene, rng: np.random.Generator, side: int) -> None:
     center, radii, axes = scene.patient.kidneys[side]
     signals, paint = scene.signals, scene.canvas.paint
     box = scene.canvas.box(center - 64, center + 64)
@@ -152,7 +155,7 @@ def _paint_kidney(scene, rng, side):
         paint(cyst, signals["fluid"], box)
 
 
-def _paint_pancreas(scene, rng):
+def _paint_pancreas(scene: Scene, rng: np.random.Generator) -> None:
     tail = scene.patient.towards_hilum(0.78) + rng.normal(0, 3, 3)
     knots = [(30, 16, -34, 13), (24, 22, -12, 12), (2, 30, 2, 9), (-24, 20, 8, 10)]
     path = shapes.curve([*knots, (*tail, rng.uniform(7, 11))], 3)
@@ -163,19 +166,20 @@ def _paint_pancreas(scene, rng):
     scene.canvas.paint(pancreas, scene.value("pancreas", box, grain=1.6), box)
 
 
-def _paint_vessels(scene, rng):
+def _paint_vessels(scene: Scene, rng: np.random.Generator) -> None:
     """The splenic and portal veins, the splenic and upper mesenteric arteries."""
 
-    def on_the_way(share, spread_mm):
-        return scene.patient.towards_hilum(share) + rng.normal(0, spread_mm, 3)
+    def on_the_way(share: float, spread_mm: float) -> NDArray[Any]:
+        point_mm: NDArray[Any] = scene.patient.towards_hilum(share) + rng.normal(0, spread_mm, 3)
+        return point_mm
 
     hilum = scene.patient.hilum_mm
-    vein = [(10, 18, -4), (-6, 16, 0), (-24, 12, 4), on_the_way(0.6, 3), hilum]
+    vein: list[Any] = [(10, 18, -4), (-6, 16, 0), (-24, 12, 4), on_the_way(0.6, 3), hilum]
     scene.paint_path("vein", [(*knot, rng.uniform(4, 5.5)) for knot in vein])
     portal = [(10, 20, -50, 5), (10, 18, -4, 6.5), (24, 14, 16, 7), (44, 10, 34, 5.5)]
     scene.paint_path("vein", [*portal, (60, 8, 48, 4)])
     windings = [on_the_way(share, 6) for share in (0.2, 0.4, 0.65, 0.8)]
-    artery = [(-9, -4, 14), (-8, 8, 18), *windings, hilum]
+    artery: list[Any] = [(-9, -4, 14), (-8, 8, 18), *windings, hilum]
     scene.paint_path("artery", [(*knot, 2.8) for knot in artery], 5)
     scene.paint_path("artery", [(-9, -2, 4, 3.5), (-6, 12, -12, 3.5), (-2, 18, -60, 3.2)])
     for _ in range(4):
@@ -183,7 +187,7 @@ def _paint_vessels(scene, rng):
         scene.paint_path("vein", [(*knot, rng.uniform(1.8, 3)) for knot in knots])
 
 
-def _paint_spleen(scene, rng):
+def _paint_spleen(scene: Scene, rng: np.random.Generator) -> None:
     low, high = scene.patient.spleen_box
     box = scene.canvas.box(low - 6, high + 6)
     p = scene.canvas.at(box)

@@ -7,7 +7,10 @@ rounded, and drawn anew for each patient.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from spleen_tf.phantom import shapes
@@ -37,10 +40,10 @@ class Patient:
             are known after grow_spleen.
     """
 
-    hilum_mm: np.ndarray
-    spleen_box: np.ndarray
+    hilum_mm: NDArray[Any]
+    spleen_box: NDArray[Any]
 
-    def __init__(self, rng: np.random.Generator):
+    def __init__(self, rng: np.random.Generator) -> None:
         child = rng.random() < 0.15
         self.scale = rng.uniform(0.66, 0.85) if child else rng.normal(1.0, 0.05)
         self._draw_trunk(rng)
@@ -51,7 +54,7 @@ class Patient:
         )
         self._draw_spleen(rng)
 
-    def _draw_trunk(self, rng):
+    def _draw_trunk(self, rng: np.random.Generator) -> None:
         self.half_width, self.half_depth = rng.uniform(118, 138), rng.uniform(80, 97)
         self.fat_mm = rng.uniform(4, 14) if rng.random() < 0.4 else rng.uniform(10, 32)
         self.wall_mm = rng.uniform(13, 19)
@@ -65,8 +68,8 @@ class Patient:
         self.bend_mm = rng.uniform(1.5, 4.0)
         self.ripple = Waves(rng, 40)
 
-    def _draw_organs(self, rng):
-        self.kidneys = {}
+    def _draw_organs(self, rng: np.random.Generator) -> None:
+        self.kidneys: dict[int, tuple[NDArray[Any], NDArray[Any], NDArray[Any]]] = {}
         for side, center in ((-1, (-60, -42, -16)), (1, (60, -42, -30))):
             tilt = rng.uniform(0.1, 0.3)
             self.kidneys[side] = (
@@ -92,7 +95,7 @@ class Patient:
         self.left_lobe_mm = rng.uniform(25, 105)
         self.liver_tip_mm = rng.uniform(-105, -45)
 
-    def _draw_spleen(self, rng):
+    def _draw_spleen(self, rng: np.random.Generator) -> None:
         """Shape and place; its size is found by `grow_spleen`."""
         radius = (self.spleen_ml * 1000 / self.scale**3 * 3 / (4 * np.pi)) ** (1 / 3)
         length, width = rng.uniform(1.2, 1.7), rng.uniform(0.95, 1.25)
@@ -132,7 +135,7 @@ class Patient:
 
     # The trunk ------------------------------------------------------------------------------
 
-    def cavity(self, p: Points) -> tuple[np.ndarray, np.ndarray]:
+    def cavity(self, p: Points) -> tuple[NDArray[Any], NDArray[Any]]:
         """Distance to the inside of the trunk's wall, and the relative radius (1 at the wall)."""
         x, y, z = p
         narrowing = 1 - 0.09 * ((z - 10) / 120) ** 2 / (1 + ((z - 10) / 220) ** 2)
@@ -141,7 +144,7 @@ class Patient:
         steep = np.hypot(u / self.half_width, v / self.half_depth) + 1e-4
         return (radius - 1) * radius / np.maximum(steep, radius / self.half_width), radius
 
-    def dome(self, p: Points, radius: np.ndarray) -> np.ndarray:
+    def dome(self, p: Points, radius: NDArray[Any]) -> NDArray[Any]:
         """Distance to the diaphragm, positive in the chest."""
         x, y, z = p
         right = 1 / (1 + np.exp(-x / 16))
@@ -149,33 +152,35 @@ class Patient:
         top = top - 14 * np.exp(-((x / 30) ** 2))
         depth = self.dome_fall_mm * (1 - 0.4 * np.clip((y - 5) / self.half_depth, -1.1, 1.1))
         surface = top - depth * radius**3.2
-        return (z - surface) / np.sqrt(1 + (0.027 * depth * radius**2.2) ** 2)
+        distance: NDArray[Any] = (z - surface) / np.sqrt(1 + (0.027 * depth * radius**2.2) ** 2)
+        return distance
 
-    def room(self, wall: np.ndarray, dome: np.ndarray) -> np.ndarray:
+    def room(self, wall: NDArray[Any], dome: NDArray[Any]) -> NDArray[Any]:
         """Distance to the abdominal cavity, inside the wall and below the diaphragm."""
         return np.maximum(wall + 2.0, dome + 3.0)
 
-    def spine_line(self, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def spine_line(self, z: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
         """x and y of the vertebral bodies' centres."""
         return self.scoliosis * np.sin(z / 60), -40 - self.kyphosis * (z + 30) ** 2
 
     # Organs ---------------------------------------------------------------------------------
 
-    def kidney(self, p: Points, side: int) -> np.ndarray:
+    def kidney(self, p: Points, side: int) -> NDArray[Any]:
         """Distance to a kidney, -1 for the left one."""
         center, radii, axes = self.kidneys[side]
-        return shapes.ellipsoid(p, center, radii, axes) + 0.8 * self.ripple(p)
+        distance: NDArray[Any] = shapes.ellipsoid(p, center, radii, axes) + 0.8 * self.ripple(p)
+        return distance
 
-    def stomach(self, p: Points, room: np.ndarray) -> np.ndarray:
+    def stomach(self, p: Points, room: NDArray[Any]) -> NDArray[Any]:
         """Distance to the outside of the stomach."""
         return smooth_max(shapes.tube(p, self.stomach_path, 8), room + 1, 3)
 
-    def spleen(self, p: Points, room: np.ndarray, stomach: np.ndarray) -> np.ndarray:
+    def spleen(self, p: Points, room: NDArray[Any], stomach: NDArray[Any]) -> NDArray[Any]:
         """Distance to the spleen: a lobed bean that its neighbours press into shape."""
         bounds = self._spleen_bounds(p, room, stomach)
         return smooth_max(self._spleen_blob(p) - self._spleen_level, bounds, 3.5)
 
-    def _spleen_blob(self, p: Points) -> np.ndarray:
+    def _spleen_blob(self, p: Points) -> NDArray[Any]:
         radii, axes = self._spleen_radii, self._spleen_axes
         blob = shapes.ellipsoid(p, self._spleen_center, radii, axes)
         blob = blob + self._lobe_mm * self._lobes(p)
@@ -190,7 +195,7 @@ class Patient:
         # A small spleen stays behind; a large one advances.
         return smooth_max(blob, p[1] - self._anterior_mm, 10)
 
-    def _spleen_bounds(self, p: Points, room: np.ndarray, stomach: np.ndarray) -> np.ndarray:
+    def _spleen_bounds(self, p: Points, room: NDArray[Any], stomach: NDArray[Any]) -> NDArray[Any]:
         x, y, _ = p
         to_stomach, to_kidney, to_wall = (float(gap) for gap in self._gaps_mm)
         wavy = 1.5 * self.ripple(p)
@@ -227,16 +232,18 @@ class Patient:
         self.hilum_mm = np.array([x[nearest], y[nearest], z[nearest]], float)
         self.spleen_box = np.array([[a.min(), a.max()] for a in (x, y, z)], float).T
 
-    def towards_hilum(self, share: float) -> np.ndarray:
+    def towards_hilum(self, share: float) -> NDArray[Any]:
         """A point between the body of the pancreas (0) and the hilum of the spleen (1)."""
-        return _PANCREAS_MM + share * (self.hilum_mm - _PANCREAS_MM)
+        point_mm: NDArray[Any] = _PANCREAS_MM + share * (self.hilum_mm - _PANCREAS_MM)
+        return point_mm
 
 
-def _rotation(about_x: float, about_y: float, about_z: float) -> np.ndarray:
-    return Rotation.from_euler("xyz", (about_x, about_y, about_z)).as_matrix()
+def _rotation(about_x: float, about_y: float, about_z: float) -> NDArray[Any]:
+    matrix: NDArray[Any] = Rotation.from_euler("xyz", (about_x, about_y, about_z)).as_matrix()
+    return matrix
 
 
-def _orthonormal(outward: np.ndarray, along: np.ndarray) -> np.ndarray:
+def _orthonormal(outward: NDArray[Any], along: NDArray[Any]) -> NDArray[Any]:
     """Rows: along (made perpendicular), across, outward."""
     outward = outward / np.linalg.norm(outward)
     along = along - (along @ outward) * outward

@@ -8,15 +8,22 @@ anterior, superior.
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
+from numpy.typing import ArrayLike, NDArray
 
-Points = tuple[np.ndarray, np.ndarray, np.ndarray]
+Points = tuple[NDArray[Any], NDArray[Any], NDArray[Any]]
 Box = tuple[slice, slice, slice]
+Numbers = Sequence[float] | NDArray[Any]
+
+EVERYWHERE: Box = (slice(None), slice(None), slice(None))
 
 
-def ellipsoid(p: Points, center, radii, axes: np.ndarray | None = None) -> np.ndarray:
+def ellipsoid(
+    p: Points, center: Numbers, radii: Numbers, axes: NDArray[Any] | None = None
+) -> NDArray[Any]:
     """Distance to an ellipsoid, to first order; `axes` holds its unit axes as rows."""
     q = [a - float(c) for a, c in zip(p, center, strict=True)]
     if axes is not None:
@@ -25,15 +32,16 @@ def ellipsoid(p: Points, center, radii, axes: np.ndarray | None = None) -> np.nd
     norm = np.sqrt(q[0] * q[0] + q[1] * q[1] + q[2] * q[2])
     slope = [a * float(1 / r) for a, r in zip(q, radii, strict=True)]
     steep = np.sqrt(slope[0] * slope[0] + slope[1] * slope[1] + slope[2] * slope[2]) + 1e-6
-    return norm * (norm - 1) / steep
+    distance: NDArray[Any] = norm * (norm - 1) / steep
+    return distance
 
 
-def oval(u: np.ndarray, v: np.ndarray, radius_u: float, radius_v: float) -> np.ndarray:
+def oval(u: NDArray[Any], v: NDArray[Any], radius_u: float, radius_v: float) -> NDArray[Any]:
     """Distance to an ellipse, that is to an elliptic cylinder, by two of its coordinates."""
     return (np.hypot(u / radius_u, v / radius_v) - 1) * min(radius_u, radius_v)
 
 
-def capsule(p: Points, start: np.ndarray, end: np.ndarray) -> np.ndarray:
+def capsule(p: Points, start: NDArray[Any], end: NDArray[Any]) -> NDArray[Any]:
     """Distance to a straight tube; `start` and `end` are x, y, z and the radius there."""
     along = (end - start)[:3]
     q = [a - float(c) for a, c in zip(p, start[:3], strict=True)]
@@ -41,10 +49,11 @@ def capsule(p: Points, start: np.ndarray, end: np.ndarray) -> np.ndarray:
     t = np.clip(dot * float(1 / max(along @ along, 1e-6)), 0, 1)
     q = [a - t * float(step) for a, step in zip(q, along, strict=True)]
     radius = float(start[3]) + t * float(end[3] - start[3])
-    return np.sqrt(q[0] * q[0] + q[1] * q[1] + q[2] * q[2]) - radius
+    distance: NDArray[Any] = np.sqrt(q[0] * q[0] + q[1] * q[1] + q[2] * q[2]) - radius
+    return distance
 
 
-def curve(knots: npt.ArrayLike, pieces: int = 4) -> np.ndarray:
+def curve(knots: ArrayLike, pieces: int = 4) -> NDArray[Any]:
     """A smooth path through knots (n, 4) of x, y, z, radius: a Catmull-Rom spline's points."""
     given = np.asarray(knots, float)
     padded = np.vstack([2 * given[0] - given[1], given, 2 * given[-1] - given[-2]])
@@ -59,7 +68,7 @@ def curve(knots: npt.ArrayLike, pieces: int = 4) -> np.ndarray:
     return np.vstack([*path, given[-1:]])
 
 
-def tube(p: Points, path: np.ndarray, blend_mm: float = 4.0) -> np.ndarray:
+def tube(p: Points, path: NDArray[Any], blend_mm: float = 4.0) -> NDArray[Any]:
     """Distance to the smooth union of the capsules along a path."""
     distance = capsule(p, path[0], path[1])
     for start, end in itertools.pairwise(path[1:]):
@@ -67,29 +76,31 @@ def tube(p: Points, path: np.ndarray, blend_mm: float = 4.0) -> np.ndarray:
     return distance
 
 
-def smooth_max(a: np.ndarray, b: np.ndarray, blend_mm: float) -> np.ndarray:
+def smooth_max(a: NDArray[Any], b: NDArray[Any], blend_mm: float) -> NDArray[Any]:
     """The distance to an intersection whose edge is rounded."""
     h = np.clip(0.5 + (a - b) * (0.5 / blend_mm), 0, 1)
-    return b + (a - b) * h + blend_mm * h * (1 - h)
+    distance: NDArray[Any] = b + (a - b) * h + blend_mm * h * (1 - h)
+    return distance
 
 
-def smooth_min(a: np.ndarray, b: np.ndarray, blend_mm: float) -> np.ndarray:
+def smooth_min(a: NDArray[Any], b: NDArray[Any], blend_mm: float) -> NDArray[Any]:
     """The distance to a union whose seam is filled."""
     h = np.clip(0.5 + (b - a) * (0.5 / blend_mm), 0, 1)
-    return b + (a - b) * h - blend_mm * h * (1 - h)
+    distance: NDArray[Any] = b + (a - b) * h - blend_mm * h * (1 - h)
+    return distance
 
 
 class Waves:
     """A smooth random function of place, of mean 0 and variance 1: a sum of plane waves."""
 
-    def __init__(self, rng: np.random.Generator, wavelength_mm: float, count: int = 5):
+    def __init__(self, rng: np.random.Generator, wavelength_mm: float, count: int = 5) -> None:
         directions = rng.normal(size=(count, 3))
         directions /= np.linalg.norm(directions, axis=1, keepdims=True)
         lengths = wavelength_mm * rng.uniform(0.75, 1.35, (count, 1))
         self._vectors = 2 * np.pi * directions / lengths
         self._phases = rng.uniform(0, 2 * np.pi, count)
 
-    def __call__(self, p: Points) -> np.ndarray:
+    def __call__(self, p: Points) -> NDArray[Any]:
         """Its values, float32, at points."""
         total = np.zeros(np.broadcast_shapes(*(a.shape for a in p)), np.float32)
         for (kx, ky, kz), phase in zip(self._vectors.tolist(), self._phases.tolist(), strict=True):
@@ -99,7 +110,9 @@ class Waves:
         return total
 
 
-def spline_noise(rng: np.random.Generator, shape, spacing_voxels) -> np.ndarray:
+def spline_noise(
+    rng: np.random.Generator, shape: Sequence[int], spacing_voxels: Numbers
+) -> NDArray[Any]:
     """Smooth noise of mean 0 and variance about 1 on a grid: cubic B-splines on random knots.
 
     No BLAS in it: its sums would depend on the number of threads, and files would differ.
@@ -139,7 +152,13 @@ class Canvas:
         image: (K, J, I) float32, what is painted so far.
     """
 
-    def __init__(self, shape, to_frame: np.ndarray, bend, edge_mm: float):
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        to_frame: NDArray[Any],
+        bend: Callable[[Points], Points],
+        edge_mm: float,
+    ) -> None:
         """A grid of `shape`, empty.
 
         Args:
@@ -159,7 +178,7 @@ class Canvas:
         self._from_frame = np.linalg.inv(to_frame)
         self._edge_mm = edge_mm
 
-    def box(self, low, high, margin_mm: float = 12.0) -> Box:
+    def box(self, low: ArrayLike, high: ArrayLike, margin_mm: float = 12.0) -> Box:
         """The part of the grid that holds everything between two corners, in mm."""
         low, high = np.asarray(low, float), np.asarray(high, float)
         linear = self._from_frame[:3, :3]
@@ -175,7 +194,9 @@ class Canvas:
         x, y, z = self.points
         return x[box], y[box], z[box]
 
-    def paint(self, distance: np.ndarray, value, box: Box = (slice(None),) * 3) -> np.ndarray:
+    def paint(
+        self, distance: NDArray[Any], value: float | NDArray[Any], box: Box = EVERYWHERE
+    ) -> NDArray[Any]:
         """Paints a shape by its distance in a part, and returns how much it fills each voxel."""
         share = distance * np.float32(-1 / self._edge_mm)
         share += np.float32(0.5)
@@ -186,7 +207,7 @@ class Canvas:
         part += change
         return share
 
-    def paint_path(self, path: np.ndarray, value: float) -> None:
+    def paint_path(self, path: NDArray[Any], value: float) -> None:
         """Paints a thin tube, piece by piece."""
         for start, end in itertools.pairwise(path):
             reach = max(start[3], end[3])

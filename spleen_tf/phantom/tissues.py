@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from spleen_tf.phantom import shapes
 from spleen_tf.phantom.patient import Patient
-from spleen_tf.phantom.shapes import Box, Canvas, spline_noise
-
-EVERYWHERE: Box = (slice(None), slice(None), slice(None))
+from spleen_tf.phantom.shapes import EVERYWHERE, Box, Canvas, Numbers, spline_noise
 
 # Typical HU without contrast and in the phases that follow an injection.
 CT_PHASES = ("non-contrast", "arterial", "portal venous", "delayed")
@@ -130,16 +130,23 @@ class Materials:
 
     signals: Mapping[str, float]
     texture: float
-    grain: np.ndarray
-    mottle: np.ndarray
-    vessels: np.ndarray
-    loops: np.ndarray
+    grain: NDArray[Any]
+    mottle: NDArray[Any]
+    vessels: NDArray[Any]
+    loops: NDArray[Any]
 
     @classmethod
-    def draw(cls, rng: np.random.Generator, signals, texture: float, shape, zooms_mm) -> Materials:
+    def draw(
+        cls,
+        rng: np.random.Generator,
+        signals: Mapping[str, float],
+        texture: float,
+        shape: Sequence[int],
+        zooms_mm: NDArray[Any],
+    ) -> Materials:
         """Random materials for a grid of that shape and voxel size in the patient's frame."""
 
-        def noise(spacing_mm: float) -> np.ndarray:
+        def noise(spacing_mm: float) -> NDArray[Any]:
             return spline_noise(rng, shape, spacing_mm / zooms_mm)
 
         vessels, loops = (np.hypot(noise(mm), noise(mm)) for mm in (20, 30))
@@ -152,7 +159,7 @@ class Materials:
 
 
 class Scene:
-    """A patient in front of a canvas, on which `phantom_trunk` and `phantom_organs` paint.
+    """A patient in front of a canvas, on which `trunk` and `organs` paint.
 
     Attributes:
         patient, canvas: who and where.
@@ -162,7 +169,7 @@ class Scene:
         spleen: (K, J, I) float32, the share of each voxel that is spleen.
     """
 
-    def __init__(self, patient: Patient, canvas: Canvas, materials: Materials):
+    def __init__(self, patient: Patient, canvas: Canvas, materials: Materials) -> None:
         """A canvas that holds nothing of the patient yet."""
         self.patient, self.canvas = patient, canvas
         self.signals, self.texture = materials.signals, materials.texture
@@ -174,15 +181,17 @@ class Scene:
         self.stomach = np.full(canvas.image.shape, np.float32(1e3))
         self.spleen = np.zeros(canvas.image.shape, np.float32)
 
-    def value(self, tissue: str, box: Box = EVERYWHERE, grain=1.0, mottle=0.5) -> np.ndarray:
+    def value(
+        self, tissue: str, box: Box = EVERYWHERE, grain: float = 1.0, mottle: float = 0.5
+    ) -> NDArray[Any]:
         """A tissue's value with its pattern, fine and coarse in these shares, in a part."""
         pattern = grain * self.grain[box] + mottle * self.mottle[box]
         return self.signals[tissue] + self.texture * pattern
 
-    def box(self, x, y, z) -> Box:
+    def box(self, x: Numbers, y: Numbers, z: Numbers) -> Box:
         """The part of the canvas between two planes along each axis, in mm."""
         return self.canvas.box((x[0], y[0], z[0]), (x[1], y[1], z[1]))
 
-    def paint_path(self, tissue: str, knots, pieces: int = 4) -> None:
+    def paint_path(self, tissue: str, knots: ArrayLike, pieces: int = 4) -> None:
         """Paints a smooth thin tube through knots (n, 4) of x, y, z, radius."""
         self.canvas.paint_path(shapes.curve(knots, pieces), self.signals[tissue])

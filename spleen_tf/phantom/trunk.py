@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 from spleen_tf.phantom import shapes
-from spleen_tf.phantom.shapes import smooth_min
+from spleen_tf.phantom.shapes import Box, smooth_min
 from spleen_tf.phantom.tissues import Scene
 
 _VERTEBRA_MM = 34
@@ -27,7 +30,7 @@ def paint(scene: Scene, rng: np.random.Generator) -> None:
     _paint_along_the_spine(scene, rng)
 
 
-def _paint_wall(scene):
+def _paint_wall(scene: Scene) -> None:
     canvas, patient, signals = scene.canvas, scene.patient, scene.signals
     x, y, _ = canvas.points
     ripple = patient.ripple(canvas.points)
@@ -54,7 +57,7 @@ def _paint_wall(scene):
     canvas.paint(diaphragm, signals["muscle"])
 
 
-def _paint_chest(scene, rng):
+def _paint_chest(scene: Scene, rng: np.random.Generator) -> None:
     canvas, signals = scene.canvas, scene.signals
     x, y, _ = canvas.points
     mediastinum = shapes.oval(x + 6, y - 18, 36, 70)
@@ -71,7 +74,7 @@ def _paint_chest(scene, rng):
     canvas.paint(np.abs(heart + 3) - 3, scene.value("muscle"))
 
 
-def _paint_spine(scene):
+def _paint_spine(scene: Scene) -> None:
     box = scene.box((-70, 70), (-135, -10), (-400, 400))
     x, y, z = scene.canvas.at(box)
     center_x, center_y = scene.patient.spine_line(z)
@@ -91,7 +94,7 @@ def _paint_spine(scene):
     paint(shapes.oval(u, v + 26, 5.5, 4), signals["cord"], box)
 
 
-def _paint_back_muscles(scene, box, u, v):
+def _paint_back_muscles(scene: Scene, box: Box, u: NDArray[Any], v: NDArray[Any]) -> None:
     for side in (-1, 1):
         erector = shapes.oval(u - side * 31, v + 46, 25, 17)
         scene.canvas.paint(np.abs(erector) - 1.0, scene.signals["fat"], box)
@@ -101,7 +104,7 @@ def _paint_back_muscles(scene, box, u, v):
         scene.canvas.paint(septum, scene.signals["fat"], box)
 
 
-def _vertebral_arch(u, v, phase):
+def _vertebral_arch(u: NDArray[Any], v: NDArray[Any], phase: NDArray[Any]) -> NDArray[Any]:
     """Distance to the ring around the canal with its spinous and transverse processes."""
     ring = shapes.oval(u, v + 26, 19, 15)
     spinous = np.maximum(np.abs(u) - 3.5 - 0.04 * np.abs(v), np.abs(v + 50) - 16)
@@ -112,7 +115,7 @@ def _vertebral_arch(u, v, phase):
     return np.maximum(arch, np.abs(phase - 0.5) * _VERTEBRA_MM - 15.5)
 
 
-def _paint_ribs(scene):
+def _paint_ribs(scene: Scene) -> None:
     """Ribs descend from the spine around the trunk to their cartilage; the last are short."""
     box = scene.box((-200, 200), (-160, 160), (-75, 400))
     x, y, z = scene.canvas.at(box)
@@ -129,7 +132,7 @@ def _paint_ribs(scene):
     scene.canvas.paint(rib + 2.0, scene.value("marrow", box), box)
 
 
-def _paint_along_the_spine(scene, rng):
+def _paint_along_the_spine(scene: Scene, rng: np.random.Generator) -> None:
     """Psoas and quadratus lumborum, crura, aorta, vena cava, oesophagus."""
     for side in (-1, 1):
         psoas = [(22, -42, 22, 4), (30, -40, -30, 13), (40, -34, -110, 21), (46, -26, -260, 22)]
