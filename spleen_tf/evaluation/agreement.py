@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,19 +21,20 @@ class Agreement:
         limits_ml: the 95% limits of agreement, bias ∓ 1.96 SD; NaN with fewer than two cases.
     """
 
-    mean_ml: np.ndarray
-    difference_ml: np.ndarray
+    mean_ml: npt.NDArray[np.float64]
+    difference_ml: npt.NDArray[np.float64]
     bias_ml: float
     limits_ml: tuple[float, float]
 
     @property
-    def outside(self) -> np.ndarray:
+    def outside(self) -> npt.NDArray[np.intp]:
         """(M,) int: the cases outside the limits, the farthest from the bias first."""
         from_bias_ml = np.abs(self.difference_ml - self.bias_ml)
         farthest_first = np.argsort(-from_bias_ml, kind="stable")
         # A millionth of a mL more, lest rounding make outliers of equal differences.
         reach_ml = (self.limits_ml[1] - self.limits_ml[0]) / 2 + 1e-6
-        return farthest_first[from_bias_ml[farthest_first] > reach_ml]
+        outside: npt.NDArray[np.intp] = farthest_first[from_bias_ml[farthest_first] > reach_ml]
+        return outside
 
 
 def limits_of_agreement(truth_ml: Sequence[float], pred_ml: Sequence[float]) -> Agreement:

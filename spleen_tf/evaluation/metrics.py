@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from typing import Any
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 
 from spleen_tf.evaluation import surfaces
 from spleen_tf.imaging import volume
@@ -170,7 +172,7 @@ def measure(case: str, truth: Volume, pred: Volume) -> CaseMetrics:
     )
 
 
-def dice(truth: np.ndarray, pred: np.ndarray) -> float:
+def dice(truth: npt.NDArray[Any], pred: npt.NDArray[Any]) -> float:
     """Volumetric Dice, 2|T∩P| / (|T|+|P|) (Dice, 1945).
 
     Args:
@@ -186,7 +188,7 @@ def dice(truth: np.ndarray, pred: np.ndarray) -> float:
     return confusion(truth, pred).dice
 
 
-def confusion(truth: np.ndarray, pred: np.ndarray) -> Confusion:
+def confusion(truth: npt.NDArray[Any], pred: npt.NDArray[Any]) -> Confusion:
     """Counts the voxels of two masks, nonzero inside.
 
     Raises:

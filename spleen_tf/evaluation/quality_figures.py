@@ -103,7 +103,7 @@ def figures(judged: Sequence[Judged]) -> Figures:
 
 def page(result: Study, judged: Sequence[Judged]) -> str:
     """study.md: figures, the risk-coverage curve, then a line per corruption."""
-    columns: dict[str, Figures] = {"all": result.all, **result.by_modality}
+    columns = {"all": result.all, **{str(m): f for m, f in result.by_modality.items()}}
     lines = [
         ["predictions", *(str(f.predictions) for f in columns.values())],
         ["patients", *(str(f.patients) for f in columns.values())],

@@ -27,7 +27,8 @@ from spleen_tf.evaluation.held_out import CrossValidation
 from spleen_tf.imaging.intensity import Modality
 from spleen_tf.imaging.volume import Volume
 from spleen_tf.inference import runtimes
-from spleen_tf.inference.family import Family, Options
+from spleen_tf.inference.family import Family
+from spleen_tf.inference.prediction import Options
 from spleen_tf.quality import calibration, corruptions
 from spleen_tf.quality.calibration import FAILURE_DICE, Calibration, Judgement
 from spleen_tf.quality.evidence import Evidence

@@ -35,7 +35,8 @@ class RiskCoverage(msgspec.Struct, frozen=True):
 
     def at(self, coverage: float) -> tuple[float, float]:
         """Risk and ideal risk at the smallest coverage on the curve that reaches this one."""
-        place = min(np.searchsorted(self.coverage, coverage - 1e-9), len(self.coverage) - 1)
+        reached = int(np.searchsorted(self.coverage, coverage - 1e-9))
+        place = min(reached, len(self.coverage) - 1)
         return self.risk[place], self.ideal_risk[place]
 
 

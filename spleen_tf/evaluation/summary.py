@@ -6,9 +6,11 @@ import dataclasses
 import os
 import warnings
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 from scipy import stats
 
 from spleen_tf.core import files
@@ -109,7 +111,7 @@ def summarize(rows: Sequence[CaseMetrics], seed: int = 0) -> Summary:
     return Summary(len(rows), measures)
 
 
-def bootstrap_ci95(values: np.ndarray, seed: int = 0) -> tuple[float, float] | None:
+def bootstrap_ci95(values: npt.NDArray[Any], seed: int = 0) -> tuple[float, float] | None:
     """The bias-corrected and accelerated bootstrap interval of a mean, from RESAMPLES resamples.
 
     BCa follows the skew that a few bad cases give to a mean (Efron, J Am Stat Assoc 82:171, 1987).
@@ -144,7 +146,7 @@ def bootstrap_ci95(values: np.ndarray, seed: int = 0) -> tuple[float, float] | N
     return float(low), float(high)
 
 
-def _statistics(values: np.ndarray, seed: int) -> Statistics:
+def _statistics(values: npt.NDArray[Any], seed: int) -> Statistics:
     """Of (N,) values, NaN where undefined."""
     defined = values[~np.isnan(values)]
     undefined = len(values) - len(defined)

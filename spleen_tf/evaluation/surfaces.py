@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from scipy.spatial import cKDTree
 
 from spleen_tf.imaging.volume import VolumeError
@@ -24,8 +26,8 @@ class SurfaceDistances:
             If the other mask is empty, distances are infinite.
     """
 
-    truth_to_pred_mm: np.ndarray
-    pred_to_truth_mm: np.ndarray
+    truth_to_pred_mm: npt.NDArray[Any]
+    pred_to_truth_mm: npt.NDArray[Any]
 
     @property
     def _one_is_empty(self) -> bool:
@@ -66,7 +68,9 @@ class SurfaceDistances:
         return float((both_mm <= tolerance_mm + _ROUNDING_MM).mean()) if both_mm.size else math.nan
 
 
-def distances(truth: np.ndarray, pred: np.ndarray, affine: np.ndarray) -> SurfaceDistances:
+def distances(
+    truth: npt.NDArray[Any], pred: npt.NDArray[Any], affine: npt.NDArray[Any]
+) -> SurfaceDistances:
     """Distances between the surfaces of two masks, from voxel centre to voxel centre.
 
     Args:
@@ -85,7 +89,7 @@ def distances(truth: np.ndarray, pred: np.ndarray, affine: np.ndarray) -> Surfac
     return SurfaceDistances(_nearest_mm(truth_mm, pred_mm), _nearest_mm(pred_mm, truth_mm))
 
 
-def surface(mask: np.ndarray) -> np.ndarray:
+def surface(mask: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """The voxels of a bool mask with a face on background or on the array's edge, as a mask."""
     inner = mask.copy(order="K")  # NIfTI arrays are Fortran's; mixed orders are far slower.
     for axis in range(mask.ndim):
@@ -97,7 +101,9 @@ def surface(mask: np.ndarray) -> np.ndarray:
     return mask & ~inner
 
 
-def masks(truth: np.ndarray, pred: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def masks(
+    truth: npt.NDArray[Any], pred: npt.NDArray[Any]
+) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
     """Two masks, nonzero inside, as bool; bool ones are not copied.
 
     Raises:
@@ -111,7 +117,7 @@ def masks(truth: np.ndarray, pred: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return truth.astype(bool, copy=False), pred.astype(bool, copy=False)
 
 
-def _bounding_box(mask: np.ndarray) -> tuple[slice, ...]:
+def _bounding_box(mask: npt.NDArray[Any]) -> tuple[slice, ...]:
     """The smallest box that holds a mask; an empty box for an empty mask."""
     box = []
     for axis in range(mask.ndim):
@@ -120,15 +126,16 @@ def _bounding_box(mask: np.ndarray) -> tuple[slice, ...]:
     return tuple(box)
 
 
-def _voxels(mask: np.ndarray) -> np.ndarray:
+def _voxels(mask: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """(N, 3) indices of the voxels of a mask, in the order of memory, which is quick to walk."""
     if mask.flags.f_contiguous:
         return np.argwhere(mask.T)[:, ::-1]
     return np.argwhere(mask)
 
 
-def _nearest_mm(from_mm: np.ndarray, to_mm: np.ndarray) -> np.ndarray:
+def _nearest_mm(from_mm: npt.NDArray[Any], to_mm: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """(N,) distances from each of (N, 3) points to the nearest of (M, 3); inf for M = 0."""
     if not len(to_mm):
         return np.full(len(from_mm), np.inf)
-    return cKDTree(to_mm).query(from_mm)[0]
+    nearest_mm: npt.NDArray[np.float64] = cKDTree(to_mm).query(from_mm)[0]
+    return nearest_mm

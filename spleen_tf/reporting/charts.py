@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from plotly import graph_objects as go
 
 from spleen_tf.evaluation.agreement import Agreement
@@ -93,7 +95,7 @@ def scores(cases: Sequence[str], by_measure: Mapping[str, Sequence[float]]) -> g
     return _laid_out(figure, "overlap with the reference", "")
 
 
-def histogram(values: Mapping[str, np.ndarray], title: str) -> go.Figure:
+def histogram(values: Mapping[str, npt.NDArray[Any]], title: str) -> go.Figure:
     """Shares of voxels by intensity, an outline for each name, on common bins.
 
     Args:

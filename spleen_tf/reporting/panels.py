@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
@@ -51,7 +53,7 @@ def layout(image: Volume, center_ijk: tuple[int, ...]) -> tuple[Figure, dict[str
     return figure, panels
 
 
-def draw_slice(axes: Axes, grey_hw: np.ndarray, pixel_mm: np.ndarray) -> None:
+def draw_slice(axes: Axes, grey_hw: npt.NDArray[Any], pixel_mm: npt.NDArray[Any]) -> None:
     """Draws a slice, (H, W) uint8, whose pixels measure pixel_mm (row, column)."""
     height_mm, width_mm = grey_hw.shape * pixel_mm
     axes.imshow(
@@ -65,7 +67,9 @@ def draw_slice(axes: Axes, grey_hw: np.ndarray, pixel_mm: np.ndarray) -> None:
     )
 
 
-def draw_outline(axes: Axes, mask_hw: np.ndarray, pixel_mm: np.ndarray, pen: str) -> None:
+def draw_outline(
+    axes: Axes, mask_hw: npt.NDArray[Any], pixel_mm: npt.NDArray[Any], pen: str
+) -> None:
     """Draws the voxel edges of a mask, (H, W) bool, with one of PENS."""
     rgb, points = PENS[pen]
     segments_xy = (voxel_edges(mask_hw) * pixel_mm)[..., ::-1]
@@ -74,7 +78,7 @@ def draw_outline(axes: Axes, mask_hw: np.ndarray, pixel_mm: np.ndarray, pen: str
     axes.add_collection(lines, autolim=False)
 
 
-def voxel_edges(mask_hw: np.ndarray) -> np.ndarray:
+def voxel_edges(mask_hw: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """The border of a mask as line segments between corners of pixels.
 
     Args:
@@ -92,7 +96,7 @@ def voxel_edges(mask_hw: np.ndarray) -> np.ndarray:
     return np.concatenate([rightwards, downwards])
 
 
-def border_letters(affine: np.ndarray, plane: str) -> tuple[str, str, str, str]:
+def border_letters(affine: npt.NDArray[Any], plane: str) -> tuple[str, str, str, str]:
     """Where the top, bottom, left and right border of a plane's slices lie in the patient.
 
     Returns:
@@ -167,7 +171,7 @@ def label_page(figure: Figure, title: str, verdict: str, pens: list[str], notes:
 
 def _extent_and_center_mm(
     image: Volume, plane: str, center_ijk: tuple[int, ...]
-) -> tuple[np.ndarray, np.ndarray]:
+) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
     """Of a plane's slices: (height, width), and (row, column) of a voxel's centre, in mm."""
     view = planes.layout_of(image.affine, plane)
     axes_hw, flips = list(view.axes[1:]), view.flips[1:]
@@ -176,7 +180,7 @@ def _extent_and_center_mm(
     return shape * pixel_mm, (np.where(flips, shape - 1 - center, center) + 0.5) * pixel_mm
 
 
-def _empty_panels(fields_mm: dict[str, np.ndarray]) -> tuple[Figure, dict[str, Axes]]:
+def _empty_panels(fields_mm: dict[str, npt.NDArray[Any]]) -> tuple[Figure, dict[str, Axes]]:
     """A figure with axes side by side, in the proportions of (height, width) fields."""
     tallest_mm = max(height for height, _ in fields_mm.values())
     all_wide_mm = sum(width for _, width in fields_mm.values())
@@ -212,7 +216,7 @@ def _position(plane: str, image: Volume, center_ijk: tuple[int, ...]) -> str:
     return f"{('RAS' if at_mm >= 0 else 'LPI')[world_axis]} {abs(at_mm):.0f} mm"
 
 
-def _letters(direction: np.ndarray) -> str:
+def _letters(direction: npt.NDArray[Any]) -> str:
     cosines = direction / np.linalg.norm(direction)
     strongest_first = np.argsort(-np.abs(cosines))
     return "".join(

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from spleen_tf.core import files
@@ -77,7 +76,7 @@ def write_png(path: str | os.PathLike[str], figure: Figure) -> None:
         raise InputError(f"{path}: expected an output name that ends in .png.")
     with files.replacing(path) as partial:
         # Matplotlib would sign with its version.
-        FigureCanvasAgg(figure).print_png(partial, metadata={"Software": None})
+        figure.savefig(partial, format="png", metadata={"Software": None})
 
 
 def jpeg(figure: Figure, width_px: int) -> bytes:
@@ -87,7 +86,7 @@ def jpeg(figure: Figure, width_px: int) -> bytes:
     """
     figure.set_dpi(width_px / figure.get_figwidth())
     stream = io.BytesIO()
-    FigureCanvasAgg(figure).print_jpg(stream, pil_kwargs={"quality": 80, "subsampling": 0})
+    figure.savefig(stream, format="jpg", pil_kwargs={"quality": 80, "subsampling": 0})
     return stream.getvalue()
 
 

@@ -7,6 +7,7 @@ import os
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from matplotlib.figure import Figure
 
 from spleen_tf.core.files import InputError
@@ -17,7 +18,7 @@ from spleen_tf.reporting.plots import write_png
 
 
 def preview(
-    path: str | os.PathLike[str], image: Volume, mask_ijk: np.ndarray, **options: Any
+    path: str | os.PathLike[str], image: Volume, mask_ijk: npt.NDArray[Any], **options: Any
 ) -> None:
     """Writes what `draw` makes of the same arguments as PNG.
 
@@ -31,12 +32,12 @@ def preview(
 
 def draw(
     image: Volume,
-    mask_ijk: np.ndarray,
+    mask_ijk: npt.NDArray[Any],
     *,
     window: tuple[float, float] | None = None,
     modality: str,
     title: str = "",
-    truth_ijk: np.ndarray | None = None,
+    truth_ijk: npt.NDArray[Any] | None = None,
     center_ijk: tuple[int, ...] | None = None,
 ) -> Figure:
     """The axial, coronal and sagittal slice through the middle of a mask, or through one voxel.
@@ -97,8 +98,8 @@ def draw(
 
 
 def multi_planar(
-    array_ijk: np.ndarray, affine: np.ndarray, center_ijk: tuple[int, ...]
-) -> dict[str, np.ndarray]:
+    array_ijk: npt.NDArray[Any], affine: npt.NDArray[Any], center_ijk: tuple[int, ...]
+) -> dict[str, npt.NDArray[Any]]:
     """The slices of all planes through one voxel, in the radiologist's view.
 
     Args:
@@ -128,7 +129,7 @@ def check_voxel(image: Volume | Geometry, voxel_ijk: tuple[int, ...]) -> None:
         )
 
 
-def middle_ijk(mask_ijk: np.ndarray) -> tuple[int, ...] | None:
+def middle_ijk(mask_ijk: npt.NDArray[Any]) -> tuple[int, ...] | None:
     """The indices nearest a mask's centroid whose slices hold some of the mask.
 
     Args:
@@ -158,10 +159,11 @@ def middle_ijk(mask_ijk: np.ndarray) -> tuple[int, ...] | None:
     return tuple(middle)
 
 
-def to_grey(image_hw: np.ndarray, low: float, high: float) -> np.ndarray:
+def to_grey(image_hw: npt.NDArray[Any], low: float, high: float) -> npt.NDArray[np.uint8]:
     """(H, W) values to uint8: low and less become 0, high and more 255."""
     fraction = (image_hw.astype(np.float32) - low) / (high - low)
-    return np.rint(255 * np.clip(fraction, 0, 1)).astype(np.uint8)
+    grey: npt.NDArray[np.uint8] = np.rint(255 * np.clip(fraction, 0, 1)).astype(np.uint8)
+    return grey
 
 
 def _level_width(low: float, high: float) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 
 from spleen_tf.datasets.fingerprint import Fingerprint
 from spleen_tf.evaluation import results, tables
@@ -35,7 +36,7 @@ _MOST_SURFACE_VOXELS = 150_000
 
 def prediction(
     image: Volume,
-    mask_ijk: np.ndarray,
+    mask_ijk: npt.NDArray[Any],
     record: PredictionRecord,
     *,
     window: tuple[float, float] | None,
@@ -112,7 +113,7 @@ def evaluation(
 def exploration(
     rows: Sequence[Mapping[str, Any]],
     proposed: Fingerprint,
-    intensities: Mapping[str, np.ndarray],
+    intensities: Mapping[str, npt.NDArray[Any]],
     intensity_title: str,
     pictures: Mapping[str, bytes],
 ) -> str:
@@ -190,7 +191,7 @@ def _expected_dice(record: PredictionRecord) -> Fact:
     return Fact(name, f"{record.predicted_dice:.2f}", interval)
 
 
-def _surface(image: Volume, mask_ijk: np.ndarray) -> mesh.Mesh:
+def _surface(image: Volume, mask_ijk: npt.NDArray[Any]) -> mesh.Mesh:
     """The smoothed surface, of as many voxels as a browser turns with ease."""
     step = max(1, math.ceil((np.count_nonzero(mask_ijk) / _MOST_SURFACE_VOXELS) ** (1 / 3)))
     affine = image.affine.copy()

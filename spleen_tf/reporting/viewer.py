@@ -6,9 +6,10 @@ import base64
 import dataclasses
 import io
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 from markupsafe import Markup
 from PIL import Image
 
@@ -33,9 +34,9 @@ _PRESETS_HU = {
 class _Stack:
     """Axial slices at the resolution that is shown: codes, what they stand for, and the mask."""
 
-    codes_nhw: np.ndarray
-    values: np.ndarray
-    mask_nhw: np.ndarray
+    codes_nhw: npt.NDArray[Any]
+    values: npt.NDArray[Any]
+    mask_nhw: npt.NDArray[Any]
     mm: tuple[float, float, float]
     factors: tuple[int, int, int]
 
@@ -52,7 +53,7 @@ class _Slider(NamedTuple):
 
 def viewer(
     image: Volume,
-    mask_ijk: np.ndarray,
+    mask_ijk: npt.NDArray[Any],
     window: tuple[float, float] | None,
     modality: str,
 ) -> tuple[Markup, Markup]:
@@ -101,7 +102,7 @@ def viewer(
     return element, script
 
 
-def _stack(image: Volume, mask_ijk: np.ndarray, window: tuple[float, float]) -> _Stack:
+def _stack(image: Volume, mask_ijk: npt.NDArray[Any], window: tuple[float, float]) -> _Stack:
     slices_nhw = planes.split(image.array_ijk, image.affine, "axial")
     mask_nhw = planes.split(mask_ijk, image.affine, "axial")
     n, h, w = (math.ceil(size / _MOST_VOXELS_A_SIDE) for size in slices_nhw.shape)
@@ -120,17 +121,18 @@ def _stack(image: Volume, mask_ijk: np.ndarray, window: tuple[float, float]) -> 
     return _Stack(np.stack(codes), values, np.stack(inside), mm, factors)
 
 
-def _block_means(slab_nhw: np.ndarray, factors: tuple[int, int, int]) -> np.ndarray:
+def _block_means(slab_nhw: npt.NDArray[Any], factors: tuple[int, int, int]) -> npt.NDArray[Any]:
     """(N, H, W) to (ceil(H/f), ceil(W/f)): means over all slices and f×f pixels; edges repeat."""
     _, rows, columns = factors
     mean_hw = slab_nhw.mean(axis=0, dtype=np.float32)
     height, width = mean_hw.shape
     padded = np.pad(mean_hw, ((0, -height % rows), (0, -width % columns)), "edge")
     blocks = padded.reshape(padded.shape[0] // rows, rows, padded.shape[1] // columns, columns)
-    return blocks.mean(axis=(1, 3))
+    means_hw: npt.NDArray[np.float32] = blocks.mean(axis=(1, 3))
+    return means_hw
 
 
-def _values(lowest: float, highest: float, window: tuple[float, float]) -> np.ndarray:
+def _values(lowest: float, highest: float, window: tuple[float, float]) -> npt.NDArray[Any]:
     """(256,) float64, ascending: what each code stands for; most lie in and around the window."""
     low, high = window
     margin = (high - low) / 2
@@ -155,7 +157,7 @@ def _place(image: Volume, center_ijk: tuple[int, ...], stack: _Stack) -> list[in
     return place
 
 
-def _stored(image: Volume, stack: _Stack) -> dict[str, list]:
+def _stored(image: Volume, stack: _Stack) -> dict[str, list[object]]:
     """What leads from a place in the stack to the voxel in the file, and on to the patient."""
     view = planes.layout_of(image.affine, "axial")
     return {
@@ -167,7 +169,7 @@ def _stored(image: Volume, stack: _Stack) -> dict[str, list]:
     }
 
 
-def _png(grey_hw: np.ndarray) -> str:
+def _png(grey_hw: npt.NDArray[Any]) -> str:
     """A PNG in base64."""
     stream = io.BytesIO()
     Image.fromarray(grey_hw).save(stream, "PNG")
