@@ -3,8 +3,8 @@
 Predictions and labels are a file each, or folders whose files pair by name (CASE.nii.gz or
 CASE.nii; a prediction CASE_0000.nii.gz, named like an input of nnU-Net, goes with CASE.nii.gz). The
 output folder receives cases.csv (every measure of every case), summary.json (mean, sd, median,
-minimum, maximum, bootstrapped 95% interval of the mean, number undefined), results.md (the table of
-results, then the cases with the worst first) and bland_altman.png (volumes). With
+minimum, maximum, 95% interval of the mean by BCa bootstrap, number undefined), results.md (the
+table of results, then the cases with the worst first) and bland_altman.png (volumes). With
 --decision=splenomegaly also decision.json: how well the predicted volume tells cases above a volume
 from the others, with sensitivity, specificity, predictive values, likelihood ratios and what they
 make of a prior probability; the same stands in results.md.
@@ -45,7 +45,7 @@ _PICTURE_PX = 1000
 
 @dataclasses.dataclass(frozen=True)
 class EvaluateConfig:
-    """What `python -m spleen_tf.evaluate` can be told."""
+    """The flags of `python -m spleen_tf.evaluate`."""
 
     predictions: str = flag("", "A predicted mask, or a folder of them.", required=True)
     labels: str = flag(
@@ -60,7 +60,7 @@ class EvaluateConfig:
         0, "The value of the organ in the predictions; 0: any value > 0.", minimum=0
     )
     report: str = flag(
-        "", "A page of HTML with all results and pictures of the worst cases, whole in one file."
+        "", "A self-contained HTML page with all results and pictures of the worst cases."
     )
     images: str = flag(
         "",
@@ -75,8 +75,8 @@ class EvaluateConfig:
     seed: int = flag(0, "Seed of the bootstrap.", minimum=0)
     decision: str = flag(
         "",
-        "A decision to judge by cases: splenomegaly is a volume above --threshold_ml, in truth and "
-        "as predicted.",
+        "A decision to measure: splenomegaly is a volume above --threshold_ml, in truth and as "
+        "predicted.",
         choices=("", "splenomegaly"),
     )
     threshold_ml: float | None = flag(
@@ -96,7 +96,7 @@ def main(config: EvaluateConfig) -> None:
     """Pairs, measures, summarizes and writes."""
     _check(config)
     pairs = find_pairs(config.predictions, config.labels)
-    for pair in pairs:  # Headers are quick to read: what is unfit is told before the long work.
+    for pair in pairs:  # Headers are quick to read: wrong input is rejected before the long work.
         label = nifti.read_geometry(pair.label)
         pred = nifti.read_geometry(pair.prediction)
         volume.check_same_grid(label, volume.in_order_of(pred, label.grid))
@@ -151,10 +151,10 @@ def measure(pairs: Sequence[Pair], config: EvaluateConfig) -> list[CaseMetrics]:
     def measure_one(pair: Pair) -> CaseMetrics:
         truth = read_mask(pair.label, config.label_value)
         if not truth.array_ijk.any():
-            wanted = f"of value {config.label_value}" if config.label_value else "above 0"
+            inside = f"of value {config.label_value}" if config.label_value else "above 0"
             warnings.warn(
-                f"{pair.label}: expected a label with voxels {wanted}, found none; what cannot "
-                "be measured without is left out of the means",
+                f"{pair.label}: expected a label with voxels {inside}, found none; measures "
+                "that are undefined for it are left out of the means",
                 InputWarning,
                 stacklevel=2,
             )
@@ -188,7 +188,7 @@ def _report(
 
 
 def _images(config: EvaluateConfig, cases: Sequence[str]) -> dict[str, pathlib.Path]:
-    """Case to image for the report's pictures, of those that there are."""
+    """The images that exist for the report's pictures, by case."""
     if not config.report:
         return {}
     if not config.images:
@@ -198,12 +198,12 @@ def _images(config: EvaluateConfig, cases: Sequence[str]) -> dict[str, pathlib.P
         return as_cases(volumes_at(folder), cases) if has_images else {}
     if os.path.isfile(config.images):
         return dict.fromkeys(cases, pathlib.Path(config.images))
-    found = as_cases(volumes_at(pathlib.Path(config.images)), cases)
-    if not any(case in found for case in cases):
+    image_of = as_cases(volumes_at(pathlib.Path(config.images)), cases)
+    if not any(case in image_of for case in cases):
         raise InputError(
             f"{config.images}: expected images named like the labels, found none of them."
         )
-    return found
+    return image_of
 
 
 def _images_beside(labels: pathlib.Path) -> pathlib.Path:

@@ -15,7 +15,7 @@ import collections
 import dataclasses
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import tqdm
 
@@ -59,6 +59,10 @@ class ExploreConfig:
 
 def main(config: ExploreConfig) -> int:
     """Looks at every case; one that cannot be read is named in the table, and the others go on."""
+    from spleen_tf.reporting import (
+        exploration,  # Its plotting library takes half a second to import.
+    )
+
     listed = cases.load(config.dataset, config.modality, missing_ok=True)
     output = files.make_folder(config.output_dir)
     pictures: dict[str, bytes] = {}
@@ -78,7 +82,7 @@ def main(config: ExploreConfig) -> int:
         raise cases.no_such_label_value(config.label_value, len(facts))
     proposed = fingerprint.propose(facts, config.plane)
     files.write_json(output / fingerprint.FILE_NAME, proposed)
-    files.write_text(output / "report.html", _report(surveys, proposed, pictures))
+    files.write_text(output / "report.html", exploration.report(surveys, proposed, pictures))
     for one in surveys:
         for oddity in one.oddities:
             if one.measured is None:
@@ -99,21 +103,6 @@ def _look_at(case: Case, plane: Plane, label_value: int, pictures: dict[str, byt
     figure = preview.draw(image, label.array_ijk > 0, window=one.window, modality=case.modality)
     pictures[case.name] = plots.jpeg(figure, _PICTURE_PX)
     return one
-
-
-def _report(
-    surveys: Sequence[CaseSurvey], proposed: Fingerprint, pictures: Mapping[str, bytes]
-) -> str:
-    from spleen_tf.reporting import report  # Its plotting library takes half a second to import.
-
-    in_hu = proposed.modality == "CT"
-    return report.exploration(
-        [one.row() for one in surveys],
-        proposed,
-        survey.intensities(surveys, proposed.modality),
-        "intensity (HU)" if in_hu else "intensity, as a share of each volume's grey scale",
-        pictures,
-    )
 
 
 def _summary(output: os.PathLike[str], surveys: Sequence[CaseSurvey], proposed: Fingerprint) -> str:

@@ -3,7 +3,7 @@
 Takes what tools/cross_validate.py left: each case is segmented in every plane by the models of the
 fold that never saw it, and the probabilities are fused by several rules (one weights the planes by
 their mean Dice in the other folds), cut at several thresholds and cleaned or not. The output
-folder receives fusion.csv (a row a case and way) and fusion.md: for each rule the best threshold,
+folder receives fusion.csv (a row per case and way) and fusion.md: for each rule the best threshold,
 the Dice with it, and the Dice that remains when each fold's threshold is chosen on the other folds
 alone.
 
@@ -60,18 +60,18 @@ class FusionConfig:
 
 
 def mean(p: np.ndarray) -> np.ndarray:
-    """Of probabilities."""
+    """The mean of the probabilities."""
     return p.mean(axis=0)
 
 
 def mean_of_logits(p: np.ndarray) -> np.ndarray:
-    """What several independent opinions of even weight would be worth together."""
+    """The mean of the log odds, as for independent opinions of equal weight."""
     clipped = np.clip(p, _SUREST, 1 - _SUREST)
     return 1 / (1 + np.exp(-np.log(clipped / (1 - clipped)).mean(axis=0)))
 
 
 def median(p: np.ndarray) -> np.ndarray:
-    """One member alone cannot move it far."""
+    """The median, which a single member cannot move far."""
     return np.median(p, axis=0)
 
 
@@ -103,7 +103,7 @@ def main(config: FusionConfig) -> None:
                 for rule, probability in _fused(validated.planes, np.stack(singles), shares[fold]):
                     rows += [
                         {"case": name, "fold": fold, "rule": rule, **way}
-                        for way in _ways(probability, label.array_ijk > 0)
+                        for way in _ways(probability, label.array_ijk.astype(bool))
                     ]
                 bar.update()
     files.write_csv(folder / "fusion.csv", rows)
@@ -118,11 +118,11 @@ def _shares(validated: CrossValidation) -> dict[str, np.ndarray]:
     Returns:
         float32, in the order of planes, whose sum is 1. A single fold goes by its own cases.
     """
-    # Undefined is the Dice of a case without spleen in which none was found.
+    # The Dice is undefined where there is no spleen and none was found: that is right.
     dices = {key: 1.0 if np.isnan(d) else d for key, d in held_out.dices(validated).items()}
     shares = {}
     for fold, names in validated.held_out.items():
-        others = [n for f, held_out in validated.held_out.items() if f != fold for n in held_out]
+        others = [n for f, of_fold in validated.held_out.items() if f != fold for n in of_fold]
         # Where every plane missed every case, all count alike.
         scores = [
             _LEAST + np.mean([dices[p, n] for n in others or names]) for p in validated.planes
@@ -151,7 +151,7 @@ def _ways(probability: np.ndarray, truth: np.ndarray) -> Iterator[dict[str, Any]
         main_part = masks.largest_component(above)
         for kept, mask in (("all", above), ("largest", main_part)):
             voxels = np.count_nonzero(truth)
-            # Of a case without spleen, no mask is right, and no error is a share.
+            # Without a spleen, an empty mask is right, and a relative error is undefined.
             dice = metrics.dice(truth, mask) if voxels or mask.any() else 1.0
             error = 100 * (np.count_nonzero(mask) / voxels - 1) if voxels else np.nan
             yield {
@@ -199,12 +199,12 @@ def _best_threshold(rows: list[dict[str, Any]]) -> float:
 
 def _nested(rows: list[dict[str, Any]]) -> list[float]:
     """The Dice of each case, at the threshold that is best for the cases of other folds."""
-    found = []
+    dices: list[float] = []
     for fold in {row["fold"] for row in rows}:
         others = [row for row in rows if row["fold"] != fold] or rows
         best = _best_threshold(others)
-        found += [r["dice"] for r in rows if r["fold"] == fold and r["threshold"] == best]
-    return found
+        dices += [r["dice"] for r in rows if r["fold"] == fold and r["threshold"] == best]
+    return dices
 
 
 if __name__ == "__main__":

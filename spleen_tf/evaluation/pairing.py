@@ -66,12 +66,12 @@ def find_pairs(predictions: str | os.PathLike[str], labels: str | os.PathLike[st
 
 def as_cases(path_of: dict[str, pathlib.Path], cases: Container[str]) -> dict[str, pathlib.Path]:
     """The same files by case: CASE_0000 stands for CASE where nothing else does."""
-    found = dict(path_of)
+    by_case = dict(path_of)
     for name in [name for name in path_of if name not in cases]:
         case = name.removesuffix(_NNUNET_CHANNEL)
-        if case in cases and case not in found:
-            found[case] = found.pop(name)
-    return found
+        if case in cases and case not in by_case:
+            by_case[case] = by_case.pop(name)
+    return by_case
 
 
 def read_mask(path: pathlib.Path, value: int) -> Volume:
@@ -104,7 +104,7 @@ def volumes_at(path: pathlib.Path) -> dict[str, pathlib.Path]:
             continue
         twin = masks.setdefault(nifti.case(file), file)
         if twin != file:
-            raise InputError(f"{file}: expected one file a case, found {twin.name} beside it.")
+            raise InputError(f"{file}: expected one file per case, found {twin.name} beside it.")
     if not masks:
         raise InputError(f"{path}: expected masks (CASE.nii.gz or CASE.nii), found none.")
     return masks

@@ -51,7 +51,7 @@ class Setup:
 
     Attributes:
         output: the folder for records, models, masks and results.
-        dataset: the name of the data set, by which a run is told from others when it resumes.
+        dataset: the name of the data set, which a resumed run must share.
         cases: NIfTI cases, each held out once.
         extra_cases: cases that train in every fold; their names differ from those of `cases`.
         folds: the splits of each fold, by its number; `deal` makes them.

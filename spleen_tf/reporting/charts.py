@@ -1,4 +1,4 @@
-"""Plots for pages, which answer to the mouse and to fingers."""
+"""Interactive plots for pages."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def bland_altman(agreement: Agreement, cases: Sequence[str]) -> go.Figure:
 
 
 def scores(cases: Sequence[str], by_measure: Mapping[str, Sequence[float]]) -> go.Figure:
-    """A line of dots a case, one of each measure between 0 and 1, in the order given.
+    """A line of dots per case, one of each measure between 0 and 1, in the order given.
 
     Args:
         cases: (N,) names; the first is drawn on top.
@@ -103,17 +103,17 @@ def histogram(values: Mapping[str, npt.NDArray[Any]], title: str) -> go.Figure:
             the frame.
         title: of the axis of intensities.
     """
-    known = {name: array for name, array in values.items() if len(array)}
-    every = np.concatenate(list(known.values())) if known else np.zeros(1)
+    filled = {name: array for name, array in values.items() if len(array)}
+    every = np.concatenate(list(filled.values())) if filled else np.zeros(1)
     low, high = np.percentile(every, (0.1, 99.9))
     edges = np.linspace(low, high if high > low else low + 1, _BINS + 1)
     figure = go.Figure()
     highest = 0.0
-    for (name, array), color in zip(known.items(), (_GREY, _AMBER, _BLUE), strict=False):
+    for (name, array), color in zip(filled.items(), (_GREY, _AMBER, _BLUE), strict=False):
         counts, _ = np.histogram(np.clip(array, edges[0], edges[-1]), edges)
         percent = 100 * counts / counts.sum()
         # Air and padding, in a bin or two, would flatten all that is of interest.
-        is_background = name == next(iter(known)) and len(known) > 1
+        is_background = name == next(iter(filled)) and len(filled) > 1
         top = np.percentile(percent, 100 - 200 / _BINS) if is_background else percent.max()
         highest = max(highest, float(top))
         figure.add_scatter(
@@ -132,7 +132,7 @@ def histogram(values: Mapping[str, npt.NDArray[Any]], title: str) -> go.Figure:
 def volumes(
     cases: Sequence[str], volumes_ml: Sequence[float], outlier: Sequence[bool]
 ) -> go.Figure:
-    """A bar a case, the smallest first; outliers in red."""
+    """A bar per case, the smallest first; outliers in red."""
     order = np.argsort(volumes_ml, kind="stable")
     figure = go.Figure(
         go.Bar(

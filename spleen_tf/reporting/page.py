@@ -73,7 +73,7 @@ def asset(name: str) -> Markup:
 
 
 def chart(figure: Figure, name: str) -> Markup:
-    """A plot that answers to the mouse and to fingers.
+    """An interactive plot.
 
     Args:
         figure: of plotly.

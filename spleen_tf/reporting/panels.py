@@ -1,4 +1,4 @@
-"""The page of a preview: a panel a plane at one scale, with outlines, letters and labels."""
+"""The page of a preview: a panel per plane at one scale, with outlines, letters and labels."""
 
 from __future__ import annotations
 

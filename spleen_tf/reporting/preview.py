@@ -108,7 +108,7 @@ def multi_planar(
         center_ijk: the voxel.
 
     Returns:
-        By plane, (H, W): views of the array, whose pixels measure slices.pixel_mm.
+        By plane, (H, W): views of the array, whose pixels measure planes.pixel_mm.
     """
     cuts = {}
     for plane in panels.PLANES:

@@ -1,4 +1,4 @@
-"""The reports: of a prediction, of an evaluation, of a data set."""
+"""The reports: of a prediction, of an evaluation. That of a data set is in exploration."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from spleen_tf.datasets.fingerprint import Fingerprint
 from spleen_tf.evaluation import results, tables
 from spleen_tf.evaluation.agreement import limits_of_agreement
 from spleen_tf.evaluation.decision import SPLENOMEGALY_ML, Decision
@@ -26,8 +25,6 @@ from spleen_tf.reporting.page import Fact, Notice
 # al., Eur Radiol 1997; 7: 246-248).
 ADULTS_ML = (107.2, SPLENOMEGALY_ML)
 _SOURCE_OF_ADULTS = "Prassopoulos et al., Eur Radiol 1997; 7: 246–248"
-# Of dataset.csv, what the page's table begins with.
-_FIRST_COLUMNS = ("case", "spleen_mm3", "spleen_slices", "touches_edge", "outlier", "why")
 # Of cases.csv, what the page's table shows.
 _CASE_COLUMNS = ("dice", "jaccard", "nsd_2mm", "hd95_mm", "assd_mm", "volume_error_percent")
 # The surface of a finer mask is shown at a half, a third, … of its resolution.
@@ -107,46 +104,6 @@ def evaluation(
         decision=_decision(decision) if decision else None,
         header=["case", *_CASE_COLUMNS],
         rows=[[row.case, *(getattr(row, name) for name in _CASE_COLUMNS)] for row in in_order],
-    )
-
-
-def exploration(
-    rows: Sequence[Mapping[str, Any]],
-    proposed: Fingerprint,
-    intensities: Mapping[str, npt.NDArray[Any]],
-    intensity_title: str,
-    pictures: Mapping[str, bytes],
-) -> str:
-    """The page of a data set: what is odd, what it is like, intensities, volumes, every case.
-
-    Args:
-        rows: those of dataset.csv, with at least case, why, outlier and spleen_mm3.
-        proposed: the fingerprint.
-        intensities: of a sample of voxels, by where they lie.
-        intensity_title: what these intensities are.
-        pictures: JPEG by case.
-    """
-    measured = [row for row in rows if row.get("spleen_mm3")]
-    volumes = charts.volumes(
-        [row["case"] for row in measured],
-        [row["spleen_mm3"] / 1000 for row in measured],
-        [bool(row["outlier"]) for row in measured],
-    )
-    histogram = charts.histogram(intensities, intensity_title)
-    columns = max((list(row) for row in rows), key=len)
-    header = sorted(columns, key=lambda column: column not in _FIRST_COLUMNS)
-    return page.render(
-        "exploration.html",
-        odd=[f"{row['case']}: {row['why']}" for row in rows if row["why"]],
-        fingerprint=_fingerprint(proposed),
-        charts={
-            "volumes": page.chart(volumes, "volumes"),
-            "histogram": page.chart(histogram, "histogram"),
-        },
-        header=header,
-        rows=[[row.get(column, "") for column in header] for row in rows],
-        marked=[bool(row["why"]) for row in rows],
-        pictures=[(jpeg, case) for case, jpeg in pictures.items()],
     )
 
 
@@ -242,23 +199,3 @@ def _decision(decision: Decision) -> dict[str, object]:
         "estimates": tables.decision_estimates(decision),
         "notes": decision.notes,
     }
-
-
-def _fingerprint(proposed: Fingerprint) -> list[Fact]:
-    volumes = proposed.spleen_volume_ml
-    span = f"{volumes['minimum']:.0f} to {volumes['maximum']:.0f} mL" if volumes else ""
-    median = f"{volumes['median']:.0f} mL" if volumes else "–"
-    shape = "×".join(map(str, proposed.median_shape))
-    image_size = " × ".join(map(str, proposed.image_size))
-    window_unit = "HU" if proposed.modality == "CT" else "percentiles of each volume"
-    return [
-        Fact("Cases", str(proposed.cases), str(proposed.modality)),
-        Fact("Median shape", shape, "right, anterior, superior"),
-        Fact("Median spacing", "×".join(f"{mm:g}" for mm in proposed.median_zooms_mm), "mm"),
-        Fact("Median spleen", median, span),
-        Fact("Proposed pixels", " × ".join(f"{mm:g}" for mm in proposed.pixel_mm), "mm"),
-        Fact("Proposed image size", image_size, proposed.plane),
-        Fact("Proposed window", " to ".join(f"{x:g}" for x in proposed.window), window_unit),
-        Fact("Proposed depth", str(proposed.depth), "halvings of the resolution"),
-        Fact("Proposed batch", str(proposed.batch_size), "slices per step"),
-    ]

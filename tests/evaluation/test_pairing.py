@@ -89,7 +89,7 @@ def test_a_label_with_a_channel_in_its_name_pairs_with_its_namesake(two_cases):
 
 def test_two_files_of_one_case_are_refused(two_cases):
     save(two_cases / "predictions/a.nii", SPLEEN)
-    with pytest.raises(InputError, match=r"a.nii.gz: expected one file a case, found a.nii "):
+    with pytest.raises(InputError, match=r"a.nii.gz: expected one file per case, found a.nii "):
         pairing.find_pairs(two_cases / "predictions", two_cases / "data_set")
 
 

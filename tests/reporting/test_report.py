@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from spleen_tf.datasets import fingerprint
+from spleen_tf.datasets.survey import CaseSurvey, Measured
 from spleen_tf.evaluation import metrics
 from spleen_tf.evaluation.agreement import limits_of_agreement
 from spleen_tf.evaluation.metrics import CaseMetrics
@@ -16,7 +17,7 @@ from spleen_tf.evaluation.summary import summarize
 from spleen_tf.imaging.volume import Volume
 from spleen_tf.inference.prediction import PredictionRecord
 from spleen_tf.io.mesh import Mesh
-from spleen_tf.reporting import charts, report
+from spleen_tf.reporting import charts, exploration, report
 
 
 def made_volume():
@@ -133,6 +134,7 @@ def test_a_prediction_opens_without_a_complaint(open_page):
     assert "0.85 to 0.97" in words
 
 
+@pytest.mark.slow
 def test_a_tab_bears_the_name_that_the_file_has_now(browser, tmp_path):
     path = tmp_path / "case 7 (späte Phase).html"
     path.write_text(prediction(), encoding="utf-8")
@@ -141,6 +143,7 @@ def test_a_tab_bears_the_name_that_the_file_has_now(browser, tmp_path):
     assert browser.title == path.name
 
 
+@pytest.mark.slow
 def test_no_button_sends_anything_anywhere(open_page):
     """Plotly has one that uploads a plot's data to a service of its makers."""
     browser = open_page(prediction())
@@ -148,6 +151,7 @@ def test_no_button_sends_anything_anywhere(open_page):
     assert browser.find_elements("css selector", ".modebar-btn") == []
 
 
+@pytest.mark.slow
 def test_the_place_is_told_as_a_voxel_and_in_the_patient(open_page):
     """The block's middle is voxel 9 or 10, 11 or 12, 9 or 10, at 5, 5 and 8 mm a voxel."""
     browser = open_page(prediction())
@@ -171,6 +175,7 @@ def test_green_is_for_results_whose_quality_is_estimated():
     assert f"90% interval 0.85 to 0.97; {note}" in elsewhere
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("plane", ["axial", "coronal", "sagittal"])
 def test_a_slider_moves_its_plane(open_page, plane):
     browser = open_page(prediction())
@@ -182,6 +187,7 @@ def test_a_slider_moves_its_plane(open_page, plane):
     assert console(browser) == []
 
 
+@pytest.mark.slow
 def test_the_overlay_is_switched_off_and_on(open_page):
     browser = open_page(prediction())
     assert all(amber_pixels(browser, plane) > 100 for plane in ("axial", "coronal", "sagittal"))
@@ -192,6 +198,7 @@ def test_the_overlay_is_switched_off_and_on(open_page):
     assert picture(browser, "axial") == shown
 
 
+@pytest.mark.slow
 def test_the_window_changes_the_greys(open_page):
     """At level 40 and width 400 the block of 150 HU has 255 * (150 + 160) / 400 = 198."""
     browser = open_page(prediction())
@@ -209,6 +216,7 @@ def test_the_window_changes_the_greys(open_page):
     assert abs(browser.execute_script(middle) - 198) <= 3
 
 
+@pytest.mark.slow
 def test_a_click_takes_the_other_planes_there(open_page):
     browser = open_page(prediction())
     sagittal = browser.find_element("css selector", "[data-plane=sagittal] output")
@@ -227,6 +235,7 @@ def test_a_click_takes_the_other_planes_there(open_page):
     assert sagittal.text.startswith(("1 of", "2 of"))
 
 
+@pytest.mark.slow
 def test_the_surface_is_drawn(open_page):
     """Its canvas, of WebGL, holds pixels of the surface's red."""
     browser = open_page(prediction())
@@ -248,6 +257,7 @@ def test_the_surface_is_drawn(open_page):
     assert console(browser) == []
 
 
+@pytest.mark.slow
 def test_it_is_readable_on_a_phone(open_page, browser):
     browser.set_window_size(500, 900)  # Chromium's windows are not narrower.
     try:
@@ -258,6 +268,7 @@ def test_it_is_readable_on_a_phone(open_page, browser):
         browser.set_window_size(1200, 1000)
 
 
+@pytest.mark.slow
 def test_warnings_come_first(open_page):
     html = prediction(review=True, reasons=("first reason", "second reason"))
     assert html.index("first reason") < html.index("102.4 mL")
@@ -309,6 +320,7 @@ def measured(case, dice):
     return CaseMetrics(case, **(dict.fromkeys(metrics.COLUMNS, 0.5) | {"dice": dice} | volumes))
 
 
+@pytest.mark.slow
 def test_an_evaluation_shows_the_worst_first(open_page):
     rows = [measured("good", 0.95), measured("missed", 0.0), measured("fair", 0.8)]
     html = report.evaluation(rows, summarize(rows), {"missed": b"jpeg", "fair": b"jpeg"})
@@ -349,16 +361,24 @@ def test_limits_of_agreement_are_those_of_the_plot():
     assert levels == sorted([agreement.bias_ml, *agreement.limits_ml])
 
 
+def measured_as(**changes):
+    values = {"modality": "CT", "shape": "4x4x4", "zooms_mm": "1x1x1", "orientation": "RAS"}
+    values |= dict.fromkeys(("bits_per_voxel", "stored_as", "space_unit", "time_unit"), "")
+    values |= {"lowest": -100.0, "highest": 200.0, "spleen_slices": 3, "touches_edge": False}
+    return Measured(**values | changes)
+
+
+@pytest.mark.slow
 def test_a_data_set_page_names_what_is_odd(open_page):
-    rows = [
-        {"case": "a", "shape": "4x4x4", "spleen_mm3": 200_000.0, "outlier": False, "why": ""},
-        {"case": "b", "shape": "4x4x4", "spleen_mm3": 900_000.0, "outlier": True, "why": "large"},
-        {"case": "c", "why": "damaged"},
-    ]
     facts = fingerprint.Facts("CT", np.eye(4), (64, 64, 64), np.arange(50.0, 150.0), 2e5)
+    sample = np.arange(-100.0, 200.0)
+    surveys = [
+        CaseSurvey("a", measured_as(spleen_mm3=200_000.0), facts, (), sample=sample),
+        CaseSurvey("b", measured_as(spleen_mm3=900_000.0), facts, ("large",), True, sample),
+        CaseSurvey("c", None, None, ("damaged",)),
+    ]
     proposed = fingerprint.propose([facts], "axial")
-    intensities = {"whole image": np.arange(-100.0, 200.0), "inside the spleen": np.arange(50, 150)}
-    html = report.exploration(rows, proposed, intensities, "intensity (HU)", {"a": b"jpeg"})
+    html = exploration.report(surveys, proposed, {"a": b"jpeg"})
     browser = open_page(html)
     assert console(browser) == []
     alert = browser.find_element("css selector", "[role=alert]").text
