@@ -32,7 +32,7 @@ def main(config: TrainConfig) -> None:
     import keras
 
     from spleen_tf.network import device
-    from spleen_tf.training import callbacks, checkpoints
+    from spleen_tf.training import callbacks, checkpoints, optimizers
 
     model_dir = files.make_folder(config.model_dir)
     keras.utils.set_random_seed(config.seed)
@@ -44,7 +44,9 @@ def main(config: TrainConfig) -> None:
     )
     strategy = _strategy(config.distribution)
     with strategy.scope():
-        model, state = _compiled(training)
+        model = _compiled(training)
+        averages = optimizers.averages(config, model)
+    state = checkpoints.State(averages)  # Outside of the scope: each process counts for itself.
     own_folder = _own_folder(strategy, model_dir)
     manager = checkpoints.manager_of(model, state, own_folder)
     if checkpoints.restore(manager, model_dir):
@@ -63,16 +65,15 @@ def main(config: TrainConfig) -> None:
     print(f"{model_dir}: {int(state.steps)} steps, {result}")
 
 
-def _compiled(training: Training) -> tuple[keras.Model, State]:
-    """The network with its loss and optimizer, and the state of a training that begins."""
+def _compiled(training: Training) -> keras.Model:
+    """The network with its loss and optimizer."""
     from spleen_tf.network import unet
-    from spleen_tf.training import checkpoints, losses, optimizers
+    from spleen_tf.training import losses, optimizers
 
-    config = training.config
     model = unet.build(training.network)
-    optimizer = optimizers.build(config, training.total_steps)
-    model.compile(optimizer, losses.build(config.loss))
-    return model, checkpoints.State(optimizers.averages(config, model))
+    optimizer = optimizers.build(training.config, training.total_steps)
+    model.compile(optimizer, losses.build(training.config.loss))
+    return model
 
 
 def _fit(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import pathlib
 from collections.abc import Iterator
 
@@ -55,14 +56,16 @@ def servable(network: keras.Model, spec: ServingSpec) -> tf.Module:
         padded = preprocess.pad_to_multiple(images, spec.multiple)
         return {"probability": tf.sigmoid(logits(padded))[:, :height, :width]}
 
+    # No Python branches on tensors, which AutoGraph takes seconds to find out.
+    function = functools.partial(tf.function, autograph=False)
     module = tf.Module()
     # The variables alone: a Keras model would bring Keras' own objects into the file.
     module.variables_of_network = network.variables
-    module.serving_default = tf.function(serving_default, [slices_spec, pixel_spec])
-    module.windowed = tf.function(windowed, [slices_spec, pixel_spec, window_spec])
-    module.on_grid = tf.function(on_grid, [images_spec])
+    module.serving_default = function(serving_default, [slices_spec, pixel_spec])
+    module.windowed = function(windowed, [slices_spec, pixel_spec, window_spec])
+    module.on_grid = function(on_grid, [images_spec])
     # No signature: for streaming, which does not need the neighbours' own probabilities.
-    module.inner = tf.function(inner, [slices_spec, pixel_spec, window_spec, margins_spec])
+    module.inner = function(inner, [slices_spec, pixel_spec, window_spec, margins_spec])
     return module
 
 
