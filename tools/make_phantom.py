@@ -47,7 +47,7 @@ class PhantomConfig:
     protocol: str = flag(
         "",
         "Makes cases of this contrast phase or sequence alone, as one site scans them, not of all "
-        "that the modality knows.",
+        "of the modality.",
         choices=("", *(name for names in generate.PROTOCOLS.values() for name in names)),
     )
     max_size: int = flag(
@@ -76,10 +76,10 @@ class Task:
 
 
 def main(config: PhantomConfig) -> None:
-    known = generate.PROTOCOLS.get(config.modality, ())
-    if config.protocol and config.protocol not in known:
+    protocols = generate.PROTOCOLS.get(config.modality, ())
+    if config.protocol and config.protocol not in protocols:
         raise InputError(
-            f"--protocol: expected one of {', '.join(known) or 'none'} with "
+            f"--protocol: expected one of {', '.join(protocols) or 'none'} with "
             f"--modality={config.modality}, found {config.protocol!r}."
         )
     tasks = _tasks(config)
@@ -119,14 +119,13 @@ def _tasks(config: PhantomConfig) -> list[Task]:
 
 
 def _clear(dataset: pathlib.Path) -> None:
-    """Makes room for a data set: an earlier one of this program goes, any other is refused.
+    """Removes an earlier data set of this program; any other is refused.
 
-    Its dataset.json goes first: without it, nobody takes a folder for whole.
+    Its dataset.json goes first, without which a folder is no data set.
     """
     marker = dataset / "dataset.json"
     if marker.exists():
-        found = files.read_json(marker)
-        name = found.get("name") if isinstance(found, dict) else None
+        name = layouts.read_name(marker)
         if name != NAME:
             raise InputError(
                 f"{marker}: expected none or one of {NAME!r}, found {name!r}; choose another "
@@ -139,7 +138,7 @@ def _clear(dataset: pathlib.Path) -> None:
             path.unlink()
 
 
-def _make_all(tasks: list[Task], processes: int) -> Iterator[dict]:
+def _make_all(tasks: list[Task], processes: int) -> Iterator[dict[str, str | float]]:
     if processes == 1 or len(tasks) == 1:
         yield from map(_make, tasks)
         return
@@ -156,7 +155,7 @@ def _make_all(tasks: list[Task], processes: int) -> Iterator[dict]:
             pool.shutdown(cancel_futures=True)
 
 
-def _make(task: Task) -> dict:
+def _make(task: Task) -> dict[str, str | float]:
     """Makes and writes one case; its entry in dataset.json."""
     case = generate.make(task.seed, task.modality, task.max_size, task.protocol)
     file_name = f"{task.name}.nii.gz"

@@ -19,7 +19,7 @@ from spleen_tf.core.flags import flag
 from spleen_tf.datasets import cases, convert
 from spleen_tf.datasets.layouts import Case
 from spleen_tf.datasets.splits import Splits, make_splits, read_splits
-from spleen_tf.imaging import planes
+from spleen_tf.imaging.planes import Plane
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,7 +31,7 @@ class ConvertConfig:
         required=True,
     )
     output_dir: str = flag("", "A folder for the records.", required=True)
-    plane: str = flag("coronal", "The anatomical plane of the slices.", choices=planes.PLANES)
+    plane: Plane = flag("coronal", "The anatomical plane of the slices.")
     array_axis: int = flag(
         -1,
         "Cuts along this axis of the stored array (0, 1, 2) instead of by anatomy; -1: by --plane.",

@@ -68,8 +68,9 @@ class Entry:
 
 
 class _Kind(msgspec.Struct, frozen=True):
-    """What tells the layouts apart."""
+    """What tells the layouts apart, and the data set's name."""
 
+    name: object = None
     channel_names: object = None
     training: object = None
 
@@ -118,6 +119,16 @@ def from_folder(folder: pathlib.Path) -> list[Entry]:
         f"{path}: expected a list 'training' (Medical Segmentation Decathlon) or 'channel_names' "
         f"(nnU-Net v2), found neither; {_REMEDY}."
     )
+
+
+def read_name(path: pathlib.Path) -> str | None:
+    """The name of a data set by its dataset.json.
+
+    Raises:
+        InputError: if it cannot be read.
+    """
+    name = files.read_record(path, _Kind, _REMEDY).name
+    return name if isinstance(name, str) else None
 
 
 def write_decathlon(
