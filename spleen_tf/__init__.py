@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from spleen_tf.imaging.volume import Volume
+    from spleen_tf.inference.engine import RuntimeChoice
     from spleen_tf.inference.family import Family
 
 __version__ = "0.1.0"
@@ -25,13 +26,14 @@ __version__ = "0.1.0"
 def load(
     path: str | os.PathLike[str],
     *others: str | os.PathLike[str],
+    runtime: RuntimeChoice = "auto",
     device: str = "auto",
     precision: str = "auto",
 ) -> Family:
     """Loads a family of models; see `spleen_tf.inference.family.load`."""
     from spleen_tf.inference import family
 
-    return family.load(path, *others, device=device, precision=precision)
+    return family.load(path, *others, runtime=runtime, device=device, precision=precision)
 
 
 def read(path: str | os.PathLike[str], series_uid: str = "") -> Volume:

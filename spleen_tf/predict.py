@@ -29,8 +29,9 @@ from spleen_tf.core.files import InputError
 from spleen_tf.imaging.intensity import Modality
 from spleen_tf.imaging.volume import Geometry, Volume
 from spleen_tf.inference import family as families
-from spleen_tf.inference import jobs, modality, places, prediction, released, runtimes
+from spleen_tf.inference import jobs, modality, places, prediction, released
 from spleen_tf.inference.config import PredictConfig
+from spleen_tf.inference.engine import Engine
 from spleen_tf.inference.family import Family
 from spleen_tf.inference.jobs import Job
 from spleen_tf.inference.prediction import Options, PredictionRecord
@@ -48,13 +49,12 @@ def main(config: PredictConfig) -> int:
         planned = [_with_headers(planned[0], config)]
 
     # TensorFlow takes seconds to import, which a wrong flag should not cost.
-    note = runtimes.setup(config.device, config.precision)
     if named:
-        _announce(named.load(), note)
+        _start(named, config)
     records, failed = {}, []
     for job in planned:
         try:
-            records[job.case] = _result(job, named, config, note)
+            records[job.case] = _result(job, named, config)
         except InputError as error:
             if not is_batch:
                 raise
@@ -118,18 +118,23 @@ def _named_family(config: PredictConfig) -> Family | None:
 
 
 @functools.cache
-def _released_family(place: pathlib.Path, config: PredictConfig, note: str) -> Family:
-    family = _resolve([str(place)], config).load()
-    _announce(family, note)
+def _released_family(place: pathlib.Path, config: PredictConfig) -> Family:
+    family = _resolve([str(place)], config)
+    _start(family, config)
     return family
 
 
 def _resolve(paths: Sequence[str], config: PredictConfig) -> Family:
     is_calibrated = _options(config).is_as_calibrated
-    return families.resolve(paths, config.second_opinion, is_calibrated)
+    return families.resolve(paths, _engine(config), config.second_opinion, is_calibrated)
 
 
-def _announce(family: Family, note: str) -> None:
+def _engine(config: PredictConfig) -> Engine:
+    return Engine(config.runtime, config.device, config.precision)
+
+
+def _start(family: Family, config: PredictConfig) -> None:
+    note = family.start(_engine(config))
     names = ", ".join(info.name for info in family.infos)
     print(f"{family.name}: {names}; {note}", flush=True)
 
@@ -176,28 +181,25 @@ def _check_voxel(config: PredictConfig, image: Volume | Geometry) -> None:
         preview.check_voxel(image, config.preview_voxel)
 
 
-def _result(job: Job, named: Family | None, config: PredictConfig, note: str) -> PredictionRecord:
+def _result(job: Job, named: Family | None, config: PredictConfig) -> PredictionRecord:
     """The result of a volume, from an earlier run if there is one and that is asked for."""
     if config.skip_existing and (earlier := job.result()):
         print(f"{job.mask}: exists already", flush=True)
         return earlier
-    record = segment(job, named, config, note)
+    record = segment(job, named, config)
     print(f"{job.mask}: {_sentence(record)}", flush=True)
     if "mesh" in job.others and not record.voxels:
         print(f"{job.others['mesh']}: not written: there is no surface", flush=True)
     return record
 
 
-def segment(
-    job: Job, named: Family | None, config: PredictConfig, note: str = ""
-) -> PredictionRecord:
+def segment(job: Job, named: Family | None, config: PredictConfig) -> PredictionRecord:
     """One volume from file to files.
 
     Args:
         job: what to read and write.
         named: the models; None: the released family that is best for the volume.
         config: how to use them.
-        note: on device and precision, for the screen.
 
     Returns:
         The content of the JSON.
@@ -211,7 +213,7 @@ def segment(
         _check_voxel(config, image)  # In a folder, each volume has a shape of its own.
         clock.lap("read")
         if not (family := named):
-            family = _best_family(image, job, config, note)
+            family = _best_family(image, job, config)
             clock.lap("load")
         result = family.segment(image, _options(config, job))
         if "probabilities" in job.others:
@@ -230,9 +232,9 @@ def segment(
     return record
 
 
-def _best_family(image: Volume, job: Job, config: PredictConfig, note: str) -> Family:
+def _best_family(image: Volume, job: Job, config: PredictConfig) -> Family:
     volume_modality = modality.of_volume(image, job.modality)
-    return _released_family(released.best_for(volume_modality.modality), config, note)
+    return _released_family(released.best_for(volume_modality.modality), config)
 
 
 def _sentence(record: PredictionRecord) -> str:

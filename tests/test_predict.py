@@ -125,6 +125,7 @@ def test_the_json_says_what_was_found_and_by_what(run, write_scan, tmp_path):
         "image_size": 32,
         "learning_rate": 0.001,
         "version": "1.0.0",
+        "runtime": "onnx",
         "software": content["software"],
     }
     assert content["software"].startswith("spleen_tf ")
@@ -664,10 +665,10 @@ WITHOUT_TENSORFLOW = """
 
 
 def test_bad_command_lines_and_inputs_cost_one_line_before_tensorflow_is_imported(
-    exported, write_bytes, sound, patched, tmp_path, run_python
+    exported, model_copy, write_bytes, sound, patched, tmp_path, run_python
 ):
     """Each wrong in one way; what is expected of stderr stands beside it."""
-    model = exported["MR"]
+    model, bare = exported["MR"], model_copy("MR")
     write_bytes(sound, "good.nii")
     (tmp_path / "empty").mkdir()
     (tmp_path / "other_model").mkdir()
@@ -709,6 +710,12 @@ def test_bad_command_lines_and_inputs_cost_one_line_before_tensorflow_is_importe
         ([with_model, good, out, "--threshold=nan"], "--threshold: expected a number"),
         ([with_model, good, out, "--device=tpu"], "--device: expected auto, cpu, gpu or gpu:N"),
         ([with_model, good, out, "--precision=int8"], "--precision: expected one of auto"),
+        ([with_model, good, out, "--runtime=torch"], "--runtime: expected one of auto, onnx"),
+        (
+            [with_model, good, out, "--runtime=onnx", "--precision=bfloat16"],
+            "expected tensorflow for --precision=bfloat16, found onnx",
+        ),
+        ([f"--model={bare}", good, out, "--runtime=onnx"], "expected an ONNX model for --runtime"),
         ([with_model, good, out, "stray"], "found 'stray'"),
         ([with_model, good, f"--output={tmp_path}/out.png"], "ends in .nii or .nii.gz"),
         ([with_model, good, f"--output={tmp_path}/good.nii"], "expected a place of its own"),
@@ -754,6 +761,21 @@ def test_bad_command_lines_and_inputs_cost_one_line_before_tensorflow_is_importe
         assert lines[0].startswith("error: "), arguments
         assert expected in lines[0], arguments
     assert sorted(tmp_path.rglob("*")) == sorted([*before, script, tmp_path / "cases.txt"])
+
+
+def test_onnx_models_need_no_tensorflow(exported, write_scan, tmp_path, run_python):
+    """The command line, in a process in which TensorFlow cannot be imported."""
+    script = tmp_path / "run.py"
+    script.write_text(textwrap.dedent(WITHOUT_TENSORFLOW))
+    arguments = [f"--model={exported['MR']}", f"--input={write_scan()}"]
+    arguments.append(f"--output={tmp_path}/out.nii.gz")
+    cases = [arguments, [*arguments, "--runtime=tensorflow"]]
+    (tmp_path / "cases.txt").write_text(json.dumps(cases))
+    finished = run_python(script, tmp_path / "cases.txt")
+    (code, _), (refused, _) = json.loads(finished.stdout.splitlines()[-1])
+    assert code == 0, finished.stdout
+    assert "tensorflow was imported" in refused  # The other runtime would have needed it.
+    assert np.array_equal(mask_of(tmp_path / "out.nii.gz"), block_mask())
 
 
 def test_the_real_ct_is_segmented_within_two_gigabytes(

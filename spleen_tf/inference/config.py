@@ -7,6 +7,7 @@ from typing import Literal
 
 from spleen_tf.core.flags import flag
 from spleen_tf.imaging.intensity import Modality
+from spleen_tf.inference.engine import RuntimeChoice
 
 Split = Literal["train", "validation"]
 
@@ -87,9 +88,15 @@ class PredictConfig:
     skip_existing: bool = flag(
         False, "Leaves alone a volume whose outputs are all there, whatever models made them."
     )
+    runtime: RuntimeChoice = flag(
+        "auto",
+        "auto takes ONNX Runtime on a CPU where a model.onnx lies beside each SavedModel, else "
+        "TensorFlow.",
+    )
     precision: str = flag(
         "auto",
-        "auto takes float16 on GPUs with tensor cores, bfloat16 on CPUs that have it.",
+        "Of TensorFlow: auto takes float16 on GPUs with tensor cores, bfloat16 on CPUs that have "
+        "it. ONNX Runtime runs in float32.",
         choices=("auto", "float32", "bfloat16", "float16"),
     )
     device: str = flag("auto", "auto, cpu, gpu, or gpu:N.")

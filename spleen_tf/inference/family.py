@@ -14,8 +14,10 @@ from spleen_tf.core import timing
 from spleen_tf.imaging import masks
 from spleen_tf.imaging.intensity import ModelModality
 from spleen_tf.imaging.volume import Volume
-from spleen_tf.inference import fusion, model_files, orientation, prediction, released, runtimes
+from spleen_tf.inference import engine as engines
+from spleen_tf.inference import fusion, model_files, orientation, prediction, released
 from spleen_tf.inference import modality as modalities
+from spleen_tf.inference.engine import DEFAULT_ENGINE, Engine, RuntimeChoice
 from spleen_tf.inference.fusion import Vote
 from spleen_tf.inference.member import Member
 from spleen_tf.inference.modality import TakenModality
@@ -68,15 +70,25 @@ class Family:
         """Which volumes the family is for."""
         return modalities.of_models(self.infos)
 
-    def load(self) -> Family:
-        """Loads the members now, and not when they are first used; returns the family.
+    @property
+    def runtime(self) -> str:
+        """What runs the members."""
+        return " + ".join(dict.fromkeys(member.runtime.name for member in self.members))
+
+    def start(self, engine: Engine = DEFAULT_ENGINE) -> str:
+        """Sets up the device and loads the members now, and not when they are first used.
+
+        Returns:
+            What runs them, in which precision and why.
 
         Raises:
-            InputError: if one cannot be loaded.
+            InputError: if one cannot be loaded, or the device does not exist here.
         """
+        others = self.second_opinion.members if self.second_opinion else ()
+        note = engines.start([member.runtime for member in (*self.members, *others)], engine)
         for member in self.members:
             member.runtime.load()
-        return self
+        return note
 
     def segment(self, image: Volume, options: Options = DEFAULTS) -> Prediction:
         """Finds the spleen and judges what was found.
@@ -168,6 +180,7 @@ class Family:
         record = prediction.record_of(
             measurements,
             self.infos,
+            runtime=self.runtime,
             components=finding.components,
             modality=taken.modality,
             modality_reason=taken.reason,
@@ -189,13 +202,15 @@ class Family:
         )
 
 
-def members(models: Models) -> tuple[Member, ...]:
+def members(models: Models, engine: Engine = DEFAULT_ENGINE) -> tuple[Member, ...]:
     """Members for model_files.find's models. None is loaded yet."""
-    return tuple(Member(info, runtimes.SavedModel(folder)) for folder, info in models.items())
+    chosen = engines.choose(list(models), engine)
+    return tuple(map(Member, models.values(), chosen))
 
 
 def resolve(
     paths: Sequence[str | os.PathLike[str]],
+    engine: Engine = DEFAULT_ENGINE,
     with_second_opinion: bool = True,
     with_calibration: bool = True,
 ) -> Family:
@@ -204,6 +219,7 @@ def resolve(
     Args:
         paths: SavedModel folders, folders with several of them below, or names of released
             families. Several are fused.
+        engine: what is to run them.
         with_second_opinion: the family's second opinion, if it has one, belongs to it.
         with_calibration: its calibration, if it has one, is read.
 
@@ -218,18 +234,19 @@ def resolve(
     others = model_files.find_second_opinion(places) if with_second_opinion else {}
     if others:
         model_files.check_one_modality([*models.values(), *others.values()])
-        second = Family(f"{name}_{model_files.SECOND_OPINION}", members(others))
+        second = Family(f"{name}_{model_files.SECOND_OPINION}", members(others, engine))
     calibration = None
     if with_calibration and (path := model_files.find_calibration(places, models)):
         calibration = calibrations.read(path)
         if calibration.members != len(models):
             calibration = None
-    return Family(name, members(models), calibration, second)
+    return Family(name, members(models, engine), calibration, second)
 
 
 def load(
     path: str | os.PathLike[str],
     *others: str | os.PathLike[str],
+    runtime: RuntimeChoice = "auto",
     device: str = "auto",
     precision: str = "auto",
 ) -> Family:
@@ -237,15 +254,16 @@ def load(
 
     Args:
         path, *others: as in `resolve`.
-        device: 'auto', 'cpu', 'gpu' or 'gpu:N'; of all models of this process.
-        precision: 'auto', 'float32', 'bfloat16' or 'float16'; likewise.
+        runtime, device, precision: as in `engine.Engine`. With TensorFlow, device and precision
+            are those of all models of this process.
 
     Raises:
         InputError: as `resolve` does; or if a model does not load, or there is no such device.
     """
-    family = resolve([path, *others])
-    runtimes.setup(device, precision)
-    return family.load()
+    engine = Engine(runtime, device, precision)
+    family = resolve([path, *others], engine)
+    family.start(engine)
+    return family
 
 
 def _place(path: str | os.PathLike[str]) -> str | os.PathLike[str]:

@@ -165,8 +165,9 @@ def plan_split(
     for case in (by_name[name] for name in names):
         suffix = ".nii" if case.image.lower().endswith(".nii") else ".nii.gz"
         known: Modality = "CT" if case.modality == "CT" else "MR"
-        names = (case.name + suffix, output, asked)
-        jobs.append(_in_folder(pathlib.Path(case.image), *names, case.series_uid, known))
+        mask_name = case.name + suffix
+        image = pathlib.Path(case.image)
+        jobs.append(_in_folder(image, mask_name, output, asked, case.series_uid, known))
     return _checked(jobs)
 
 

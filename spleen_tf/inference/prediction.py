@@ -69,6 +69,7 @@ class PredictionRecord(Measurements, frozen=True, kw_only=True):
         reasons: why.
         model, image_size, learning_rate, version: of the members, joined by ' + ' where they
             differ.
+        runtime: what ran the models: 'onnx' or 'tensorflow'; None in files of version 0.1.
         software: that made it.
         seconds: by stage; absent until all outputs are written.
         peak_rss_mb: of the process, in MiB; likewise.
@@ -87,6 +88,7 @@ class PredictionRecord(Measurements, frozen=True, kw_only=True):
     image_size: Size | str
     learning_rate: float | str
     version: str
+    runtime: str | None = None
     software: str
     seconds: dict[str, float] | UnsetType = UNSET
     peak_rss_mb: float | UnsetType = UNSET
@@ -138,6 +140,7 @@ def record_of(
     measurements: Measurements,
     infos: Sequence[ModelInfo],
     *,
+    runtime: str,
     components: int,
     modality: Modality,
     modality_reason: str,
@@ -165,6 +168,7 @@ def record_of(
         image_size=sizes[0] if len(set(sizes)) == 1 else _joined(map(_size_text, sizes)),
         learning_rate=rates[0] if len(set(rates)) == 1 else _joined(map(str, rates)),
         version=_joined([info.version for info in infos]),
+        runtime=runtime,
         software=f"spleen_tf {spleen_tf.__version__}",
     )
 

@@ -1,4 +1,4 @@
-"""What runs an exported model: TensorFlow, which is imported when a model is first needed."""
+"""What runs an exported model: ONNX Runtime or TensorFlow, imported when they are needed."""
 
 from __future__ import annotations
 
@@ -6,17 +6,27 @@ import functools
 import os
 import pathlib
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
+
+from spleen_tf.core.files import InputError
+from spleen_tf.network import spec
 
 # A CPU is as fast with one slice as with four, which take four times the memory; a GPU is not.
 PIXELS_PER_BATCH = {"CPU": 1 << 18, "GPU": 1 << 21}
 
 
+RuntimeName = Literal["onnx", "tensorflow"]
+
+
 class Runtime(Protocol):
     """One exported model, ready to run."""
+
+    @property
+    def name(self) -> RuntimeName:
+        """What runs it."""
 
     def load(self) -> None:
         """Loads the model now, and not when it is first run.
@@ -54,6 +64,8 @@ class Runtime(Protocol):
 
 class SavedModel:
     """A Runtime: TensorFlow with a SavedModel's folder."""
+
+    name: RuntimeName = "tensorflow"
 
     def __init__(self, folder: pathlib.Path):
         self._folder = folder
@@ -103,13 +115,82 @@ class SavedModel:
         return np.asarray(outputs["probability"].numpy()[first : len(slices_nhw) - last])
 
 
+class OnnxModel:
+    """A Runtime: ONNX Runtime, on the CPU in float32, with the model.onnx beside a SavedModel."""
+
+    name: RuntimeName = "onnx"
+    # Neighbours that go along with a batch are computed, too: the larger the batch, the fewer.
+    pixels_per_batch = 1 << 22
+
+    def __init__(self, folder: pathlib.Path):
+        self._folder, self._path = folder, spec.onnx_path(folder)
+
+    def load(self) -> None:
+        """Loads model.onnx; see Runtime.load."""
+        _ = self._session
+
+    @functools.cached_property
+    def _session(self) -> Any:
+        import onnxruntime
+        from onnxruntime.capi import onnxruntime_pybind11_state as errors
+
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 4  # Failures are raised.
+        remedy = "write it again with spleen_tf.export, or use --runtime=tensorflow"
+        try:
+            session = onnxruntime.InferenceSession(
+                str(self._path), options, providers=["CPUExecutionProvider"]
+            )
+        except (errors.Fail, errors.InvalidGraph, errors.InvalidProtobuf, errors.NoSuchFile):
+            raise InputError(
+                f"{self._path}: expected an ONNX model that spleen_tf.export wrote, found one that "
+                f"does not load; {remedy}."
+            ) from None
+        metadata = session.get_modelmeta().custom_metadata_map
+        if metadata.get(spec.ONNX_WEIGHTS_KEY) != spec.weights_sha256(self._folder):
+            raise InputError(
+                f"{self._path}: expected the weights of the SavedModel beside it, found others; "
+                f"{remedy}."
+            )
+        return session
+
+    def probability(
+        self,
+        slices_nhw: npt.NDArray[Any],
+        pixel_mm: Sequence[float] | npt.NDArray[Any],
+        window: tuple[float, float],
+        margins: tuple[int, int] = (0, 0),
+    ) -> npt.NDArray[Any]:
+        """The probability of spleen; see Runtime.probability."""
+        from onnxruntime.capi import onnxruntime_pybind11_state as errors
+
+        inputs = {
+            "slices": slices_nhw,
+            "pixel_mm": np.asarray(pixel_mm, np.float32),
+            "window": np.asarray(window, np.float32),
+        }
+        try:
+            (probability_nhw,) = self._session.run(["probability"], inputs)
+        except errors.RuntimeException as error:  # As when an allocation fails.
+            raise MemoryError(str(error)) from None
+        first, last = margins
+        return np.asarray(probability_nhw[first : len(slices_nhw) - last])
+
+
 def tensorflow() -> Any:
     """TensorFlow, imported with the settings that the commands use."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     # TensorFlow leaves oneDNN off on CPUs without VNNI, BF16 or AMX; they, too, are faster with it.
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
-    import tensorflow as tf
-
+    try:
+        import tensorflow as tf
+    except ModuleNotFoundError as error:
+        if error.name != "tensorflow":
+            raise
+        raise InputError(
+            "--runtime: expected TensorFlow, which these models need, found it not installed; "
+            "install it, or write model.onnx beside them with spleen_tf.export."
+        ) from None
     return tf
 
 

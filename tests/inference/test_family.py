@@ -3,6 +3,7 @@
 import math
 import pathlib
 import re
+import types
 
 import numpy as np
 import pytest
@@ -45,6 +46,7 @@ class Finder:
             learning_rate=0.001,
             in_channels=1,
         )
+        self.runtime = types.SimpleNamespace(name="tensorflow")
 
     def slices(self, image):
         return planes.split(image.array_ijk, image.affine, "axial")

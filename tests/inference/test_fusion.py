@@ -17,10 +17,12 @@ import tensorflow as tf
 from spleen_tf.core.files import InputError
 from spleen_tf.imaging.volume import Volume
 from spleen_tf.inference import family, fusion, modality, model_files, runtimes, tta
+from spleen_tf.inference.engine import Engine
 from spleen_tf.inference.member import Member
 
 DARK_HU, BRIGHT_HU = -160, 240  # The ends of the CT model's window.
 SHAPE = (12, 10, 9)
+TENSORFLOW = Engine("tensorflow", precision="float32")
 
 # Towards where slices, rows and columns run in a plane; as steps in an array that is stored RAS.
 MOVED_IJK = {
@@ -47,7 +49,7 @@ def sigma(x):
 def members(exported):
     found = {}
     for name, folder in exported.items():
-        (found[name],) = family.members(model_files.find([folder]))
+        (found[name],) = family.members(model_files.find([folder]), TENSORFLOW)
     return found
 
 
@@ -263,7 +265,9 @@ def test_every_precision_finds_the_same_within_its_own(exported, noise):
     for precision in ("float32", "bfloat16", "float16", "again float32"):
         note = runtimes.setup("cpu", precision.removeprefix("again "))
         assert precision.removeprefix("again ") in note
-        found[precision] = probability(family.members(model_files.find([exported["CT"]])), noise)
+        found[precision] = probability(
+            family.members(model_files.find([exported["CT"]]), TENSORFLOW), noise
+        )
     for precision in ("bfloat16", "float16"):
         np.testing.assert_allclose(found[precision], found["float32"], atol=0.03)
     # An earlier choice in the same process does not stay.
@@ -290,7 +294,7 @@ def test_a_damaged_saved_model_is_refused(model_copy, damaged):
     content = (place / damaged).read_bytes()
     (place / damaged).write_bytes(content[: len(content) // 2])
     with pytest.raises(InputError, match=r"model: expected a SavedModel .* does not load"):
-        family.resolve([place]).load()
+        family.resolve([place], TENSORFLOW).start(TENSORFLOW)
 
 
 def test_a_saved_model_without_the_signature_is_refused(exported, tmp_path):
@@ -302,7 +306,7 @@ def test_a_saved_model_without_the_signature_is_refused(exported, tmp_path):
     with pytest.raises(
         InputError, match=r"other: expected a SavedModel .* does not load \('windowed'"
     ):
-        family.resolve([place]).load()
+        family.resolve([place], TENSORFLOW).start(TENSORFLOW)
 
 
 def test_nan_is_no_probability(monkeypatch, member, noise):

@@ -1,0 +1,83 @@
+"""Which runtime, device and precision models run with."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+from collections.abc import Sequence
+from typing import Literal
+
+from spleen_tf.core.files import InputError
+from spleen_tf.inference.runtimes import OnnxModel, Runtime, SavedModel, setup
+from spleen_tf.network import spec
+
+RuntimeChoice = Literal["auto", "onnx", "tensorflow"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Engine:
+    """What is asked for of the machine that runs models.
+
+    Attributes:
+        runtime: 'auto' takes ONNX Runtime on a CPU where each SavedModel has a model.onnx beside
+            it, unless another precision than float32 is asked for; else TensorFlow.
+        device: 'auto', 'cpu', 'gpu' or 'gpu:N'.
+        precision: 'auto', 'float32', 'bfloat16' or 'float16'.
+    """
+
+    runtime: RuntimeChoice = "auto"
+    device: str = "auto"
+    precision: str = "auto"
+
+
+DEFAULT_ENGINE = Engine()
+
+
+def choose(folders: Sequence[pathlib.Path], engine: Engine = DEFAULT_ENGINE) -> list[Runtime]:
+    """What runs the models of some SavedModels' folders; they are not loaded yet.
+
+    Raises:
+        InputError: if ONNX Runtime is asked for, and a model.onnx is missing or device or precision
+            are not ones that it runs with.
+    """
+    missing = [path for path in map(spec.onnx_path, folders) if not path.is_file()]
+    is_on_gpu = engine.device.startswith("gpu")
+    is_float32 = engine.precision in ("auto", "float32")
+    if engine.runtime == "onnx":
+        if missing:
+            raise InputError(
+                f"{missing[0]}: expected an ONNX model for --runtime=onnx, found none; "
+                "spleen_tf.export --saved_model writes one."
+            )
+        if is_on_gpu or not is_float32:
+            found = f"--device={engine.device}"
+            if not is_on_gpu:
+                found = f"--precision={engine.precision}"
+            raise InputError(
+                f"--runtime: expected tensorflow for {found}, found onnx, which runs in float32 on "
+                "the CPU."
+            )
+        return [OnnxModel(folder) for folder in folders]
+    may_use_gpu = is_on_gpu or (engine.device == "auto" and _has_gpu())
+    if engine.runtime == "tensorflow" or missing or may_use_gpu or not is_float32:
+        return [SavedModel(folder) for folder in folders]
+    return [OnnxModel(folder) for folder in folders]
+
+
+def start(runtimes: Sequence[Runtime], engine: Engine = DEFAULT_ENGINE) -> str:
+    """Chooses device and precision for models that this process runs; they are not loaded yet.
+
+    Returns:
+        What runs them, in which precision and why.
+
+    Raises:
+        InputError: if the device does not exist here.
+    """
+    if any(runtime.name == "tensorflow" for runtime in runtimes):
+        return f"TensorFlow, {setup(engine.device, engine.precision)}"
+    return "ONNX Runtime, float32: the CPU runs model.onnx"
+
+
+def _has_gpu() -> bool:
+    """Whether there is an NVIDIA driver; TensorFlow, which knows better, takes long to import."""
+    return pathlib.Path("/dev/nvidiactl").exists()
