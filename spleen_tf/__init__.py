@@ -13,7 +13,7 @@ gives. Libraries are imported when they are first needed.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from spleen_tf.imaging.volume import Volume
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from spleen_tf.inference.family import Family
 
 __version__ = "0.1.0"
+__all__ = ["Volume", "load", "read"]
 
 
 def load(
@@ -41,3 +42,12 @@ def read(path: str | os.PathLike[str], series_uid: str = "") -> Volume:
     from spleen_tf.io import readers
 
     return readers.read(path, series_uid)
+
+
+def __getattr__(name: str) -> Any:
+    """`spleen_tf.Volume`, imported when it is first named."""
+    if name == "Volume":
+        from spleen_tf.imaging.volume import Volume
+
+        return Volume
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

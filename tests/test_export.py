@@ -1,6 +1,6 @@
 """The exported model is one file for every machine: plain TensorFlow, core ops, float32.
 
-The networks' weights are set by hand (see conftest.py): the probability of a pixel x, windowed to
+The networks' weights are set by hand (see fixtures): the probability of a pixel x, windowed to
 0..1, is σ(8 (x − 1/2)).
 """
 

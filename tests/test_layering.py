@@ -29,6 +29,19 @@ def test_no_tool_is_imported(path):
     )
 
 
+LAZY = """
+import sys, spleen_tf
+assert not {"numpy", "nibabel", "pydicom", "tensorflow"} & set(sys.modules)
+assert spleen_tf.Volume.__name__ == "Volume"
+assert "tensorflow" not in sys.modules and "pydicom" not in sys.modules
+"""
+
+
+def test_importing_the_package_imports_no_library(run_python):
+    done = run_python("-c", LAZY)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 # Runs programs in one process, without TensorFlow, and prints what each wrote and how it ended.
 WITHOUT_TENSORFLOW = """
 import contextlib, importlib.abc, io, json, runpy, sys
