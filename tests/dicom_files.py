@@ -5,10 +5,11 @@ numbers are in an order that has nothing to do with that of the slices.
 """
 
 import pathlib
+import tempfile
 
+import gdcm
 import numpy as np
 import pydicom
-import SimpleITK
 from pydicom import uid
 from pydicom.dataset import Dataset, FileMetaDataset
 
@@ -107,27 +108,44 @@ def write_enhanced(path, stored_ijk, affine=None, modality="MR", change=None, **
     return _save(path, dataset, None, change, elements)
 
 
-def _jpeg_lossless(dataset):
-    """Encoded by GDCM: pydicom has no encoder for it."""
-    frame = dataset.pixel_array
-    path = f"{dataset.SOPInstanceUID}.dcm"
-    writer = SimpleITK.ImageFileWriter()
-    writer.SetFileName(path)
-    writer.UseCompressionOn()
-    writer.SetCompressor("JPEG")
-    writer.Execute(SimpleITK.GetImageFromArray(frame[None]))
-    encoded = pydicom.dcmread(path)
-    dataset.PixelData = encoded.PixelData
-    dataset["PixelData"].is_undefined_length = True
-    dataset.file_meta.TransferSyntaxUID = encoded.file_meta.TransferSyntaxUID
+def _by_gdcm(syntax):
+    """A change of a dataset's encoding by GDCM: pydicom has no encoder for JPEG."""
+
+    def encode(dataset):
+        with tempfile.TemporaryDirectory() as folder:
+            path = str(pathlib.Path(folder, "slice"))
+            pydicom.dcmwrite(path, dataset, enforce_file_format=True)
+            reader, change = gdcm.ImageReader(), gdcm.ImageChangeTransferSyntax()
+            reader.SetFileName(path)
+            assert reader.Read()
+            change.SetTransferSyntax(gdcm.TransferSyntax(syntax))
+            change.SetInput(reader.GetImage())
+            assert change.Change()
+            writer = gdcm.ImageWriter()
+            writer.SetFileName(path)
+            writer.SetFile(reader.GetFile())
+            writer.SetImage(change.GetOutput())
+            assert writer.Write()
+            encoded = pydicom.dcmread(path)
+        dataset.PixelData = encoded.PixelData
+        dataset["PixelData"].is_undefined_length = True
+        dataset.file_meta.TransferSyntaxUID = encoded.file_meta.TransferSyntaxUID
+
+    return encode
 
 
-# Compressing a dataset in place. JPEG 2000's encoder takes no fewer than 32 rows.
+# Compressing a dataset in place, without loss. JPEG 2000's encoder takes no fewer than 32 rows.
 ENCODINGS = {
     "RLE": lambda dataset: dataset.compress(uid.RLELossless, generate_instance_uid=False),
     "JPEG-LS": lambda dataset: dataset.compress(uid.JPEGLSLossless, generate_instance_uid=False),
     "JPEG 2000": lambda d: d.compress(uid.JPEG2000Lossless, generate_instance_uid=False),
-    "JPEG lossless": _jpeg_lossless,
+    "JPEG lossless": _by_gdcm(gdcm.TransferSyntax.JPEGLosslessProcess14_1),
+    "JPEG lossless, any predictor": _by_gdcm(gdcm.TransferSyntax.JPEGLosslessProcess14),
+}
+# With loss: of values that grow by the same step, at most one unit.
+LOSSY_ENCODINGS = {
+    "JPEG baseline": (8, _by_gdcm(gdcm.TransferSyntax.JPEGBaselineProcess1)),
+    "JPEG extended, 12 bits": (12, _by_gdcm(gdcm.TransferSyntax.JPEGExtendedProcess2_4)),
 }
 
 

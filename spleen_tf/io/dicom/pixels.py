@@ -6,7 +6,7 @@ import importlib.util
 import itertools
 import os
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -95,39 +95,63 @@ def _decoded(file: ImageFile, indices: list[int]) -> Iterator[npt.NDArray[np.int
     The elements that say what pixels are come from ImageFile; pydicom would read them anew, and
     needs some that do not matter.
     """
-    bits_stored, _, is_signed = file.bits
     with headers.readable(file.path) as stream:
         try:
-            if file.pixels is None:
-                source = pydicom.dcmread(stream, force=True).PixelData
+            if file.transfer_syntax == uid.JPEGExtended12Bit and file.bits[0] > 8:
+                arrays = _twelve_bit_jpeg(file, indices)
             else:
-                stream.seek(file.pixels.start)
-                source = stream
-            arrays = get_decoder(file.transfer_syntax).iter_array(
-                source,
-                indices=indices,
-                raw=True,  # No conversion of colors.
-                correct_unused_bits=False,  # It takes the upper ones for unused; see _physical.
-                # pylibjpeg's decoder of RLE panics on damage, in many lines on stderr.
-                decoding_plugin="pydicom" if file.transfer_syntax == uid.RLELossless else "",
-                rows=file.shape[0],
-                columns=file.shape[1],
-                number_of_frames=file.num_frames,
-                samples_per_pixel=1,
-                photometric_interpretation="MONOCHROME2",
-                bits_allocated=file.bits_allocated,
-                bits_stored=bits_stored,
-                pixel_representation=is_signed,
-                pixel_keyword="PixelData",
-                pixel_vr="OW",
-            )
+                arrays = _by_pydicom(file, stream, indices)
             for _ in indices:
-                stored, _ = next(arrays)
+                stored = next(arrays)
                 if stored.shape != file.shape or stored.dtype.kind not in "iu":
                     raise ValueError(f"{stored.dtype} of {stored.shape}")
                 yield stored
         except (*_DECODER_ERRORS, StopIteration) as error:
             raise _undecodable(file) from error
+
+
+def _by_pydicom(
+    file: ImageFile, stream: BinaryIO, indices: list[int]
+) -> Iterator[npt.NDArray[Any]]:
+    if file.pixels is None:
+        source = pydicom.dcmread(stream, force=True).PixelData
+    else:
+        stream.seek(file.pixels.start)
+        source = stream
+    arrays = get_decoder(uid.UID(file.transfer_syntax)).iter_array(
+        source,
+        indices=indices,
+        raw=True,  # No conversion of colors.
+        correct_unused_bits=False,  # It takes the upper ones for unused; see _physical.
+        # pylibjpeg's decoder of RLE panics on damage, in many lines on stderr.
+        decoding_plugin="pydicom" if file.transfer_syntax == uid.RLELossless else "",
+        rows=file.shape[0],
+        columns=file.shape[1],
+        number_of_frames=file.num_frames,
+        samples_per_pixel=1,
+        photometric_interpretation="MONOCHROME2",
+        bits_allocated=file.bits_allocated,
+        bits_stored=file.bits[0],
+        pixel_representation=file.bits[2],
+        pixel_keyword="PixelData",
+        pixel_vr="OW",
+    )
+    return (array for array, _ in arrays)
+
+
+def _twelve_bit_jpeg(file: ImageFile, indices: list[int]) -> Iterator[npt.NDArray[Any]]:
+    """Stored values of 12-bit lossy JPEG, which GDCM decodes and pydicom does not ask it for."""
+    import gdcm  # It takes a while, and few files need it.
+
+    reader = gdcm.ImageReader()
+    reader.SetFileName(file.path)
+    if not reader.Read():
+        raise ValueError("GDCM cannot read it")
+    image = reader.GetImage()
+    values = image.GetBuffer().encode("utf-8", "surrogateescape")  # It gives bytes as text.
+    dtype = np.dtype(np.int16 if file.bits[2] else np.uint16)
+    frames_krc = np.frombuffer(values, dtype).reshape(file.num_frames, *file.shape)
+    yield from (frames_krc[index] for index in indices)
 
 
 def _physical(
@@ -136,7 +160,15 @@ def _physical(
     bits_stored, high_bit, is_signed = frame.bits
     # Only these bits are the value (PS3.5 8.1.1); others may hold overlays or anything else.
     wide = stored.astype(np.int32) if high_bit < 16 else stored.astype(np.int64)
-    value = (wide >> (high_bit + 1 - bits_stored)) & ((1 << bits_stored) - 1)
+    below = high_bit + 1 - bits_stored
+    if below and (wide & ((1 << below) - 1)).any():
+        raise elements.refusal(
+            frame.path,
+            f"{elements.name('HighBit')} one below {elements.name('BitsStored')}, or empty bits "
+            "below those stored",
+            f"{high_bit} and {bits_stored}, and bits that are not empty",
+        )
+    value = (wide >> below) & ((1 << bits_stored) - 1)
     if is_signed:
         value -= (value >> (bits_stored - 1)) << bits_stored
     if frame.slope.is_integer() and frame.intercept.is_integer():
@@ -146,7 +178,7 @@ def _physical(
 
 def _check_decodable(file: ImageFile) -> None:
     try:
-        decoder = get_decoder(file.transfer_syntax)
+        decoder = get_decoder(uid.UID(file.transfer_syntax))
     except NotImplementedError:
         is_readable = False
     else:

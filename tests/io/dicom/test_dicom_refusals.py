@@ -224,6 +224,26 @@ def test_a_missing_slice_is_told_with_its_position(tmp_path, missing, message):
     refused(tmp_path)
 
 
+def test_bits_below_a_value_are_empty(tmp_path):
+    """Else HighBit or BitsStored is wrong, and the values would be halved."""
+    dicom_files.write_series(tmp_path, dicom_files.ramp(), BitsStored=15, HighBit=15)
+    message = r"IM\d+: expected HighBit \(0028,0102\) one below BitsStored \(0028,0101\), or"
+    with pytest.raises(InputError, match=message):
+        series.read(tmp_path)
+
+
+def test_jpeg_that_no_decoder_reads_asks_for_another_one(tmp_path):
+    def relabelled(k, dataset):
+        relabel(dataset, uid.JPEGLosslessSV1)
+
+    dicom_files.write_series(tmp_path, dicom_files.ramp(), change=relabelled)
+    message = (
+        r"PixelData .* decoded \(JPEG Lossless, .* `pip install spleen_tf\[jpeg\]`"
+    )
+    with pytest.raises(InputError, match=message):
+        series.read(tmp_path)
+
+
 def test_several_echoes_in_a_series_are_refused(tmp_path):
     for name in ("a", "b"):
         dicom_files.write_series(tmp_path / name, dicom_files.ramp(), modality="MR")
@@ -301,9 +321,8 @@ def test_a_file_that_is_cut_short_is_named(tmp_path, keep):
 
 @pytest.mark.parametrize("keep", [-8, -30, -400])
 @pytest.mark.parametrize("encoding", dicom_files.ENCODINGS)
-def test_compressed_pixels_that_are_cut_short_are_named(tmp_path, monkeypatch, encoding, keep):
+def test_compressed_pixels_that_are_cut_short_are_named(tmp_path, encoding, keep):
     """Decoders of JPEG lossless and JPEG-LS fill up what is missing, and say nothing."""
-    monkeypatch.chdir(tmp_path)
     paths = dicom_files.write_series(
         tmp_path / "scan",
         np.random.default_rng(0).integers(0, 700, (40, 36, 3)).astype(np.int16),

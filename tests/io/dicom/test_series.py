@@ -13,9 +13,10 @@ import numpy as np
 import pydicom
 import pytest
 import SimpleITK
-from pydicom import uid
+from pydicom import config, uid
+from pydicom.dataelem import DataElement
 
-from spleen_tf.core.files import InputWarning
+from spleen_tf.core.files import InputError, InputWarning
 from spleen_tf.io.dicom import series as dicom_series
 
 DCM2NIIX = pathlib.Path(sys.executable).with_name("dcm2niix")
@@ -226,8 +227,7 @@ LARGER = (40, 36, 3)  # The encoder of JPEG 2000 takes no fewer than 32 rows.
 
 @pytest.mark.parametrize("signed", [False, True])
 @pytest.mark.parametrize("encoding", dicom_files.ENCODINGS)
-def test_compressed_slices_are_decoded(tmp_path, monkeypatch, encoding, signed):
-    monkeypatch.chdir(tmp_path)  # Where GDCM's files go.
+def test_compressed_slices_are_decoded(tmp_path, encoding, signed):
     stored = dicom_files.ramp(LARGER) - 300 if signed else dicom_files.ramp(LARGER, np.uint16)
     dicom_files.write_series(
         tmp_path / "scan",
@@ -237,6 +237,19 @@ def test_compressed_slices_are_decoded(tmp_path, monkeypatch, encoding, signed):
     syntax = pydicom.dcmread(next((tmp_path / "scan").iterdir())).file_meta.TransferSyntaxUID
     assert syntax.is_compressed
     np.testing.assert_array_equal(dicom_series.read(tmp_path / "scan").array_ijk, stored)
+
+
+@pytest.mark.parametrize("encoding", dicom_files.LOSSY_ENCODINGS)
+def test_lossy_jpeg_is_decoded(tmp_path, encoding):
+    bits, encode = dicom_files.LOSSY_ENCODINGS[encoding]
+    dtype, divisor = {8: (np.uint8, 20), 12: (np.uint16, 2)}[bits]
+    stored = (dicom_files.ramp(LARGER) // divisor).astype(dtype)  # Up to 212, up to 2126.
+    dicom_files.write_series(
+        tmp_path, stored, change=lambda k, d: encode(d), BitsStored=bits, HighBit=bits - 1
+    )
+    syntax = pydicom.dcmread(next(tmp_path.iterdir())).file_meta.TransferSyntaxUID
+    assert syntax in (uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit)
+    np.testing.assert_allclose(dicom_series.read(tmp_path).array_ijk, stored, atol=1)
 
 
 @pytest.mark.parametrize("encoding", ["RLE", "JPEG-LS", "JPEG 2000"])
@@ -343,6 +356,131 @@ def test_slices_within_one_percent_of_even_distances_are_taken(tmp_path):
 
     dicom_files.write_series(tmp_path, dicom_files.ramp(), change=shifted)
     np.testing.assert_allclose(dicom_series.read(tmp_path).zooms_mm[2], 5.0, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("spacing_mm", "decimals"), [(0.625, 2), (1.25, 1), (0.3125, 1), (3.2999, 2), (0.7, 0)]
+)
+def test_positions_that_are_rounded_are_even(tmp_path, spacing_mm, decimals):
+    """0.625 mm become 0.62 and 0.63. Of 0.7 mm, 0, 1, 1, 2 leave two slices at one place."""
+
+    def rounded(k, dataset):
+        dataset.ImagePositionPatient[2] = f"{round(700.003 + k * spacing_mm, decimals):.4f}"
+
+    stored = dicom_files.ramp((8, 6, 33))
+    paths = dicom_files.write_series(tmp_path, stored, change=rounded)
+    if decimals == 0:
+        with pytest.raises(InputError, match="expected one image at each position"):
+            dicom_series.read(tmp_path)
+        return
+    image = dicom_series.read(tmp_path)
+    np.testing.assert_array_equal(image.array_ijk, stored)
+    np.testing.assert_allclose(image.zooms_mm[2], spacing_mm, atol=0.1 / 32)
+    for missing in (1, 16, 31):  # Stays a gap, wherever it is.
+        content = paths[missing].read_bytes()
+        paths[missing].unlink()
+        with pytest.raises(InputError, match=r"expected (a slice every|slices at even)"):
+            dicom_series.read_geometry(tmp_path)
+        paths[missing].write_bytes(content)
+
+
+@pytest.mark.parametrize("modality", ["CT", "MR"])
+@pytest.mark.parametrize("said", [None, "0570384101564345250320910917064912175922600827316"])
+def test_an_image_whose_class_an_anonymizer_removed_is_read_by_its_modality(
+    tmp_path, modality, said
+):
+    for path in dicom_files.write_series(tmp_path, dicom_files.ramp(), modality=modality):
+        without_class(path, said)
+    image = dicom_series.read(tmp_path)
+    np.testing.assert_array_equal(image.array_ijk, dicom_files.ramp())
+    assert image.modality == modality
+
+
+def without_class(path, said):
+    """Takes SOPClassUID from a file, or puts another text in its place; from the meta, too."""
+    dataset = pydicom.dcmread(path)
+    del dataset.SOPClassUID, dataset.file_meta.MediaStorageSOPClassUID
+    if said:
+        dataset["SOPClassUID"] = DataElement(
+            "SOPClassUID", "UI", said, validation_mode=config.IGNORE
+        )
+    pydicom.dcmwrite(path, dataset, enforce_file_format=False)
+
+
+def test_an_image_that_says_neither_class_nor_modality_is_refused_by_both_names(tmp_path):
+    for path in dicom_files.write_series(tmp_path, dicom_files.ramp(), Modality=""):
+        without_class(path, None)
+    message = r"expected SOPClassUID \(0008,0016\), or Modality \(0008,0060\) of CT or MR"
+    with pytest.raises(InputError, match=message):
+        dicom_series.read(tmp_path)
+
+
+def test_objects_of_a_makers_class_beside_images_are_passed_over(tmp_path):
+    dicom_files.write_series(tmp_path / "a", dicom_files.ramp())
+    private = {"SOPClassUID": "1.3.12.2.1107.5.9.1", "SeriesInstanceUID": "1.2.3"}
+    dicom_files.write_series(tmp_path / "b", dicom_files.ramp(), **private)
+    assert [s.uid for s in dicom_series.find(tmp_path)] == [dicom_files.SERIES_UID]
+
+
+def test_identical_copies_of_a_slice_are_left_out_with_a_warning(tmp_path):
+    paths = dicom_files.write_series(tmp_path, dicom_files.ramp())
+    for name in ("copy", "IM0001 (1)"):
+        shutil.copy(paths[1], tmp_path / name)
+    with pytest.warns(InputWarning, match="2 files that are identical copies of other slices are"):
+        image = dicom_series.read(tmp_path)
+    np.testing.assert_array_equal(image.array_ijk, dicom_files.ramp())
+    assert len(image.header.paths) == 5
+
+
+def test_a_list_of_sixty_series_is_cut(tmp_path):
+    for n in range(60):
+        one = dicom_files.ramp((4, 4, 1))
+        series_uid = f"1.2.3.{n + 100}"
+        dicom_files.write_series(
+            tmp_path / str(n), one, SeriesInstanceUID=series_uid, SeriesDescription=f"run {n}"
+        )
+    with pytest.raises(InputError) as caught:
+        dicom_series.read(tmp_path)
+    message = str(caught.value)
+    assert "found 60: 1.2.3.100 (run 0, 1 images); 1.2.3.101 (run 1, 1 images); " in message
+    assert "; 1.2.3.104 (run 4, 1 images); and 55 more; choose one by --series_uid" in message
+
+
+@pytest.mark.parametrize("syntax", ["1.2.840.113619.5.2", "1.2.3.4"])
+def test_an_encoding_that_is_not_known_is_refused_by_its_uid(tmp_path, syntax):
+    for path in dicom_files.write_series(tmp_path, dicom_files.ramp()):
+        dataset = pydicom.dcmread(path)
+        dataset.file_meta.TransferSyntaxUID = syntax
+        pydicom.dcmwrite(path, dataset, implicit_vr=False, little_endian=True)
+    with pytest.raises(InputError, match=r"expected TransferSyntaxUID \(0002,0010\) that can be"):
+        dicom_series.read(tmp_path)
+
+
+def test_voxels_are_read_on_from_a_geometry_without_reading_headers_again(tmp_path, monkeypatch):
+    dicom_files.write_series(tmp_path, dicom_files.ramp())
+    geometry = dicom_series.read_geometry(tmp_path)
+    monkeypatch.setattr(pydicom, "dcmread", None)
+    image = dicom_series.read_voxels(geometry)
+    np.testing.assert_array_equal(image.array_ijk, dicom_files.ramp())
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_a_single_number_that_is_repeated_counts_once(tmp_path, count):
+    def repeated(k, dataset):
+        dataset.RescaleSlope = ["2"] * count
+
+    dicom_files.write_series(tmp_path, dicom_files.ramp(), change=repeated)
+    np.testing.assert_array_equal(dicom_series.read(tmp_path).array_ijk, 2 * dicom_files.ramp())
+
+
+def test_numbers_that_are_padded_with_spaces_are_read(tmp_path):
+    def padded(k, dataset):
+        dataset["PixelSpacing"] = DataElement(
+            "PixelSpacing", "LO", " 0.7 \\ 0.8 ", validation_mode=config.IGNORE
+        )
+
+    dicom_files.write_series(tmp_path, dicom_files.ramp(), change=padded)
+    np.testing.assert_allclose(dicom_series.read(tmp_path).zooms_mm, (0.8, 0.7, 5), rtol=1e-6)
 
 
 def test_a_series_digest_is_that_of_its_files_in_the_order_of_slices(tmp_path):
