@@ -255,6 +255,7 @@ def test_the_schema_has_the_keys_that_predict_writes(schema):
             mean_intensity=None,
         ),
         [],
+        runtime="onnx",
         components=0,
         modality="CT",
         modality_reason="the header says CT",
