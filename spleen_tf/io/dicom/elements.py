@@ -12,12 +12,14 @@ from pydicom.charset import convert_encodings
 from pydicom.datadict import dictionary_VR, tag_for_keyword
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
+from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.values import convert_value
 
 from spleen_tf.imaging.volume import VolumeError
 
-# What pydicom raises on bytes that break the standard: it has no error of its own.
+# What pydicom raises on bytes that break the standard; few of these are errors of its own.
 PYDICOM_ERRORS = (
+    *(BytesLengthException, InvalidDicomError),
     *(ValueError, TypeError, KeyError, IndexError, AttributeError, NotImplementedError),
     *(EOFError, OverflowError, RecursionError, struct.error, zlib.error),
 )

@@ -79,8 +79,8 @@ def elements_of(path: str) -> Dataset:
     repeated.SpecificCharacterSet = _CHARACTER_SET
     if odd:
         warnings.warn(
-            f"{path}: {', '.join(odd)} hold what their value representation does not allow, and "
-            "are left empty in what is written for the series",
+            f"{path}: the values of {', '.join(odd)} break the standard; what is written for the "
+            "series leaves them out",
             InputWarning,
             stacklevel=2,
         )

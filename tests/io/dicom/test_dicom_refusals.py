@@ -237,9 +237,7 @@ def test_jpeg_that_no_decoder_reads_asks_for_another_one(tmp_path):
         relabel(dataset, uid.JPEGLosslessSV1)
 
     dicom_files.write_series(tmp_path, dicom_files.ramp(), change=relabelled)
-    message = (
-        r"PixelData .* decoded \(JPEG Lossless, .* `pip install spleen_tf\[jpeg\]`"
-    )
+    message = r"PixelData .* decoded \(JPEG Lossless, .* `pip install spleen_tf\[jpeg\]`"
     with pytest.raises(InputError, match=message):
         series.read(tmp_path)
 
@@ -344,19 +342,41 @@ def test_a_multi_frame_file_that_is_cut_short_is_named(tmp_path, keep):
     assert refused(path).startswith(f"{path}: expected ")
 
 
-@pytest.mark.parametrize("seed", range(20))
-def test_damage_anywhere_in_a_header_never_ends_in_a_traceback(tmp_path, seed):
+def check_damage(folder, seed):
     """Either the file is refused in one line, or what is damaged does not matter."""
-    paths = dicom_files.write_series(tmp_path, dicom_files.ramp(), **SECRETS)
+    paths = dicom_files.write_series(folder, dicom_files.ramp(), **SECRETS)
     content = bytearray(paths[2].read_bytes())
     generator = np.random.default_rng(seed)
-    for place in generator.integers(132, len(content) - 480, 6):
+    for place in generator.integers(132, len(content) - 480, generator.integers(1, 9)):
         content[place] = generator.integers(256)
     paths[2].write_bytes(content)
     try:
-        series.read(tmp_path)
+        series.read(folder)
     except InputError:
-        refused(tmp_path)
+        refused(folder)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("seed", range(10))
+def test_damage_anywhere_in_a_header_never_ends_in_a_traceback(tmp_path, seed):
+    check_damage(tmp_path, seed)
+
+
+@pytest.mark.stress
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("seed", range(10, 500))
+def test_more_damage_anywhere_in_a_header(tmp_path, seed):
+    check_damage(tmp_path, seed)
+
+
+def test_a_length_that_does_not_fit_the_value_is_damage(tmp_path):
+    """pydicom has an error of its own for these."""
+    path = dicom_files.write_series(tmp_path, dicom_files.ramp())[2]
+    content = path.read_bytes()  # FileMetaInformationGroupLength has four bytes.
+    broken = content.replace(b"\2\0\0\0UL\4\0", b"\2\0\0\0UL\3\0", 1)
+    assert broken != content
+    path.write_bytes(broken)
+    assert refused(tmp_path).startswith(f"{path}: expected a whole DICOM file")
 
 
 def test_a_file_that_is_dicom_by_its_name_only_is_named(tmp_path):
