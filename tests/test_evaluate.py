@@ -8,6 +8,7 @@ import math
 import re
 import subprocess
 import sys
+import types
 
 import nibabel as nib
 import numpy as np
@@ -55,17 +56,21 @@ def two_cases(tmp_path):
     return tmp_path
 
 
-def run(folder, *arguments):
-    """The command in a process of its own, with the folder of two_cases unless told otherwise."""
-    given = [
-        f"--predictions={folder}/predictions",
-        f"--labels={folder}/data_set",
-        f"--output_dir={folder}/out",
-        *arguments,
-    ]
-    return subprocess.run(
-        [sys.executable, "-m", "spleen_tf.evaluate", *given], capture_output=True, text=True
-    )
+@pytest.fixture
+def run(run_main):
+    """The command in this process, with the folder of two_cases unless flags say otherwise."""
+
+    def run_(folder, *arguments):
+        given = [
+            f"--predictions={folder}/predictions",
+            f"--labels={folder}/data_set",
+            f"--output_dir={folder}/out",
+            *arguments,
+        ]
+        code, stdout, stderr = run_main(evaluate.main, evaluate.EvaluateConfig, *given)
+        return types.SimpleNamespace(returncode=code, stdout=stdout, stderr=stderr)
+
+    return run_
 
 
 def config(folder, **values):
@@ -89,7 +94,7 @@ def assert_refused(done, folder, *sentences):
     assert not (folder / "out").exists()
 
 
-def test_two_cases_from_files_to_results(two_cases):
+def test_two_cases_from_files_to_results(two_cases, run):
     done = run(two_cases)
     assert (done.returncode, done.stderr) == (0, "")
     table = (
@@ -134,7 +139,7 @@ def test_two_cases_from_files_to_results(two_cases):
     assert summary["lr_positive"]["undefined"] == 2
 
 
-def test_a_decision_is_judged_by_cases_in_json_page_and_print(two_cases):
+def test_a_decision_is_judged_by_cases_in_json_page_and_print(two_cases, run):
     """True volumes are 80 mm³; those predicted 80 (a) and 40 (b). Of c, 40 and 40."""
     save(two_cases / "data_set/labelsTr/c.nii.gz", HALF)
     save(two_cases / "predictions/c.nii.gz", HALF)
@@ -167,7 +172,7 @@ def test_a_decision_is_judged_by_cases_in_json_page_and_print(two_cases):
     assert "0.5 is added to all four counts (Haldane–Anscombe)." in done.stdout
 
 
-def test_a_decision_without_a_diseased_case_is_null_in_json_and_explained(two_cases):
+def test_a_decision_without_a_diseased_case_is_null_in_json_and_explained(two_cases, run):
     done = run(two_cases, "--decision=splenomegaly")
     assert (done.returncode, done.stderr) == (0, "")
     found = json.loads((two_cases / "out/decision.json").read_text())
@@ -199,7 +204,7 @@ def test_without_a_decision_none_is_written_and_none_of_before_stays(two_cases):
         (("--decision=cirrhosis",), "--decision: expected one of"),
     ],
 )
-def test_flags_of_a_decision_that_do_not_fit_are_refused(two_cases, flags, sentence):
+def test_flags_of_a_decision_that_do_not_fit_are_refused(two_cases, flags, sentence, run):
     assert_refused(run(two_cases, *flags), two_cases, sentence)
 
 
@@ -216,7 +221,7 @@ def amounts(picture_hwc):
     return ((red > blue + 80) & (red > 100)).sum(), ((blue > red + 80) & (blue > 100)).sum()
 
 
-def test_a_report_shows_the_worst_case_first_with_both_outlines(two_cases):
+def test_a_report_shows_the_worst_case_first_with_both_outlines(two_cases, run):
     """Without images, on black; case b misses half, so that blue is left alone there."""
     done = run(two_cases, f"--report={two_cases}/r.html", "--decision=splenomegaly")
     assert (done.returncode, done.stderr) == (0, "")
@@ -229,7 +234,7 @@ def test_a_report_shows_the_worst_case_first_with_both_outlines(two_cases):
     assert "a volume above 314.5 mL" in page
 
 
-def test_a_report_draws_on_the_images_of_the_data_set_or_on_those_that_are_named(two_cases):
+def test_a_report_draws_on_the_images_of_the_data_set_or_on_those_that_are_named(two_cases, run):
     def brightness():
         picture = pictures_of((two_cases / "r.html").read_text())["a"]
         return np.percentile(picture, 75)
@@ -268,11 +273,11 @@ def test_images_that_nobody_asked_for_refuse_nothing(two_cases):
         (["--report=r.html", "--images=nowhere"], "nowhere: expected an image or a folder"),
     ],
 )
-def test_flags_of_a_report_that_do_not_fit_are_refused(two_cases, flags, sentence):
+def test_flags_of_a_report_that_do_not_fit_are_refused(two_cases, flags, sentence, run):
     assert_refused(run(two_cases, *flags), two_cases, sentence)
 
 
-def test_images_of_other_cases_are_refused_before_the_work(two_cases):
+def test_images_of_other_cases_are_refused_before_the_work(two_cases, run):
     save(two_cases / "elsewhere/x.nii.gz", SPLEEN)
     done = run(two_cases, "--report=r.html", f"--images={two_cases}/elsewhere")
     assert_refused(done, two_cases, "elsewhere: expected images named like the labels, found none")
@@ -303,7 +308,7 @@ def test_workers_and_a_second_run_change_no_byte(two_cases):
     assert {path.name: path.read_bytes() for path in (two_cases / "out").iterdir()} == first
 
 
-def test_a_label_on_another_grid_is_an_error(two_cases):
+def test_a_label_on_another_grid_is_an_error(two_cases, run):
     save(two_cases / "predictions/b.nii.gz", HALF, np.diag([2.0, 1.0, 4.0, 1.0]))
     assert_refused(
         run(two_cases),
@@ -314,7 +319,7 @@ def test_a_label_on_another_grid_is_an_error(two_cases):
     )
 
 
-def test_the_same_grid_with_its_axes_in_another_order_is_no_other_grid(two_cases):
+def test_the_same_grid_with_its_axes_in_another_order_is_no_other_grid(two_cases, run):
     """As a converter of DICOM leaves them: the voxels lie where they were."""
     turned = nib.as_closest_canonical(nib.Nifti1Image(HALF, AFFINE @ np.diag([-1, -1, 1, 1])))
     assert turned.affine[0, 0] > 0  # i and j run the other way in memory, not in the patient.
@@ -328,7 +333,7 @@ def test_the_same_grid_with_its_axes_in_another_order_is_no_other_grid(two_cases
     assert float(rows[1]["dice"]) == pytest.approx(2 * 4 / (4 + 8))
 
 
-def test_a_name_that_is_no_text_is_escaped_in_all_results(two_cases):
+def test_a_name_that_is_no_text_is_escaped_in_all_results(two_cases, run):
     name = b"m\xfcller.nii.gz".decode(errors="surrogateescape")
     for folder in ("predictions", "data_set/labelsTr"):
         save(two_cases / folder / name, SPLEEN)
@@ -338,14 +343,14 @@ def test_a_name_that_is_no_text_is_escaped_in_all_results(two_cases):
         assert r"m\udcfcller" in (two_cases / path).read_text(encoding="utf-8")
 
 
-def test_a_prediction_without_label_is_an_error(two_cases):
+def test_a_prediction_without_label_is_an_error(two_cases, run):
     save(two_cases / "predictions/c.nii.gz", HALF)
     assert_refused(
         run(two_cases), two_cases, "predictions/c.nii.gz: expected a label of the same name"
     )
 
 
-def test_an_output_folder_that_cannot_be_is_an_error(two_cases):
+def test_an_output_folder_that_cannot_be_is_an_error(two_cases, run):
     (two_cases / "taken").write_text("a file")
     done = run(two_cases, f"--output_dir={two_cases}/taken/out")
     assert_refused(done, two_cases, "taken/out: expected a folder to write to")
