@@ -29,10 +29,12 @@ def servable(network: keras.Model, spec: ServingSpec) -> tf.Module:
     margins_spec = tf.TensorSpec([2], tf.int32, "margins")
     images_spec = tf.TensorSpec([None, None, None, spec.in_channels], tf.float32, "images")
 
-    def logits(images):
+    def logits(images: tf.Tensor) -> tf.Tensor:
         return network(images, training=False)
 
-    def inner(slices, pixel_mm, window, margins):
+    def inner(
+        slices: tf.Tensor, pixel_mm: tf.Tensor, window: tf.Tensor, margins: tf.Tensor
+    ) -> dict[str, tf.Tensor]:
         """As windowed, without the first and last slices, which were sent as neighbours."""
         # Channels share their slices: each is resampled once, not once per channel.
         on_grid = preprocess.normalized_grid(
@@ -45,13 +47,13 @@ def servable(network: keras.Model, spec: ServingSpec) -> tf.Module:
         )
         return {"probability": probability}
 
-    def windowed(slices, pixel_mm, window):
+    def windowed(slices: tf.Tensor, pixel_mm: tf.Tensor, window: tf.Tensor) -> dict[str, tf.Tensor]:
         return inner(slices, pixel_mm, window, (0, 0))
 
-    def serving_default(slices, pixel_mm):
+    def serving_default(slices: tf.Tensor, pixel_mm: tf.Tensor) -> dict[str, tf.Tensor]:
         return windowed(slices, pixel_mm, _default_window(slices, spec))
 
-    def on_grid(images):
+    def on_grid(images: tf.Tensor) -> dict[str, tf.Tensor]:
         height, width = tf.unstack(tf.shape(images)[1:3])
         padded = preprocess.pad_to_multiple(images, spec.multiple)
         return {"probability": tf.sigmoid(logits(padded))[:, :height, :width]}

@@ -42,11 +42,11 @@ class NetworkSpec:
     @property
     def multiple(self) -> int:
         """What the height and width of the network's images are multiples of."""
-        return 2**self.depth
+        return 1 << self.depth
 
     def filters(self, level: int) -> int:
         """Filters of a level; 0 is the finest, `depth` the coarsest."""
-        return min(self.max_filters, self.base_filters * 2**level)
+        return min(self.max_filters, self.base_filters << level)
 
 
 @dataclasses.dataclass(frozen=True)

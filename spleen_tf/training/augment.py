@@ -6,6 +6,7 @@ There is no left-right mirror: it would erase what tells the spleen from the liv
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import tensorflow as tf
 import tensorflow_addons as tfa
@@ -63,11 +64,13 @@ def augment(
     return tf.clip_by_value(image, 0.0, 1.0) * shown, label * shown
 
 
-def _uniform(seed, shape, low, high) -> tf.Tensor:
+def _uniform(
+    seed: tf.Tensor, shape: list[int] | tf.TensorShape, low: float, high: float
+) -> tf.Tensor:
     return tf.random.stateless_uniform(shape, seed, low, high)
 
 
-def _where_drawn(drawn, changed, image) -> tf.Tensor:
+def _where_drawn(drawn: tf.Tensor, changed: Callable[[], tf.Tensor], image: tf.Tensor) -> tf.Tensor:
     """changed() if this slice is one of those that are drawn; else nothing is computed."""
     return tf.ensure_shape(tf.cond(drawn, changed, lambda: image), image.shape)
 
@@ -113,7 +116,7 @@ def _warp(
     return image, tf.cast(label > 0.5, tf.float32)
 
 
-def _recolour_organ(image, label, seed, share) -> tf.Tensor:
+def _recolour_organ(image: tf.Tensor, label: tf.Tensor, seed: tf.Tensor, share: float) -> tf.Tensor:
     if not share:
         return image
     chance, factor, reach = tf.unstack(_uniform(seed, [3], 0.0, 1.0))
@@ -131,7 +134,7 @@ def _recolour_organ(image, label, seed, share) -> tf.Tensor:
     return _where_drawn(chance < share, recoloured, image)
 
 
-def _mass(image, label, seed, share) -> tf.Tensor:
+def _mass(image: tf.Tensor, label: tf.Tensor, seed: tf.Tensor, share: float) -> tf.Tensor:
     if not share:
         return image
     height, width, _ = image.shape
@@ -158,17 +161,19 @@ def _mass(image, label, seed, share) -> tf.Tensor:
     return _where_drawn(chance < share, laid_in, image)
 
 
-def _bias_field(image, seed, strength) -> tf.Tensor:
+def _bias_field(image: tf.Tensor, seed: tf.Tensor, strength: float) -> tf.Tensor:
     return image * _smooth_factor(image.shape[:2], seed, strength) if strength else image
 
 
-def _smooth_factor(shape_hw, seed, strength) -> tf.Tensor:
+def _smooth_factor(
+    shape_hw: tuple[int, int] | tf.TensorShape, seed: tf.Tensor, strength: float
+) -> tf.Tensor:
     """float32 [H, W, 1] around 1: the exponential of a smooth random field."""
     control = tf.random.stateless_normal([1, 4, 4, 1], seed, 0.0, strength)
     return tf.exp(tf.image.resize(control, shape_hw, "bicubic")[0])
 
 
-def _random_curve(image, seed, share) -> tf.Tensor:
+def _random_curve(image: tf.Tensor, seed: tf.Tensor, share: float) -> tf.Tensor:
     """Intensities through straight lines between random values at evenly spaced knots."""
     if not share:
         return image
@@ -184,7 +189,7 @@ def _random_curve(image, seed, share) -> tf.Tensor:
     return tf.where(chance < share, start + (end - start) * (place - below), image)
 
 
-def _texture(image, seed, share) -> tf.Tensor:
+def _texture(image: tf.Tensor, seed: tf.Tensor, share: float) -> tf.Tensor:
     if not share:
         return image
     seeds = tf.random.experimental.stateless_split(seed, 3)
@@ -192,14 +197,14 @@ def _texture(image, seed, share) -> tf.Tensor:
     planes = tf.transpose(image, [2, 0, 1])[..., tf.newaxis]
     wide = tf.random.stateless_normal([3, 3, 1, _TEXTURE_CHANNELS], seeds[1])
     narrow = tf.random.stateless_normal([3, 3, _TEXTURE_CHANNELS, 1], seeds[2])
-    found = tf.nn.leaky_relu(tf.nn.conv2d(planes - 0.5, wide, 1, "SAME"))
-    found = tf.nn.conv2d(found, narrow, 1, "SAME")
-    low, high = tf.reduce_min(found), tf.reduce_max(found)
-    found = tf.transpose(tf.math.divide_no_nan(found - low, high - low)[..., 0], [1, 2, 0])
-    return tf.where(chance < share, mix * image + (1.0 - mix) * found, image)
+    texture = tf.nn.leaky_relu(tf.nn.conv2d(planes - 0.5, wide, 1, "SAME"))
+    texture = tf.nn.conv2d(texture, narrow, 1, "SAME")
+    low, high = tf.reduce_min(texture), tf.reduce_max(texture)
+    texture = tf.transpose(tf.math.divide_no_nan(texture - low, high - low)[..., 0], [1, 2, 0])
+    return tf.where(chance < share, mix * image + (1.0 - mix) * texture, image)
 
 
-def _coarse(image, seed, share) -> tf.Tensor:
+def _coarse(image: tf.Tensor, seed: tf.Tensor, share: float) -> tf.Tensor:
     if not share:
         return image
     chance, down, across = tf.unstack(_uniform(seed, [3], 0.0, 1.0))
@@ -213,7 +218,9 @@ def _coarse(image, seed, share) -> tf.Tensor:
     return _where_drawn(chance < share, coarsened, image)
 
 
-def _field_of_view(shape_hw, seed, share) -> tf.Tensor:
+def _field_of_view(
+    shape_hw: tuple[int, int] | tf.TensorShape, seed: tf.Tensor, share: float
+) -> tf.Tensor:
     """float32 [H, W, 1]: 1 where it is seen."""
     if not share:
         return tf.ones([1, 1, 1])
@@ -228,7 +235,9 @@ def _field_of_view(shape_hw, seed, share) -> tf.Tensor:
     return tf.cast(shown_h[:, tf.newaxis] & shown_w[tf.newaxis, :], tf.float32)[..., tf.newaxis]
 
 
-def _gain_and_gamma(image, seeds, gain, gamma, invert) -> tf.Tensor:
+def _gain_and_gamma(
+    image: tf.Tensor, seeds: list[tf.Tensor], gain: float, gamma: float, invert: float
+) -> tf.Tensor:
     exponent, slope, offset = tf.unstack(_uniform(seeds[0], [3], -1.0, 1.0))
     image = tf.where(_uniform(seeds[1], [], 0.0, 1.0) < invert, 1.0 - image, image)
     image = tf.clip_by_value(image, 0.0, 1.0)
@@ -238,7 +247,7 @@ def _gain_and_gamma(image, seeds, gain, gamma, invert) -> tf.Tensor:
     return image * (1.0 + slope * gain) + 0.5 * offset * gain
 
 
-def _blur(image, seed, max_sigma) -> tf.Tensor:
+def _blur(image: tf.Tensor, seed: tf.Tensor, max_sigma: float) -> tf.Tensor:
     if not max_sigma:
         return image
     sigma = _uniform(seed, [], -max_sigma, max_sigma)
@@ -252,7 +261,7 @@ def _blur(image, seed, max_sigma) -> tf.Tensor:
     return _where_drawn(sigma > 0.0, blurred, image)
 
 
-def _weighted_shifts(image, weights, axis) -> tf.Tensor:
+def _weighted_shifts(image: tf.Tensor, weights: list[tf.Tensor], axis: int) -> tf.Tensor:
     """A convolution along the rows (0) or columns (1); tf.nn.conv2d takes several times as long."""
     reach, size = len(weights) // 2, image.shape[axis]
     padded = tf.pad(image, [[reach * (axis == i)] * 2 for i in range(3)], "SYMMETRIC")
@@ -261,7 +270,7 @@ def _weighted_shifts(image, weights, axis) -> tf.Tensor:
     return tf.add_n([weight * part for weight, part in zip(weights, parts, strict=True)])
 
 
-def _noise(image, seed, strength) -> tf.Tensor:
+def _noise(image: tf.Tensor, seed: tf.Tensor, strength: float) -> tf.Tensor:
     if not strength:
         return image
     seeds = tf.random.experimental.stateless_split(seed, 2)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 import pathlib
 import time
+from typing import Any
 
 import keras
 import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
 import tqdm
 
@@ -19,8 +21,10 @@ from spleen_tf.training.run import Training
 
 _PICTURED_CASES = 4
 
+Logs = dict[str, float]
 
-class Budget(keras.callbacks.Callback):
+
+class Budget(keras.callbacks.Callback):  # type: ignore[misc]
     """Counts steps and time, sets the learning rate, shows progress, and ends the training.
 
     Raises CommandFailed when the loss is no longer finite. To be closed, however training ends.
@@ -32,11 +36,11 @@ class Budget(keras.callbacks.Callback):
         self._mark = 0.0
         self._bar = tqdm.tqdm(disable=True)
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: Logs | None = None) -> None:
         """Starts the clock."""
         self._mark = time.monotonic()
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
         """Opens the epoch's progress bar, in images."""
         self._bar = tqdm.tqdm(
             total=self._training.steps_per_epoch * self._training.batch_size,
@@ -45,13 +49,13 @@ class Budget(keras.callbacks.Callback):
             mininterval=1.0,
         )
 
-    def on_train_batch_begin(self, batch, logs=None):
+    def on_train_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
         """Sets the learning rate."""
         progress, config = self._state.progress(self._training), self._training.config
         rate = optimizers.learning_rate(progress, config.learning_rate, config.warmup)
         keras.backend.set_value(self.model.optimizer.learning_rate, rate)
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: Logs) -> None:
         """Counts, and stops where the budget is spent or the loss has left the numbers."""
         now = time.monotonic()
         self._state.steps.assign_add(1)
@@ -69,11 +73,11 @@ class Budget(keras.callbacks.Callback):
         if self._state.progress(self._training) >= 1.0:
             self.model.stop_training = True
 
-    def close(self):
+    def close(self) -> None:
         """Ends the line of the progress bar."""
         self._bar.close()
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Logs) -> None:
         """Adds to the log what the bar has shown."""
         rate = self._bar.format_dict["rate"] or self._bar.n / max(
             1e-9, self._bar.format_dict["elapsed"]
@@ -85,19 +89,19 @@ class Budget(keras.callbacks.Callback):
         logs["steps"] = int(self._state.steps)
 
 
-class Averaging(keras.callbacks.Callback):
+class Averaging(keras.callbacks.Callback):  # type: ignore[misc]
     """Averages the weights after each step."""
 
     def __init__(self, averages: optimizers.Averages):
         super().__init__()
         self._averages = averages
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: Logs) -> None:
         """Takes the step's weights."""
         self._averages.update(self.model)
 
 
-class Validation(keras.callbacks.Callback):
+class Validation(keras.callbacks.Callback):  # type: ignore[misc]
     """Volumetric Dice of the validation cases with the averaged weights, and pictures of them.
 
     The Dice is over the whole native volume of a case, at a threshold of a half and without
@@ -110,7 +114,7 @@ class Validation(keras.callbacks.Callback):
         self._batches = pipeline.for_validation(training) if training.validation else ()
         self._segment = tf.function(self._probability, reduce_retracing=True)
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Logs) -> None:
         """Adds val_dice to the log."""
         if not self._training.validation:
             return
@@ -124,7 +128,7 @@ class Validation(keras.callbacks.Callback):
         shown = " ".join(f"{dice:.3f}" for dice in dices)
         print(f"epoch {epoch + 1}: val_dice {logs['val_dice']:.4f} ({shown})", flush=True)
 
-    def _probability(self, batch):
+    def _probability(self, batch: dict[str, tf.Tensor]) -> tf.Tensor:
         return preprocess.segment(
             lambda images: self.model(images, training=False),
             batch["images"],
@@ -134,7 +138,7 @@ class Validation(keras.callbacks.Callback):
             self._training.network.multiple,
         )
 
-    def _evaluate(self) -> tuple[list[float], dict[str, np.ndarray]]:
+    def _evaluate(self) -> tuple[list[float], dict[str, npt.NDArray[Any]]]:
         names = self._training.validation
         both, either = np.zeros(len(names), np.int64), np.zeros(len(names), np.int64)
         largest = dict.fromkeys(range(min(_PICTURED_CASES, len(names))), 0)
@@ -174,7 +178,9 @@ def build(
     ]
 
 
-def _picture(batch, n, pred_hw, truth_hw) -> np.ndarray:
+def _picture(
+    batch: dict[str, tf.Tensor], n: int, pred_hw: npt.NDArray[Any], truth_hw: npt.NDArray[Any]
+) -> npt.NDArray[Any]:
     """uint8 [H, W, 3]: the slice in grey, the truth in its green and the prediction in its red."""
     image = batch["images"][n].numpy()
     window = batch["window"].numpy()
@@ -182,4 +188,5 @@ def _picture(batch, n, pred_hw, truth_hw) -> np.ndarray:
     rgb = np.repeat(grey[..., np.newaxis], 3, axis=-1)
     for mask, channel in ((pred_hw, 0), (truth_hw, 1)):
         rgb[..., channel] = np.where(mask, 0.6 * rgb[..., channel] + 0.4, rgb[..., channel])
-    return np.round(255 * rgb).astype(np.uint8)
+    picture: npt.NDArray[Any] = np.round(255 * rgb).astype(np.uint8)
+    return picture

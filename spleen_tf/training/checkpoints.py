@@ -25,7 +25,7 @@ LOG = "log.csv"
 _COPIES_SAVED = 9
 
 
-class State(tf.Module):
+class State(tf.Module):  # type: ignore[misc]
     """How far a training has come, in variables that its checkpoints hold."""
 
     def __init__(self, averages: optimizers.Averages | None = None):
@@ -47,7 +47,7 @@ class State(tf.Module):
         return min(1.0, max(shares))
 
 
-class Checkpoints(keras.callbacks.Callback):
+class Checkpoints(keras.callbacks.Callback):  # type: ignore[misc]
     """Saves the whole training each epoch, and the averaged weights when they are the best yet.
 
     Without validation cases, the latest are the best.

@@ -55,7 +55,7 @@ def learning_rate(progress: float, peak: float, warmup: float) -> float:
     return peak * (0.01 + 0.99 * 0.5 * (1.0 + math.cos(math.pi * fall)))
 
 
-class Averages(tf.Module):
+class Averages(tf.Module):  # type: ignore[misc]
     """An exponential moving average (EMA) of a network's variables over the steps of a training.
 
     BatchNorm's statistics are averaged with the weights, since those of the present weights do not
@@ -71,9 +71,9 @@ class Averages(tf.Module):
 
     def averaged_of(self, model: keras.Model) -> list[tf.Variable]:
         """The variables of the network that are averaged, in the order of `values`."""
-        return model.variables
+        return list(model.variables)
 
-    @tf.function
+    @tf.function  # type: ignore[untyped-decorator]
     def update(self, model: keras.Model) -> None:
         """Takes the variables as they are after one more step."""
         steps = tf.cast(self.steps, tf.float32)
@@ -92,7 +92,7 @@ class StatisticsOfSwa(Averages):
 
     def averaged_of(self, model: keras.Model) -> list[tf.Variable]:
         """The variables that no gradient moves."""
-        return model.non_trainable_variables
+        return list(model.non_trainable_variables)
 
 
 def averages(config: TrainConfig, model: keras.Model) -> Averages | None:
@@ -119,15 +119,15 @@ def averaged(model: keras.Model, ema: Averages | None) -> Iterator[None]:
             variable.assign(value)
 
 
-def _averages(model, ema) -> list[tuple[tf.Variable, tf.Tensor]]:
+def _averages(model: keras.Model, ema: Averages | None) -> list[tuple[tf.Variable, tf.Tensor]]:
     if ema is None:
         return []
     pairs = zip(ema.averaged_of(model), ema.values, strict=True)
-    found = [(v, average.value()) for v, average in pairs] if ema.steps.numpy() else []
+    averages = [(v, average.value()) for v, average in pairs] if ema.steps.numpy() else []
     optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)  # Of loss scaling.
     if not isinstance(optimizer, tfa.optimizers.SWA):
-        return found
+        return averages
     if int(optimizer.iterations) <= int(optimizer._get_hyper("start_averaging")) + _SWA_PERIOD:
         return []
     weights = model.trainable_variables
-    return [*found, *((v, optimizer.get_slot(v, "average").value()) for v in weights)]
+    return [*averages, *((v, optimizer.get_slot(v, "average").value()) for v in weights)]

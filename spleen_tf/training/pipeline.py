@@ -30,7 +30,9 @@ def for_training(training: Training, start: int = 0) -> tf.data.Dataset:
     config = training.config
     aspect = training.pixel_mm[0] / training.pixel_mm[1]
 
-    def variant(index, image, label):
+    def variant(
+        index: tf.Tensor, image: tf.Tensor, label: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         image, label = _place(config, image, label, [config.seed, index])
         seed = [config.seed + 1, index]
         return augment.augment(image, label, seed, training.augmentation, aspect)
@@ -91,7 +93,7 @@ def _window(training: Training, percentiles: tf.Tensor) -> tf.Tensor:
 
 
 def _sampled(training: Training, seed: int) -> tf.data.Dataset:
-    """Endless (image, label) on the grid, with the wanted share of slices that show spleen.
+    """Endless (image, label) on the grid, with foreground_fraction of slices that show spleen.
 
     Where there are cases of both modalities, each gives half of the slices of either kind.
     """
@@ -109,13 +111,13 @@ def _sampled(training: Training, seed: int) -> tf.data.Dataset:
             (names, True, with_spleen, fraction),
             (names, False, without, 1.0 - fraction),
         ]
-    there = [kind for kind in kinds if kind[2]]
-    # Where one kind alone is wanted and there is none of it, the other has to do.
-    wanted = [kind for kind in there if kind[3]] or there
-    streams = [_stream(training, seed, *kind[:3]) for kind in wanted]
+    present = [kind for kind in kinds if kind[2]]
+    # Where only one kind is asked for and there is none of it, the other has to do.
+    drawn = [kind for kind in present if kind[3]] or present
+    streams = [_stream(training, seed, *kind[:3]) for kind in drawn]
     if len(streams) == 1:
         return streams[0]
-    weights = [kind[3] for kind in wanted]
+    weights = [kind[3] for kind in drawn]
     return tf.data.Dataset.sample_from_datasets(
         streams, weights if any(weights) else None, seed=seed
     )
@@ -130,8 +132,8 @@ def _stream(
 ) -> tf.data.Dataset:
     """Endless (image, label) on the grid of these cases' `count` slices with or without spleen."""
 
-    def on_grid(example):
-        example = _decoded(example)
+    def on_grid(raw: dict[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
+        example = _decoded(raw)
         window = _window(training, example["intensity_percentiles"])
         images = preprocess.normalize(example["image"], window)
         both = tf.concat([images, tf.cast(example["label"], tf.float32)], axis=-1)
@@ -164,7 +166,7 @@ def _read(
     if shuffle_seed is not None:
         shards = shards.shuffle(len(training.shards), seed=shuffle_seed)
 
-    def examples_of(path):
+    def examples_of(path: tf.Tensor) -> tf.data.Dataset:
         examples = tf.data.TFRecordDataset(path).map(records.parse)
         examples = examples.filter(lambda e: tf.reduce_any(names == e["case"]))
         examples = with_neighbours(examples, training.network.in_channels)
@@ -193,7 +195,7 @@ def with_neighbours(examples: tf.data.Dataset, in_channels: int) -> tf.data.Data
             lambda e: {**e, **{name: e[name][tf.newaxis] for name in ("image", "label")}}
         )
     reach = in_channels // 2
-    # Strangers at both ends of the file, so that every slice is the middle of a window.
+    # Slices of no case at both ends of the file, so that every slice is the middle of a window.
     blank = examples.take(1).map(lambda e: {**e, "case": ""}).repeat(reach)
     windows = (
         blank.concatenate(examples)
@@ -201,7 +203,7 @@ def with_neighbours(examples: tf.data.Dataset, in_channels: int) -> tf.data.Data
         .window(in_channels, shift=1, drop_remainder=True)
     )
 
-    def middle(window):
+    def middle(window: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         is_same = window["case"] == window["case"][reach]
         first = tf.argmax(is_same)
         last = in_channels - 1 - tf.argmax(tf.reverse(is_same, [0]))
@@ -227,7 +229,9 @@ def _decoded(example: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
     return {**example, **decoded}
 
 
-def _place(config: TrainConfig, image, label, seed) -> tuple[tf.Tensor, tf.Tensor]:
+def _place(
+    config: TrainConfig, image: tf.Tensor, label: tf.Tensor, seed: list[tf.Tensor | int]
+) -> tuple[tf.Tensor, tf.Tensor]:
     """Crops or pads to the training size, at random places."""
     position = tf.random.stateless_uniform([2], seed)
     both = preprocess.crop_or_pad(tf.concat([image, label], axis=-1), config.image_hw, position)
