@@ -494,7 +494,7 @@ def to_text(path, text):
     ("spoil", "sentence"),
     [
         (lambda own: to_text(own / "dataset.json", "{'"), "own/dataset.json: expected JSON, found"),
-        (lambda own: to_text(own / "dataset.json", "[]"), "expected `object`, found `array`; correct"),
+        (lambda own: to_text(own / "dataset.json", "[]"), "expected `object`, found `array`; "),
         (
             lambda own: to_text(
                 own / "dataset.json",
