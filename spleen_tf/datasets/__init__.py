@@ -1,1 +1,1 @@
-"""Data sets: layouts, cases, splits, fingerprints, and records of their slices."""
+"""Data sets: layouts, cases, labels, splits, fingerprints, surveys, and records of slices."""
