@@ -12,7 +12,7 @@ from spleen_tf.core.files import InputError
 from spleen_tf.imaging.intensity import Modality
 from spleen_tf.imaging.volume import Geometry, Volume
 from spleen_tf.io import nifti, nifti_header
-from spleen_tf.io.dicom import headers, series
+from spleen_tf.io.dicom import folder, headers, series
 from spleen_tf.io.dicom.stack import Stack
 
 
@@ -27,7 +27,7 @@ def is_dicom(path: str | os.PathLike[str]) -> bool:
             path.suffix.lower() == ".dcm" or headers.is_dicom(path)
         )
     shown = [child.name for child in path.iterdir() if not child.name.startswith(".")]
-    return not any(map(nifti.is_nifti, shown)) and series.holds_dicom(path)
+    return not any(map(nifti.is_nifti, shown)) and folder.holds_dicom(path)
 
 
 def read(path: str | os.PathLike[str], series_uid: str = "") -> Volume:

@@ -6,9 +6,8 @@ import collections
 import dataclasses
 import hashlib
 import os
-import pathlib
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -16,14 +15,13 @@ import numpy.typing as npt
 from spleen_tf.core.files import InputWarning
 from spleen_tf.imaging.intensity import Modality
 from spleen_tf.imaging.volume import Geometry, Grid, Volume, VolumeError
-from spleen_tf.io.dicom import elements, pixels, stack
+from spleen_tf.io.dicom import elements, folder, pixels, stack
 from spleen_tf.io.dicom import frames as dicom_frames
 from spleen_tf.io.dicom import headers as dicom_headers
 from spleen_tf.io.dicom.headers import Header, is_dicom
 from spleen_tf.io.dicom.stack import Stack
 
 _INT16 = np.iinfo(np.int16)
-_NAMED_KINDS = 3
 _NAMED_SERIES = 5
 _DESCRIPTION_LETTERS = 64  # As many as its value representation, LO, has (PS3.5 6.2).
 
@@ -56,11 +54,6 @@ class Series:
         return f"{self.uid} ({description}, {self.num_images} images)"
 
 
-def holds_dicom(folder: str | os.PathLike[str]) -> bool:
-    """Whether there is a DICOM file in a folder or below it; DICOMDIR does not count."""
-    return any(is_dicom(path) for path in _paths(folder))
-
-
 def find(path: str | os.PathLike[str]) -> list[Series]:
     """The series of CT and MR images, sorted by UID.
 
@@ -74,14 +67,14 @@ def find(path: str | os.PathLike[str]) -> list[Series]:
     Raises:
         VolumeError: if there is no such image, or a DICOM file is damaged.
     """
-    images, others = _sorted_out(path)
+    images, others = folder.images_in(path)
     localizers = [header for header in images if header.is_localizer]
     headers: dict[str, list[Header]] = collections.defaultdict(list)
     for header in images:
         if not header.is_localizer:
             headers[header.series_uid].append(header)
     if not headers:
-        found = _kinds(others, len(localizers)) or "no DICOM file"
+        found = folder.kinds_of(others, len(localizers)) or "no DICOM file"
         raise VolumeError(f"{path}: expected a DICOM series of CT or MR images, found {found}.")
     if localizers:
         warnings.warn(
@@ -180,7 +173,7 @@ def modality(path: str | os.PathLike[str], series_uid: str = "") -> Modality | N
         path: a folder or a file.
         series_uid: whose image; '': any.
     """
-    for file in _paths(path):
+    for file in folder.paths(path):
         if is_dicom(file):
             header = dicom_headers.read_header(file)
             if header and header.modality and series_uid in ("", header.series_uid):
@@ -207,26 +200,6 @@ def _sha256(paths: Sequence[str]) -> str:
     return digest.hexdigest()
 
 
-def _sorted_out(
-    path: str | os.PathLike[str],
-) -> tuple[list[Header], collections.Counter[str]]:
-    """The headers of all CT and MR images, and how many objects there are of each other kind."""
-    images, others = [], collections.Counter[str]()
-    for file in _paths(path):
-        header = dicom_headers.read_header(file) if _is_dicom_or_should_be(file) else None
-        if header is None:
-            continue
-        if header.modality:
-            images.append(header)
-        else:
-            others[header.kind] += 1
-    if any(header.states_class for header in images):
-        # Beside images of the standard's classes, a maker's own ones are something else.
-        others.update(header.kind for header in images if not header.states_class)
-        images = [header for header in images if header.states_class]
-    return images, others
-
-
 def _without_copies(headers: Sequence[Header], source: str) -> list[Header]:
     """Leaves out files whose bytes are those of another, with a warning."""
     same_uid: dict[str, list[Header]] = collections.defaultdict(list)
@@ -247,43 +220,6 @@ def _without_copies(headers: Sequence[Header], source: str) -> list[Header]:
             stacklevel=3,
         )
     return [header for header in headers if header.path not in copies]
-
-
-def _paths(path: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
-    """Files in a steady order, without hidden ones and the list of files on a disc, DICOMDIR."""
-    path = pathlib.Path(path)
-    if not path.is_dir():
-        yield path
-        return
-    for folder, subfolders, names in os.walk(path, onerror=_refuse):
-        subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
-        for name in sorted(names):
-            hidden = name.startswith(".") or name.upper() == "DICOMDIR"
-            if not hidden and (file := pathlib.Path(folder, name)).is_file():
-                yield file
-
-
-def _refuse(error: OSError) -> None:
-    """What cannot be looked into may hold slices, or another series to choose from."""
-    raise VolumeError(f"{error.filename}: expected a readable folder, found: {error.strerror}.")
-
-
-def _is_dicom_or_should_be(file: pathlib.Path) -> bool:
-    if is_dicom(file):
-        return True
-    if file.suffix.lower() == ".dcm":
-        found = "an empty one" if file.is_file() and not file.stat().st_size else "other content"
-        raise VolumeError(f"{file}: expected a DICOM file by its name, found {found}.")
-    return False
-
-
-def _kinds(others: collections.Counter[str], localizers: int) -> str:
-    kinds = [f"{count} of {name}" for name, count in others.most_common(_NAMED_KINDS)]
-    if len(others) > _NAMED_KINDS:
-        kinds.append("more")
-    if localizers:
-        kinds.append(f"{localizers} localizers (images for planning)")
-    return ", ".join(kinds)
 
 
 def _as_int16(slices: Stack) -> npt.NDArray[np.int16] | None:

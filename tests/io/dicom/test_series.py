@@ -17,6 +17,7 @@ from pydicom import config, uid
 from pydicom.dataelem import DataElement
 
 from spleen_tf.core.files import InputError, InputWarning
+from spleen_tf.io.dicom import folder, headers
 from spleen_tf.io.dicom import series as dicom_series
 
 DCM2NIIX = pathlib.Path(sys.executable).with_name("dcm2niix")
@@ -500,8 +501,8 @@ def test_a_folder_holds_dicom_only_if_a_file_of_it_is(tmp_path):
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "notes.dcm.txt").write_text("x" * 200)
     (tmp_path / "DICOMDIR").write_bytes(bytes(128) + b"DICM" + bytes(100))
-    assert not dicom_series.holds_dicom(tmp_path)
+    assert not folder.holds_dicom(tmp_path)
     dicom_files.write_series(tmp_path / "a" / "b", dicom_files.ramp())
-    assert dicom_series.holds_dicom(tmp_path)
-    assert dicom_series.is_dicom(next((tmp_path / "a" / "b").iterdir()))
-    assert not dicom_series.is_dicom(tmp_path / "absent")
+    assert folder.holds_dicom(tmp_path)
+    assert headers.is_dicom(next((tmp_path / "a" / "b").iterdir()))
+    assert not headers.is_dicom(tmp_path / "absent")
