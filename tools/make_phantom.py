@@ -146,7 +146,7 @@ def _make_all(tasks: list[Task], processes: int) -> Iterator[dict[str, str | flo
     context = multiprocessing.get_context("spawn")
     count = min(processes, len(tasks))
     with (
-        parallel.loss_in_words(),
+        parallel.watching_workers(),
         concurrent.futures.ProcessPoolExecutor(count, mp_context=context) as pool,
     ):
         try:

@@ -1,4 +1,4 @@
-"""Files of users: what is wrong with one, in words, and outputs that are whole or absent."""
+"""Files of users: messages that say what is wrong with one; outputs that are whole or absent."""
 
 from __future__ import annotations
 
@@ -152,8 +152,8 @@ def read_record(
     except OSError as error:
         raise InputError(f"{path}: expected a JSON file, found: {error.strerror}.") from None
     except msgspec.ValidationError as error:
-        told = _in_house_form(str(error))
-        raise InputError(f"{path}: {told}{f'; {remedy}' if remedy else ''}.") from None
+        fault = _expected_and_found(str(error))
+        raise InputError(f"{path}: {fault}{f'; {remedy}' if remedy else ''}.") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise InputError(
             f"{path}: expected JSON, found text that does not parse: {error}."
@@ -162,9 +162,9 @@ def read_record(
         raise InputError(f"{path}: expected JSON, found values nested too deeply.") from None
 
 
-def _in_house_form(told: str) -> str:
-    """What msgspec says of a wrong value, as expectation and finding."""
-    message, _, place = told.partition(" - at ")
+def _expected_and_found(validation_message: str) -> str:
+    """What msgspec says of a wrong value, as "expected …, found …"."""
+    message, _, place = validation_message.partition(" - at ")
     where = f" at {place.strip('`')}" if place else ""
     if missing := re.fullmatch(r"Object missing required field `(.+)`", message):
         return f"expected the key {missing[1]!r}{where}, found none"

@@ -194,10 +194,10 @@ def _fill(values: flags.FlagValues, argv: list[str]) -> list[str]:
 def _define(config_type: type) -> flags.FlagValues:
     """Flags in a registry of their own, so that importing two commands never clashes."""
     names = {field.name for field in dataclasses.fields(config_type)}
-    if "flagfile" in names:
-        values: flags.FlagValues = _VerbatimFlagValues()
-    else:
-        values = _FlagValues()
+    has_own_flagfile = "flagfile" in names
+    registry: Any = _VerbatimFlagValues if has_own_flagfile else _FlagValues
+    values: flags.FlagValues = registry()
+    if not has_own_flagfile:
         flags.DEFINE_string("flagfile", "", "Reads flags from a file.", flag_values=values)
     if "verbosity" not in names:
         flags.DEFINE_string("verbosity", "0", flag_help.VERBOSITY, flag_values=values)
@@ -239,7 +239,7 @@ class _FlagValues(flags.FlagValues):
         ]
 
 
-class _VerbatimFlagValues(flags.FlagValues):
+class _VerbatimFlagValues(_FlagValues):
     """Leaves a flag file unread, for a command whose own field --flagfile fills."""
 
     def read_flags_from_files(

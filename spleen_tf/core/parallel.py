@@ -20,18 +20,14 @@ def available_cores() -> int:
 
 
 @contextlib.contextmanager
-def loss_in_words() -> Iterator[None]:
-    """Tells in words that a process of a pool was killed.
-
-    Raises:
-        CommandFailed: in place of BrokenProcessPool.
-    """
+def watching_workers() -> Iterator[None]:
+    """Raises CommandFailed, which says what to do, where a process of a pool was killed."""
     try:
         yield
     except BrokenProcessPool:
         raise CommandFailed(
-            "expected each of --workers to live, found one killed, most likely since memory ran "
-            "out; use fewer --workers."
+            "expected every worker process to finish, found one killed, most likely because memory "
+            "ran out; use fewer --workers."
         ) from None
 
 

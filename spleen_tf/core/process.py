@@ -156,7 +156,7 @@ def _patient(stream: typing.TextIO, errors: str) -> typing.TextIO:
     stream.flush()
     raw = _Output(descriptor, "wb", closefd=False)
     return io.TextIOWrapper(
-        raw if stream.write_through else io.BufferedWriter(raw),  # type: ignore[arg-type]
+        raw if stream.write_through else io.BufferedWriter(raw),
         encoding=stream.encoding,
         errors=errors,
         line_buffering=stream.line_buffering,

@@ -15,7 +15,7 @@ FILE_NAME = "plan.json"
 
 
 def hold(
-    folder: str | os.PathLike,
+    folder: str | os.PathLike[str],
     plan: Mapping[str, Any],
     may_grow: Mapping[str, Mapping[str, Any]] = types.MappingProxyType({}),
 ) -> None:
@@ -40,10 +40,11 @@ def hold(
     for key in {**kept, **joined}:
         before, now = kept.get(key), joined.get(key)
         if now != before:
-            told = "" if isinstance(before, (dict, list)) else f" ({before})"
-            found = "another" if isinstance(now, (dict, list)) else now
+            shown_before = "" if isinstance(before, (dict, list)) else f" ({before})"
+            shown_now = "another" if isinstance(now, (dict, list)) else now
             raise InputError(
-                f"{path}: expected the same {key} as before{told} to resume, found {found}; use "
+                f"{path}: expected the same {key} as before{shown_before} to resume, found "
+                f"{shown_now}; use "
                 "another --output_dir."
             )
     files.write_json(path, joined)

@@ -204,7 +204,7 @@ def _load_all(members: Sequence[Case], options: Options) -> Iterator[_Loaded]:
     # "spawn", because a fork of a process that runs TensorFlow's threads may hang.
     context = multiprocessing.get_context("spawn")
     with (
-        parallel.loss_in_words(),
+        parallel.watching_workers(),
         concurrent.futures.ProcessPoolExecutor(options.workers, mp_context=context) as pool,
     ):
         waiting = collections.deque(members)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 Modality = Literal["CT", "MR"]
 ModelModality = Literal["CT", "MR", "any"]
@@ -26,13 +27,14 @@ HOUNSFIELD_BELOW = -200.0
 _SAMPLE_VOXELS = 1_000_000
 
 
-def percentiles(array: np.ndarray, q: Sequence[float] = PERCENTILES) -> np.ndarray:
+def percentiles(array: NDArray[Any], q: Sequence[float] = PERCENTILES) -> NDArray[np.float32]:
     """(len(q),) float32 percentiles of all voxels, by linear interpolation as numpy has it.
 
     Integers are counted rather than sorted: exact, in one pass and without a float copy.
     """
     if array.dtype != np.int16:
-        return np.percentile(array, q).astype(np.float32)
+        found: NDArray[np.float32] = np.percentile(array, q).astype(np.float32)
+        return found
     counts = np.zeros(65536, np.int64)
     for slab in np.moveaxis(array, int(np.argmax(array.strides)), 0):
         # Order A: the voxels are counted as they lie in memory.
@@ -41,20 +43,21 @@ def percentiles(array: np.ndarray, q: Sequence[float] = PERCENTILES) -> np.ndarr
     rank = np.asarray(q) / 100.0 * (array.size - 1)
     low = np.searchsorted(cumulative, np.floor(rank), side="right") - 32768
     high = np.searchsorted(cumulative, np.ceil(rank), side="right") - 32768
-    return (low + (high - low) * (rank - np.floor(rank))).astype(np.float32)
+    between: NDArray[np.float32] = (low + (high - low) * (rank - np.floor(rank))).astype(np.float32)
+    return between
 
 
-def is_hounsfield(array: np.ndarray) -> bool:
+def is_hounsfield(array: NDArray[Any]) -> bool:
     """Whether a volume's lowest values are those of air in Hounsfield units."""
     return bool(percentiles(array, (LOWEST_PERCENTILE,))[0] < HOUNSFIELD_BELOW)
 
 
-def guessed_modality(array_ijk: np.ndarray) -> Modality:
+def guessed_modality(array_ijk: NDArray[Any]) -> Modality:
     """CT for a volume in Hounsfield units, else MR; for pictures, by a sample of the voxels."""
     return "CT" if is_hounsfield(_sample(array_ijk)) else "MR"
 
 
-def default_window(array_ijk: np.ndarray, modality: str) -> tuple[float, float]:
+def default_window(array_ijk: NDArray[Any], modality: str) -> tuple[float, float]:
     """A picture's darkest and brightest value: CT_HU for CT, else MR_PERCENTILES of the volume.
 
     The percentiles are those of a regular sample of at most a million voxels.
@@ -65,6 +68,6 @@ def default_window(array_ijk: np.ndarray, modality: str) -> tuple[float, float]:
     return float(low), float(high if high > low else low + 1)  # A constant image has no range.
 
 
-def _sample(array_ijk: np.ndarray) -> np.ndarray:
+def _sample(array_ijk: NDArray[Any]) -> NDArray[Any]:
     step = math.ceil((array_ijk.size / _SAMPLE_VOXELS) ** (1 / 3))
     return array_ijk[::step, ::step, ::step]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import cc3d
 import numpy as np
+from numpy.typing import NDArray
 from scipy import sparse
 from scipy.sparse import csgraph
 
@@ -14,7 +15,7 @@ from scipy.sparse import csgraph
 _CHUNK_VOXELS = 1 << 22
 
 
-def largest_component(mask_ijk: np.ndarray) -> np.ndarray:
+def largest_component(mask_ijk: NDArray[Any]) -> NDArray[Any]:
     """The largest 26-connected component of a mask.
 
     Args:
@@ -31,7 +32,7 @@ def largest_component(mask_ijk: np.ndarray) -> np.ndarray:
     return result
 
 
-def fill_holes(mask_ijk: np.ndarray) -> np.ndarray:
+def fill_holes(mask_ijk: NDArray[Any]) -> NDArray[Any]:
     """A mask without cavities: background that no path of faces joins to the outside."""
     result = _empty_like(mask_ijk)
     box = bounding_box(mask_ijk)
@@ -42,13 +43,13 @@ def fill_holes(mask_ijk: np.ndarray) -> np.ndarray:
     return result
 
 
-def count_components(mask_ijk: np.ndarray) -> int:
+def count_components(mask_ijk: NDArray[Any]) -> int:
     """The number of 26-connected components of a mask."""
     box = bounding_box(mask_ijk)
     return 0 if box is None else _Components(mask_ijk[box], connectivity=26).count
 
 
-def bounding_box(mask_ijk: np.ndarray) -> tuple[slice, ...] | None:
+def bounding_box(mask_ijk: NDArray[Any]) -> tuple[slice, ...] | None:
     """The smallest slices that hold a mask; None if it is empty."""
     box = []
     for axis in range(3):
@@ -60,7 +61,7 @@ def bounding_box(mask_ijk: np.ndarray) -> tuple[slice, ...] | None:
     return tuple(box)
 
 
-def _empty_like(mask_ijk: np.ndarray) -> np.ndarray:
+def _empty_like(mask_ijk: NDArray[Any]) -> NDArray[Any]:
     """All False; what is never written to takes no memory, as it would with np.zeros_like."""
     return np.zeros(mask_ijk.shape, bool, order="F" if mask_ijk.flags.f_contiguous else "C")
 
@@ -76,14 +77,14 @@ class _Components:
         at_side: (count,) bool, whether it touches a side of the array.
     """
 
-    def __init__(self, mask_ijk: np.ndarray, connectivity: Literal[6, 26], value: bool = True):
+    def __init__(self, mask_ijk: NDArray[Any], connectivity: Literal[6, 26], value: bool = True):
         self._mask_ijk, self._connectivity, self._value = mask_ijk, connectivity, value
         rows, columns, depth = mask_ijk.shape
         self._step = max(1, _CHUNK_VOXELS // (rows * columns))
         self._starts = range(0, max(1, depth - 1), self._step)
         self._offsets = [0]
         sizes, at_side, links = [], [], []
-        shared: np.ndarray | None = None
+        shared: NDArray[Any] | None = None
         for start in self._starts:
             labels, count = self._label(start)
             offset, is_last = self._offsets[-1], start == self._starts[-1]
@@ -104,7 +105,7 @@ class _Components:
         self.sizes = np.bincount(self._component_of, np.concatenate(sizes), self.count)
         self.at_side = np.bincount(self._component_of, np.concatenate(at_side), self.count) > 0
 
-    def select(self, chosen: np.ndarray, result_ijk: np.ndarray) -> None:
+    def select(self, chosen: NDArray[Any], result_ijk: NDArray[Any]) -> None:
         """Sets the voxels of chosen components, (count,) bool, in an array of the mask's shape."""
         for n, start in enumerate(self._starts):
             labels, _ = self._label(start)
@@ -112,7 +113,7 @@ class _Components:
             is_chosen = np.concatenate([[False], chosen[own]])
             result_ijk[..., start : start + labels.shape[2]] |= is_chosen[labels]
 
-    def _label(self, start: int) -> tuple[np.ndarray, int]:
+    def _label(self, start: int) -> tuple[NDArray[Any], int]:
         chunk = self._mask_ijk[..., start : start + self._step + 1] == self._value
         # The rim, because cc3d 4.1 reserves too few labels for boxes that are one voxel thin.
         labels, count = cc3d.connected_components(
@@ -121,7 +122,7 @@ class _Components:
         return labels[1:-1, 1:-1, 1:-1], count
 
 
-def _at_side(labels: np.ndarray, count: int, is_first: bool, is_last: bool) -> np.ndarray:
+def _at_side(labels: NDArray[Any], count: int, is_first: bool, is_last: bool) -> NDArray[Any]:
     sides = [labels[0], labels[-1], labels[:, 0], labels[:, -1]]
     sides += [labels[..., 0]] * is_first + [labels[..., -1]] * is_last
     touching = np.zeros(count + 1, bool)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 from nibabel import orientations
+from numpy.typing import NDArray
 
 from spleen_tf.imaging import volume
 
@@ -37,7 +38,7 @@ class PlaneLayout:
     flips: tuple[bool, bool, bool]
 
 
-def layout_of(affine: np.ndarray, plane: str) -> PlaneLayout:
+def layout_of(affine: NDArray[Any], plane: str) -> PlaneLayout:
     """The layout of an anatomical plane, by the stored axes closest to it.
 
     Slices follow one another towards anterior (coronal), superior (axial) or right (sagittal).
@@ -59,12 +60,12 @@ def layout_of(affine: np.ndarray, plane: str) -> PlaneLayout:
     return PlaneLayout((axes[0], axes[1], axes[2]), (flips[0], flips[1], flips[2]))
 
 
-def plane_of_axis(affine: np.ndarray, array_axis: int) -> Plane:
+def plane_of_axis(affine: NDArray[Any], array_axis: int) -> Plane:
     """The anatomical plane that is cut when slices are taken along a stored axis."""
     return _PLANE_ACROSS_WORLD_AXIS[int(orientations.io_orientation(affine)[array_axis, 0])]
 
 
-def split(array_ijk: np.ndarray, affine: np.ndarray, plane: str) -> np.ndarray:
+def split(array_ijk: NDArray[Any], affine: NDArray[Any], plane: str) -> NDArray[Any]:
     """The slices of a plane in the radiologist's view (see layout_of).
 
     Args:
@@ -79,27 +80,27 @@ def split(array_ijk: np.ndarray, affine: np.ndarray, plane: str) -> np.ndarray:
     return _flip(array_ijk.transpose(layout.axes), layout.flips)
 
 
-def stack(slices_nhw: np.ndarray, affine: np.ndarray, plane: str) -> np.ndarray:
+def stack(slices_nhw: NDArray[Any], affine: NDArray[Any], plane: str) -> NDArray[Any]:
     """The inverse of split, exactly: (N, H, W) slices to the stored (I, J, K) array, a view."""
     layout = layout_of(affine, plane)
     return _flip(slices_nhw, layout.flips).transpose(np.argsort(layout.axes))
 
 
-def pixel_mm(affine: np.ndarray, plane: str) -> np.ndarray:
+def pixel_mm(affine: NDArray[Any], plane: str) -> NDArray[Any]:
     """(2,) float64: row spacing and column spacing of a plane's slices."""
     _, row_axis, column_axis = layout_of(affine, plane).axes
     return volume.zooms_mm(affine)[[row_axis, column_axis]]
 
 
-def slice_mm(affine: np.ndarray, plane: str) -> float:
+def slice_mm(affine: NDArray[Any], plane: str) -> float:
     """The distance between neighbouring slices of a plane."""
     return float(volume.zooms_mm(affine)[layout_of(affine, plane).axes[0]])
 
 
-def stored_index(n: int, num_slices: int, affine: np.ndarray, plane: str) -> int:
+def stored_index(n: int, num_slices: int, affine: NDArray[Any], plane: str) -> int:
     """The voxel index, along the stored axis that was cut, of slice n; its own inverse."""
     return num_slices - 1 - n if layout_of(affine, plane).flips[0] else n
 
 
-def _flip(array: np.ndarray, flips: tuple[bool, ...]) -> np.ndarray:
+def _flip(array: NDArray[Any], flips: tuple[bool, ...]) -> NDArray[Any]:
     return array[tuple(slice(None, None, -1) if flip else slice(None) for flip in flips)]

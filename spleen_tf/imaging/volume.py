@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from nibabel import orientations
 from nibabel.nifti1 import Nifti1Header
+from numpy.typing import NDArray
 
 from spleen_tf.core.files import InputError
 from spleen_tf.imaging.intensity import Modality
@@ -41,10 +42,10 @@ class Grid:
     """
 
     shape: tuple[int, ...]
-    affine: np.ndarray
+    affine: NDArray[Any]
 
     @property
-    def zooms_mm(self) -> np.ndarray:
+    def zooms_mm(self) -> NDArray[Any]:
         """(3,) float64: the distance between neighbouring voxel centres along i, j, k."""
         return zooms_mm(self.affine)
 
@@ -80,11 +81,11 @@ class Geometry:
         return self.grid.shape
 
     @property
-    def affine(self) -> np.ndarray:
+    def affine(self) -> NDArray[Any]:
         """(4, 4) float64, from voxel indices ijk to RAS+ millimetres."""
         return self.grid.affine
 
-    def with_voxels(self, array_ijk: np.ndarray) -> Volume:
+    def with_voxels(self, array_ijk: NDArray[Any]) -> Volume:
         """The volume of this geometry that holds an (I, J, K) array."""
         return Volume(
             *(array_ijk, self.affine, self.source),
@@ -107,8 +108,8 @@ class Volume:
             in the header speaks against it.
     """
 
-    array_ijk: np.ndarray
-    affine: np.ndarray
+    array_ijk: NDArray[Any]
+    affine: NDArray[Any]
     source: str
     header: SourceHeader = None
     modality: Modality | None = None
@@ -125,7 +126,7 @@ class Volume:
         return self.array_ijk.shape
 
     @property
-    def zooms_mm(self) -> np.ndarray:
+    def zooms_mm(self) -> NDArray[Any]:
         """(3,) float64: the distance between neighbouring voxel centres along i, j, k."""
         return self.grid.zooms_mm
 
@@ -143,12 +144,13 @@ class Volume:
 Placed = TypeVar("Placed", Volume, Geometry)
 
 
-def zooms_mm(affine: np.ndarray) -> np.ndarray:
+def zooms_mm(affine: NDArray[Any]) -> NDArray[Any]:
     """Lengths of the columns of a (4, 4) affine: mm per voxel along i, j, k."""
-    return np.sqrt((np.asarray(affine, np.float64)[:3, :3] ** 2).sum(axis=0))
+    lengths: NDArray[np.float64] = np.sqrt((affine[:3, :3].astype(np.float64) ** 2).sum(axis=0))
+    return lengths
 
 
-def check_affine(affine: np.ndarray, source: str, fields: str = "affine") -> None:
+def check_affine(affine: NDArray[Any], source: str, fields: str = "affine") -> None:
     """Raises VolumeError unless the affine is finite and invertible with zooms that scans have.
 
     Args:
@@ -180,15 +182,14 @@ def in_order_of(placed: Placed, grid: Grid) -> Placed:
         orientations.io_orientation(placed.affine), orientations.io_orientation(grid.affine)
     )
     affine = placed.affine @ orientations.inv_ornt_aff(transform, placed.shape)
+    changes: dict[str, Any] = {"header": None}  # It tells of the order before.
     if isinstance(placed, Geometry):
         shape = tuple(placed.shape[axis] for axis in np.argsort(transform[:, 0]))
-        return dataclasses.replace(placed, grid=Grid(shape, affine), header=None)
-    return dataclasses.replace(
-        placed,
-        array_ijk=orientations.apply_orientation(placed.array_ijk, transform),
-        affine=affine,
-        header=None,  # It tells of the order before.
-    )
+        changes["grid"] = Grid(shape, affine)
+    else:
+        changes["array_ijk"] = orientations.apply_orientation(placed.array_ijk, transform)
+        changes["affine"] = affine
+    return dataclasses.replace(placed, **changes)
 
 
 def check_same_grid(
@@ -212,7 +213,7 @@ def check_same_grid(
         )
 
 
-def corner_distance_voxels(grid: Grid, affine: np.ndarray) -> float:
+def corner_distance_voxels(grid: Grid, affine: NDArray[Any]) -> float:
     """The largest distance between a grid's corners and their places under another affine.
 
     Args:

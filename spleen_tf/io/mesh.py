@@ -5,9 +5,10 @@ from __future__ import annotations
 import dataclasses
 import os
 import pathlib
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import sparse
 from skimage import measure
 
@@ -39,11 +40,11 @@ class Mesh:
         faces: (F, 3) int32, indices of vertices, counter-clockwise as seen from outside.
     """
 
-    vertices_ras_mm: np.ndarray
-    faces: np.ndarray
+    vertices_ras_mm: NDArray[Any]
+    faces: NDArray[Any]
 
 
-def surface(mask_ijk: np.ndarray, affine: np.ndarray, smooth: bool = False) -> Mesh:
+def surface(mask_ijk: NDArray[Any], affine: NDArray[Any], smooth: bool = False) -> Mesh:
     """The surface of a mask by marching cubes (Lorensen & Cline, 1987; Lewiner et al., 2003).
 
     It is closed, at the edges of the array, too: every edge belongs to two faces, which run along
@@ -90,7 +91,7 @@ def volume_mm3(mesh: Mesh) -> float:
     return float((a * np.cross(b, c)).sum() / 6)
 
 
-def write(path: str | os.PathLike, mesh: Mesh) -> None:
+def write(path: str | os.PathLike[str], mesh: Mesh) -> None:
     """Writes a mesh in RAS+ mm, whole or not at all: binary STL, OBJ, or binary PLY.
 
     The header says which axes they are, as 3D Slicer reads it (SPACE=RAS), and nothing else.
@@ -124,7 +125,7 @@ def _write_stl(out: BinaryIO, mesh: Mesh) -> None:
     records = np.zeros(len(corners), layout)
     records["corners"] = corners
     records["normal"] = np.divide(normals, lengths, out=np.zeros_like(normals), where=lengths > 0)
-    # It must not begin with "solid", by which STL as text is told.
+    # It must not begin with "solid", which marks STL as text.
     out.write(f"{_SPACE} mm".encode().ljust(80))
     out.write(np.uint32(len(records)).astype("<u4").tobytes())
     out.write(records.tobytes())
@@ -154,7 +155,7 @@ def _write_ply(out: BinaryIO, mesh: Mesh) -> None:
     out.write(records.tobytes())
 
 
-def _smoothed(vertices_mm: np.ndarray, faces: np.ndarray) -> np.ndarray:
+def _smoothed(vertices_mm: NDArray[Any], faces: NDArray[Any]) -> NDArray[Any]:
     """Taubin's smoothing: by turns each vertex goes towards, and away from, its neighbours' mean.
 
     Args:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, BinaryIO
+import io
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -10,13 +11,13 @@ from nibabel.spatialimages import HeaderDataError
 
 from spleen_tf.imaging.volume import VolumeError
 
-_HEADERS = {348: nib.Nifti1Header, 540: nib.Nifti2Header}
+_HEADERS: dict[int, type[nib.Nifti1Header]] = {348: nib.Nifti1Header, 540: nib.Nifti2Header}
 _LENGTH_UNITS = {1: "meter", 2: "mm", 3: "micron"}
 _LINE_ENDS = b"\r\n\x1a\n"  # Behind the magic of NIfTI-2, where a transfer as text shows.
 _TIME_UNITS = {8: "sec", 16: "msec", 24: "usec", 32: "hz", 40: "ppm", 48: "rads"}
 
 
-def read(stream: BinaryIO, source: str) -> nib.Nifti1Header:
+def read(stream: io.BufferedIOBase, source: str) -> nib.Nifti1Header:
     """The header at the start of a stream, unchecked; the stream is left behind it.
 
     Raises:
@@ -52,7 +53,8 @@ def read(stream: BinaryIO, source: str) -> nib.Nifti1Header:
             f"{source}: expected an eol_check of {[*_LINE_ENDS]}, found {[*block[8:12]]}: line "
             "ends were changed as in a text, and voxels with them; copy it again, as binary."
         )
-    return _HEADERS[size](block, check=False)
+    kind = _HEADERS[size]
+    return kind(block, check=False)
 
 
 def storage(header: nib.Nifti1Header) -> dict[str, str | int]:

@@ -60,14 +60,15 @@ def read(header: nib.Nifti1Header, shape: tuple[int, ...], source: str) -> Place
         stored, fields = qform, "qform (quatern, qoffset, pixdim)"
     else:
         stored, fields = _along_the_axes(sizes, shape), "pixdim"
-        _warn(
-            f"{source}: no sform and no usable qform is set; orientation is taken from the order "
-            "of the axes, which may be wrong"
-        )
     unit = length_unit(header)
     affine_mm = np.diag([_MM_PER_UNIT.get(unit, 1.0)] * 3 + [1.0]) @ stored
     is_metric = unit in _MM_PER_UNIT
     check_affine(affine_mm, source, f"{fields} in {unit} (xyzt_units)" if is_metric else fields)
+    if sform is None and qform is None:
+        _warn(
+            f"{source}: no sform and no usable qform is set; orientation is taken from the order "
+            "of the axes, which may be wrong"
+        )
     if sform is None and (header["pixdim"][1:4] < 0).any():
         _warn(f"{source}: pixdim has a negative voxel size; its absolute value is used")
     doubt = _doubt(Grid(shape, stored), sform, qform, sizes)
@@ -88,7 +89,10 @@ def repaired(header: nib.Nifti1Header, shape: tuple[int, ...], source: str) -> d
     )
     fields = {name: header[name] for name in names}
     sizes = _voxel_sizes(header, source)
-    if _qform(header, sizes, source, is_needed=False) is None:
+    numbers = [fields[name] for name in names if name.startswith(("quatern", "qoffset"))]
+    is_unusable = _qform(header, sizes, source, is_needed=False) is None
+    # A qform that is not set keeps its numbers, as the source has them.
+    if (header["qform_code"] > 0 and is_unusable) or not np.isfinite(numbers).all():
         fields |= dict.fromkeys((n for n in names if n.startswith("q")), 0)
     pixdim = header["pixdim"].copy()
     pixdim[0] = -1 if pixdim[0] == -1 else 1

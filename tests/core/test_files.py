@@ -1,4 +1,4 @@
-"""Outputs are whole or absent, and what cannot be written is said in words."""
+"""Outputs are whole or absent; messages say what cannot be read or written, and why."""
 
 import json
 import os
@@ -119,7 +119,7 @@ def test_an_output_in_a_folder_without_permission_is_refused(tmp_path):
         files.write_text(tmp_path / "locked" / "out.txt", "x")
 
 
-def test_a_full_disk_is_told_in_words_and_leaves_the_earlier_file(tmp_path, no_room):
+def test_a_full_disk_is_an_input_error_and_leaves_the_earlier_file(tmp_path, no_room):
     out = tmp_path / "out.txt"
     out.write_text("old")
     with (

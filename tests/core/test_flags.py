@@ -210,9 +210,11 @@ def test_all_flags_that_are_missing_are_named():
         source: str = flag("", "A volume.", required=True)
         output: str = flag("", "A mask.", required=True)
 
-    with pytest.raises(ConfigError) as told:
+    with pytest.raises(ConfigError) as refusal:
         flags.parse(["program", "--source=a"], Config)
-    assert str(told.value) == "--model: expected a model. Found nothing. Also required: --output."
+    assert (
+        str(refusal.value) == "--model: expected a model. Found nothing. Also required: --output."
+    )
 
 
 def test_a_flag_behind_the_flagfile_overrides_it_and_one_before_does_not(tmp_path):

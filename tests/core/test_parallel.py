@@ -40,10 +40,10 @@ def test_the_cores_of_a_job_count_and_not_those_of_its_machine(monkeypatch):
     assert parallel.available_cores() == 128
 
 
-def test_a_process_that_is_killed_is_told_in_words():
+def test_a_killed_worker_is_a_failure_with_a_remedy():
     with (
         pytest.raises(CommandFailed, match="found one killed"),
-        parallel.loss_in_words(),
+        parallel.watching_workers(),
         concurrent.futures.ProcessPoolExecutor(1) as pool,
     ):
         pool.submit(os._exit, 9).result()

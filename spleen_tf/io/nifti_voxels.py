@@ -1,0 +1,109 @@
+"""The voxels of a NIfTI file: as they are stored, and in physical units."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import math
+import os
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+from numpy.typing import NDArray
+
+from spleen_tf.imaging.volume import VolumeError
+from spleen_tf.io import nifti_header
+
+# DEFLATE cannot expand further: RFC 1951 codes at most 258 bytes in two bits or so.
+_MAX_GZIP_RATIO = 1032
+_BLOCK_BYTES = 1 << 24
+
+
+def check_room(
+    stream: io.BufferedIOBase, header: nib.Nifti1Header, shape: tuple[int, ...], source: str
+) -> None:
+    """Raises VolumeError for a claim that the file cannot keep, before memory is taken for it."""
+    offset, lowest = float(header["vox_offset"]), header.single_vox_offset
+    if not lowest <= offset < math.inf:
+        raise VolumeError(
+            f"{source}: expected voxels from byte {lowest} on, found vox_offset {offset:g}."
+        )
+    num_bytes = math.prod(shape) * nifti_header.dtype(header, source).itemsize
+    most = os.path.getsize(source) * (_MAX_GZIP_RATIO if _is_zipped(stream) else 1)
+    room = max(0, most - int(offset))
+    if num_bytes > room:
+        raise VolumeError(
+            f"{source}: expected {num_bytes:,} bytes of voxels as its header says (shape {shape}), "
+            f"found a file that can hold at most {room:,}; it is cut short, or its dim, datatype "
+            "or vox_offset is wrong."
+        )
+
+
+def read(
+    stream: io.BufferedIOBase, header: nib.Nifti1Header, shape: tuple[int, ...], source: str
+) -> NDArray[Any]:
+    """(I, J, K) in the stored type and byte order; a gzip stream is read to its checksum.
+
+    Raises:
+        VolumeError: if there are fewer voxels than the header says.
+    """
+    stream.seek(int(header["vox_offset"]))  # Past header extensions.
+    dtype = nifti_header.dtype(header, source)
+    num_bytes = math.prod(shape) * dtype.itemsize
+    stored = np.empty(shape, dtype, order="F")
+    view = stored.reshape(-1, order="F").view(np.uint8).data
+    filled = 0
+    while filled < num_bytes and (count := stream.readinto(view[filled : filled + _BLOCK_BYTES])):
+        filled += count
+    if filled < num_bytes:
+        raise VolumeError(
+            f"{source}: expected {num_bytes:,} bytes of voxels, found {filled:,}; it is cut "
+            "short, or its dim or datatype is wrong."
+        )
+    while _is_zipped(stream) and stream.read(1 << 20):
+        continue
+    return stored
+
+
+def physical(stored: NDArray[Any], header: nib.Nifti1Header, source: str) -> NDArray[Any]:
+    """Slope and intercept applied; int16 where that loses nothing, else float32.
+
+    Raises:
+        VolumeError: if a value is not finite, or beyond float32.
+    """
+    scaling = nifti_header.scaling(header, source)
+    if not scaling and stored.dtype.kind in "iu" and np.can_cast(stored.dtype, np.int16):
+        return stored.astype(np.int16, copy=False)
+    as_int16 = np.empty(stored.shape, np.int16, order="F")
+    for k in range(stored.shape[2]):  # A slab at a time: no second full-size float array.
+        slab = _scaled(stored[..., k], scaling)
+        if not np.isfinite(slab).all():
+            raise VolumeError(
+                f"{source}: expected finite voxels, found NaN or infinity (slab {k} of the last "
+                "axis); replace them before."
+            )
+        if slab.min() < -32768 or slab.max() > 32767 or (slab != np.rint(slab)).any():
+            break
+        as_int16[..., k] = slab
+    else:
+        return as_int16
+    del as_int16
+    as_float32 = np.empty(stored.shape, np.float32, order="F")
+    with np.errstate(over="ignore"):  # It is refused below.
+        for k in range(stored.shape[2]):
+            as_float32[..., k] = _scaled(stored[..., k], scaling)
+    if not np.isfinite(as_float32).all():
+        raise VolumeError(
+            f"{source}: expected finite voxels, found NaN, infinity or values beyond float32; "
+            "replace them before."
+        )
+    return as_float32
+
+
+def _is_zipped(stream: io.BufferedIOBase) -> bool:
+    return isinstance(stream, gzip.GzipFile)
+
+
+def _scaled(slab: NDArray[Any], scaling: tuple[float, float] | None) -> NDArray[Any]:
+    return slab.astype(np.float64) * scaling[0] + scaling[1] if scaling else slab
