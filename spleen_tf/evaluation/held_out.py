@@ -130,7 +130,7 @@ def dices(validated: CrossValidation) -> dict[tuple[str, str], float]:
         raise InputError(
             f"{path}: expected what tools/cross_validate.py wrote, found no such file."
         )
-    with path.open(newline="", encoding="utf-8") as stream:
+    with path.open(newline="", encoding="utf-8-sig") as stream:
         rows = list(csv.DictReader(stream))
     try:
         dice_of = {(row["plane"], row["case"]): float(row["dice"]) for row in rows}

@@ -94,7 +94,7 @@ def read_cases(path: str | os.PathLike[str]) -> list[CaseMetrics]:
         InputError: if the file is missing, or a column is, or holds no number.
     """
     try:
-        with open(path, newline="", encoding="utf-8") as stream:
+        with open(path, newline="", encoding="utf-8-sig") as stream:
             rows = list(csv.DictReader(stream))
         return msgspec.convert(rows, list[CaseMetrics], strict=False)
     except OSError as error:

@@ -118,6 +118,9 @@ def test_cases_come_back_from_their_file(tmp_path):
     read = results.read_cases(tmp_path / "cases.csv")
     assert [(r.case, r.dice) for r in read] == [("a,b", 2 / 3), ("12", 1e-5)]
     assert math.isnan(read[1].truth_mm3)
+    # A spreadsheet puts a byte order mark before the first column's name.
+    (tmp_path / "cases.csv").write_bytes(b"\xef\xbb\xbf" + (tmp_path / "cases.csv").read_bytes())
+    assert [r.case for r in results.read_cases(tmp_path / "cases.csv")] == ["a,b", "12"]
 
 
 @pytest.mark.parametrize(
