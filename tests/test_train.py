@@ -121,6 +121,7 @@ def test_training_json_says_what_was_trained_on(four_steps, disc_records):
     assert set(training["validation"]) == {"v"}
 
 
+@pytest.mark.slow
 def test_a_training_finds_the_spleen(quick_training, tmp_path):
     train.main(
         quick_training(
@@ -175,6 +176,7 @@ def test_weights_optimizer_and_averages_go_on_as_they_were(quick_training, copy)
     np.testing.assert_allclose(after[average], expected, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_killed_training_goes_on_from_its_last_checkpoint(quick_training, tmp_path, capsys):
     config = quick_training(model_dir=str(tmp_path / "model"), steps=10**6)
     flags = [
@@ -209,6 +211,7 @@ def test_a_killed_training_goes_on_from_its_last_checkpoint(quick_training, tmp_
     assert logged == sorted(set(logged))  # No epoch twice.
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimizer", ["ranger", "swa"])
 def test_other_optimizers_train_and_go_on(quick_training, tmp_path, capsys, optimizer):
     def settings(steps):
@@ -222,6 +225,7 @@ def test_other_optimizers_train_and_go_on(quick_training, tmp_path, capsys, opti
     assert column(tmp_path, "steps") == [13, 26, 28]
 
 
+@pytest.mark.slow
 def test_float16_trains_with_loss_scaling_and_goes_on(quick_training, tmp_path, capsys):
     train.main(quick_training(model_dir=str(tmp_path), steps=2, precision="float16"))
     assert "mixed_float16: asked for" in capsys.readouterr().out
@@ -234,6 +238,7 @@ def test_float16_trains_with_loss_scaling_and_goes_on(quick_training, tmp_path, 
     assert "resumes after 4 steps" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_float16_does_not_go_on_without_a_loss_scale(quick_training, tmp_path):
     train.main(quick_training(model_dir=str(tmp_path), steps=2, precision="float32"))
     with pytest.raises(InputError, match="go on with --precision=bfloat16 or float32"):
@@ -276,6 +281,7 @@ def test_without_validation_the_last_weights_are_kept(quick_training, tmp_path):
     assert len(best_weights(tmp_path / "m")) > 0
 
 
+@pytest.mark.slow
 def test_neighbours_dropout_and_group_norm_train(quick_training, tmp_path):
     train.main(
         quick_training(
@@ -513,6 +519,7 @@ train.main(dataclasses.replace(config, steps=4))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("distribution", "cpus"), [("mirrored", 2), ("multi_worker", 1)])
 def test_trainings_on_several_devices_train_and_go_on(
     quick_training, tmp_path, run_python, monkeypatch, distribution, cpus
