@@ -1,7 +1,7 @@
 """Converts the T2-SPIR MR subjects of the CHAOS challenge to a data set in the Decathlon's layout.
 
-The challenge gives each subject's images as a DICOM series and its organs as a PNG a slice, of the
-same name as the slice's DICOM file, in which the spleen has the grey values 240 to 255. Its CTs
+The challenge gives each subject's images as a DICOM series and its organs as one PNG per slice, of
+the same name as the slice's DICOM file, in which the spleen has the grey values 240 to 255. Its CTs
 have no spleens outlined.
 
 The data are CC BY-NC-SA 4.0 (Kavur et al., 2021, doi:10.5281/zenodo.3431873). From the unpacked
@@ -77,28 +77,28 @@ def main(config: ChaosConfig) -> None:
 def _subjects(config: ChaosConfig) -> list[tuple[int, pathlib.Path]]:
     """Numbers and folders of the subjects that have labels and are asked for, in order."""
     chaos = pathlib.Path(config.chaos).absolute()
-    found = {}
+    folders: dict[int, pathlib.Path] = {}
     for ground in chaos.glob("**/T2SPIR/Ground"):
         number = ground.parent.parent.name
-        if not number.isdecimal() or int(number) in found:
+        if not number.isdecimal() or int(number) in folders:
             raise InputError(
-                f"{ground}: expected one folder MR/NUMBER/T2SPIR a subject in {chaos}, found "
+                f"{ground}: expected one folder MR/NUMBER/T2SPIR per subject in {chaos}, found "
                 f"{number!r} {'again' if number.isdecimal() else 'for a number'}."
             )
-        found[int(number)] = ground.parent
-    if not found:
+        folders[int(number)] = ground.parent
+    if not folders:
         raise InputError(
             f"{chaos}: expected MR/NUMBER/T2SPIR/Ground in it, found none; name the folder into "
             "which CHAOS_Train_Sets.zip was unpacked."
         )
-    wanted = [text.strip() for text in config.subjects.split(",") if text.strip()]
-    for text in wanted:
-        if not text.isdecimal() or int(text) not in found:
+    asked = [text.strip() for text in config.subjects.split(",") if text.strip()]
+    for text in asked:
+        if not text.isdecimal() or int(text) not in folders:
             raise InputError(
-                f"--subjects: expected some of {', '.join(map(str, sorted(found)))}, "
+                f"--subjects: expected some of {', '.join(map(str, sorted(folders)))}, "
                 f"found {text!r}."
             )
-    return sorted((n, found[n]) for n in ({int(text) for text in wanted} or found))
+    return sorted((n, folders[n]) for n in ({int(text) for text in asked} or folders))
 
 
 def _spleen(image: Volume, ground: pathlib.Path) -> np.ndarray:
@@ -108,7 +108,7 @@ def _spleen(image: Volume, ground: pathlib.Path) -> np.ndarray:
     for path in sorted(set(ground.glob("[!.]*.png")) - set(pngs)):
         raise InputError(
             f"{path}: expected DICOM_anon/{path.stem}.dcm for it, found none in "
-            f"{image.source}; unpack CHAOS_Train_Sets.zip anew."
+            f"{image.source}; unpack CHAOS_Train_Sets.zip again."
         )
     for k, (frame, path) in enumerate(zip(image.header.frames, pngs, strict=True)):
         mask_ijk[..., k] = (_greys(path, frame) >= DARKEST_SPLEEN).T
@@ -128,13 +128,13 @@ def _greys(path: pathlib.Path, frame: Frame) -> np.ndarray:
     except (OSError, SyntaxError) as error:  # The latter is Pillow's for damaged chunks.
         raise InputError(
             f"{path}: expected a PNG with the organs of {frame.path}, found none that can be read "
-            f"({getattr(error, 'strerror', None) or error}); unpack CHAOS_Train_Sets.zip anew."
+            f"({getattr(error, 'strerror', None) or error}); unpack CHAOS_Train_Sets.zip again."
         ) from None
     if (picture.mode, greys.shape) != ("L", frame.shape):
         raise InputError(
             f"{path}: expected {frame.shape[0]} rows and {frame.shape[1]} columns of 8-bit grey "
             f"(mode L), as for {frame.path}, found an array of {greys.shape} (mode "
-            f"{picture.mode}); unpack CHAOS_Train_Sets.zip anew."
+            f"{picture.mode}); unpack CHAOS_Train_Sets.zip again."
         )
     return greys
 
