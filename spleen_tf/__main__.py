@@ -6,6 +6,7 @@ import runpy
 import sys
 
 from spleen_tf import __version__
+from spleen_tf.core import process
 
 VERBS = (
     ("train", "trains a U-Net on records"),
@@ -15,26 +16,27 @@ VERBS = (
     ("explore", "looks a data set over, and plans a training"),
 )
 
-EXIT_INPUT = 2
-
 
 def main() -> int:
     """Runs the verb that the command line names; it exits by itself with its own exit code."""
     arguments = sys.argv[1:]
     if arguments in ([], ["--help"], ["-h"]):
-        print(_usage())
-        return 0
+        process.run(lambda: _printed(_usage()))
     if arguments == ["--version"]:
-        print(f"spleen_tf {__version__}")
-        return 0
+        process.run(lambda: _printed(f"spleen_tf {__version__}"))
     verb = arguments[0]
     names = [name for name, _ in VERBS]
     if verb not in names:
         print(f"error: expected one of {', '.join(names)}, found {verb!r}.", file=sys.stderr)
-        return EXIT_INPUT
+        return process.EXIT_INPUT
     del sys.argv[1]
     runpy.run_module(f"spleen_tf.{verb}", run_name="__main__", alter_sys=True)
     return 0
+
+
+def _printed(text: str) -> int:
+    print(text)
+    return process.EXIT_DONE
 
 
 def _usage() -> str:

@@ -1,6 +1,7 @@
 """spleen-tf VERB and python -m spleen_tf VERB, as subprocesses."""
 
 import importlib.util
+import os
 import subprocess
 import sys
 
@@ -62,3 +63,14 @@ def test_an_unknown_verb_costs_one_line(verb):
 
 def test_the_version_is_that_of_the_package():
     assert run("spleen_tf", "--version").stdout == f"spleen_tf {__version__}\n"
+
+
+@pytest.mark.parametrize("argument", ["--help", "--version"])
+def test_a_reader_that_has_left_is_no_failure(argument):
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        [sys.executable, "-m", "spleen_tf", argument], stdout=writing, stderr=subprocess.PIPE
+    )
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (0, b"")

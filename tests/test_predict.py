@@ -1,6 +1,6 @@
 """From file to files, with a model that is known: it marks the voxels above half the intensities.
 
-See conftest.py: a voxel whose intensity lies at x between the volume's 0.5th and 99.5th percentile
+See fixtures: a voxel whose intensity lies at x between the volume's 0.5th and 99.5th percentile
 gets the probability σ(8 (x − 1/2)) of the MR model: 0.018 if it is darkest, 0.982 if brightest.
 """
 

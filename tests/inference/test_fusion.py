@@ -1,4 +1,4 @@
-"""Models whose weights are set by hand (see conftest.py), so that every probability is known.
+"""Models whose weights are set by hand (see fixtures), so that every probability is known.
 
 The CT model looks one slice, one row and one column back: what is bright comes out moved by one
 voxel towards each, which way these may run in the stored array. The MR model takes each pixel for
