@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 TRAINING = (
-    *("--image_size=32", "--pixel_mm=12", "--base_filters=2", "--depth=2", "--batch_size=2"),
+    *("--image_size=32", "--pixel_mm=12", "--base_filters=2", "--depth=1", "--batch_size=2"),
     *("--steps=4", "--steps_per_epoch=2", "--precision=float32", "--seed=1"),
 )
 CASES = ("phantom_mr_000", "phantom_mr_001", "phantom_mr_002")
@@ -151,7 +151,7 @@ def test_the_damaged_case_is_named_in_one_line(line):
     assert lines[-1] == "1 of 4 cases failed: damaged.nii.gz"
 
 
-def test_evaluation_has_a_row_a_case_and_the_table(line):
+def test_evaluation_has_a_row_per_case_and_the_table(line):
     results = line[0] / "results"
     with (results / "cases.csv").open() as stream:
         rows = list(csv.DictReader(stream))
@@ -174,8 +174,8 @@ def test_evaluation_has_a_row_a_case_and_the_table(line):
     assert "tiny" in (results / "results.md").read_text()
 
 
-def test_every_program_speaks_plainly(line):
-    """One line of result on stdout, and no word of TensorFlow's own on stderr."""
+def test_every_program_prints_a_result_and_no_noise(line):
+    """A result on stdout, and nothing of TensorFlow's own on stderr."""
     for name, done in line[1].items():
         assert done.stdout.strip(), name
         for noise in ("Traceback", "WARNING:tensorflow", "UserWarning", "oneDNN", "cuda"):
