@@ -13,7 +13,7 @@ import dataclasses
 import pathlib
 import secrets
 import shutil
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import spleen_tf
 from spleen_tf.core import files, flags
@@ -21,6 +21,7 @@ from spleen_tf.core.files import InputError
 from spleen_tf.core.flags import ConfigError, flag
 from spleen_tf.imaging import planes
 from spleen_tf.inference import model_files
+from spleen_tf.inference.model_files import ModelInfo, TrainedCase, TrainedOn, Validation
 from spleen_tf.network.spec import ServingSpec, onnx_path
 from spleen_tf.training import run
 from spleen_tf.training.run import TrainingRecord
@@ -39,7 +40,19 @@ class ExportConfig:
         None, "In place of these two: a SavedModel's folder, beside which to write model.onnx."
     )
     name: str | None = flag(None, "The model's name. Not set: from the export folder's path.")
+    family: str | None = flag(
+        None, "The family's name. Not set: the name, less the plane at its end."
+    )
     model_version: str = flag("1.0.0", "The model's version.")
+    license: str | None = flag(None, "The licence of the weights: an SPDX identifier.")
+    dice: float | None = flag(
+        None,
+        "The Dice of this recipe on cases that it did not train on, as cross-validation measures "
+        "it. Not set: that of the training's own validation cases.",
+        minimum=0,
+        maximum=1,
+    )
+    dice_how: str | None = flag(None, "How --dice was measured: cases, folds, planes, command.")
     threshold: float = flag(
         0.5,
         "Probability from which predict takes a voxel for spleen, unless it is told otherwise.",
@@ -62,6 +75,8 @@ class ExportConfig:
             )
         if not self.export_dir:
             raise ConfigError("--export_dir: expected the SavedModel's folder. Found nothing.")
+        if (self.dice is None) != (self.dice_how is None):
+            raise ConfigError("--dice: expected together with --dice_how, found one of them alone.")
 
 
 def main(config: ExportConfig) -> None:
@@ -83,22 +98,19 @@ def _export(config: ExportConfig, model_dir: pathlib.Path, export_dir: pathlib.P
 
     files.make_folder(export_dir.parent)
     network = _load_network(model_dir, training)
-    description = describe(training, config, export_dir, _validation(model_dir, training))
+    info = describe(training, config, export_dir, _validation(config, model_dir, training))
     partial = export_dir.with_name(f".partial-{secrets.token_hex(4)}-{export_dir.name}")
     try:
         module = serving.servable(network, training.serving)
         serving.save(module, partial, export_dir)
-        files.write_json(partial / "assets.extra" / "model.json", description)
+        files.write_json(partial / "assets.extra" / "model.json", info)
         onnx_model, difference = onnx.convert(module, training.serving, partial)
         with files.replacing(onnx_path(export_dir)) as partial_onnx:
             partial_onnx.write_bytes(onnx_model)
             _replace_folder(partial, export_dir)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-    print(
-        f"{export_dir}: {description['name']} {description['version']}, {training.plane}, "
-        f"{training.modality}"
-    )
+    print(f"{export_dir}: {info.name} {info.version}, {info.plane}, {info.modality}")
     _report(onnx_path(export_dir), difference)
 
 
@@ -118,50 +130,56 @@ def describe(
     training: TrainingRecord,
     config: ExportConfig,
     export_dir: pathlib.Path,
-    validation: dict[str, Any],
-) -> dict[str, Any]:
+    validation: Validation,
+) -> ModelInfo:
     """The content of model.json."""
     import keras
     import tensorflow as tf
 
     rows, columns = training.config.image_hw
-    return {
-        "name": config.name or _name(export_dir.resolve()),
-        "version": config.model_version,
-        "plane": training.plane,
-        "modality": training.modality,
-        "pixel_mm": training.pixel_mm,
-        "window": training.window,
-        "image_size": rows if rows == columns else (rows, columns),
-        "learning_rate": training.config.learning_rate,
-        "in_channels": training.config.in_channels,
-        "threshold": config.threshold,
-        "labels": {"0": "background", "1": "spleen"},
-        "training": {"cases": [{"name": n, "sha256": sha} for n, sha in training.train.items()]},
-        "validation": validation,
-        "versions": {
+    name = config.name or _name(export_dir.resolve())
+    return ModelInfo(
+        name=name,
+        family=config.family or name.removesuffix(f"-{training.plane}"),
+        version=config.model_version,
+        license=config.license,
+        plane=training.plane,
+        modality=training.modality,
+        pixel_mm=training.pixel_mm,
+        window=training.window,
+        image_size=rows if rows == columns else (rows, columns),
+        learning_rate=training.config.learning_rate,
+        in_channels=training.config.in_channels,
+        threshold=config.threshold,
+        training=TrainedOn(tuple(TrainedCase(*case) for case in training.train.items())),
+        validation=validation,
+        versions={
             "spleen_tf": spleen_tf.__version__,
             "tensorflow": tf.__version__,
             "keras": keras.__version__,
         },
-    }
+    )
 
 
-def _validation(model_dir: pathlib.Path, training: TrainingRecord) -> dict[str, Any]:
-    """The Dice that the exported weights reached in training."""
+def _validation(
+    config: ExportConfig, model_dir: pathlib.Path, training: TrainingRecord
+) -> Validation:
+    """The Dice that was given, else the one that the exported weights reached in training."""
     from spleen_tf.training import checkpoints
 
+    if config.dice is not None and config.dice_how is not None:
+        return Validation(config.dice, config.dice_how)
     count = len(training.validation)
     if not count:
-        return {"dice": None, "how": "not measured: every case was trained on"}
+        return Validation(None, "not measured: every case was trained on")
     dice = checkpoints.best_dice(model_dir)
     if dice is None:
-        return {"dice": None, "how": "not measured: training was not validated"}
-    return {
-        "dice": dice,
-        "how": f"mean over {count} validation cases of the Dice over the whole native volume, "
-        "threshold 0.5, no postprocessing; the weights were chosen by it",
-    }
+        return Validation(None, "not measured: training was not validated")
+    return Validation(
+        dice,
+        f"mean over {count} validation cases of the Dice over the whole native volume, threshold "
+        "0.5, no postprocessing; the weights were chosen by it",
+    )
 
 
 def _read_training(model_dir: pathlib.Path) -> TrainingRecord:

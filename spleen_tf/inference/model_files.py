@@ -26,8 +26,28 @@ _Millimetres = Annotated[float, Meta(gt=0)]
 _StrPath = str | os.PathLike[str]
 
 
+class TrainedCase(msgspec.Struct, frozen=True):
+    """A case that a model was trained on: its name, and the SHA-256 of its image."""
+
+    name: str
+    sha256: str
+
+
+class TrainedOn(msgspec.Struct, frozen=True):
+    """The cases that a model was trained on."""
+
+    cases: tuple[TrainedCase, ...] = ()
+
+
+class Validation(msgspec.Struct, frozen=True):
+    """A model's Dice, None where it was not measured, and how it was measured."""
+
+    dice: float | None = None
+    how: str = ""
+
+
 class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """What model.json says of a model, as far as prediction uses it.
+    """The content of model.json.
 
     Attributes:
         name, version: of the model.
@@ -39,7 +59,12 @@ class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
         learning_rate: of its training.
         in_channels: consecutive slices that it sees at once, an odd number.
         threshold: the probability from which a voxel is spleen.
+        labels: what the values of a mask mean.
         family: the name of the family that it belongs to; None: not said.
+        license: of the weights, as an SPDX identifier; None: not said.
+        training: the cases that it was trained on.
+        validation: its Dice, and how it was measured.
+        versions: of what made it, by package.
     """
 
     name: str
@@ -52,7 +77,14 @@ class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
     learning_rate: float
     in_channels: Annotated[int, Meta(ge=1)]
     threshold: Annotated[float, Meta(ge=0, le=1)] = 0.5
+    labels: dict[str, str] = msgspec.field(
+        default_factory=lambda: {"0": "background", "1": "spleen"}
+    )
     family: str | None = None
+    license: str | None = None
+    training: TrainedOn = TrainedOn()
+    validation: Validation = Validation()
+    versions: dict[str, str] = {}
 
     def __post_init__(self) -> None:
         if self.in_channels % 2 == 0:
