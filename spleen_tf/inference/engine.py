@@ -60,7 +60,7 @@ def choose(folders: Sequence[pathlib.Path], engine: Engine = DEFAULT_ENGINE) -> 
         return [OnnxModel(folder) for folder in folders]
     may_use_gpu = is_on_gpu or (engine.device == "auto" and _has_gpu())
     if engine.runtime == "tensorflow" or missing or may_use_gpu or not is_float32:
-        return [SavedModel(folder) for folder in folders]
+        return [SavedModel(folder, engine.device, engine.precision) for folder in folders]
     return [OnnxModel(folder) for folder in folders]
 
 

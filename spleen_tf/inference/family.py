@@ -84,8 +84,7 @@ class Family:
         Raises:
             InputError: if one cannot be loaded, or the device does not exist here.
         """
-        others = self.second_opinion.members if self.second_opinion else ()
-        note = engines.start([member.runtime for member in (*self.members, *others)], engine)
+        note = engines.start([member.runtime for member in self.members], engine)
         for member in self.members:
             member.runtime.load()
         return note
@@ -104,7 +103,9 @@ class Family:
         calibration = self.calibration if options.is_as_calibrated else None
         is_judged = options.with_evidence or calibration is not None
         second = self.second_opinion
-        finding = self._find(image, taken, options, is_judged or second is not None)
+        # Several members show whether they agree, which needs no calibration.
+        with_evidence = is_judged or second is not None or len(self.members) > 1
+        finding = self._find(image, taken, options, with_evidence)
         if second and not taken.is_foreign and checks.is_disputed(finding.evidence):
             other = second._find(image, taken, options, with_evidence=True)
             if not checks.is_disputed(other.evidence):

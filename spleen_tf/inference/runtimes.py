@@ -63,12 +63,12 @@ class Runtime(Protocol):
 
 
 class SavedModel:
-    """A Runtime: TensorFlow with a SavedModel's folder."""
+    """A Runtime: TensorFlow with a SavedModel's folder, on a device and in a precision."""
 
     name: RuntimeName = "tensorflow"
 
-    def __init__(self, folder: pathlib.Path):
-        self._folder = folder
+    def __init__(self, folder: pathlib.Path, device: str = "auto", precision: str = "auto"):
+        self._folder, self._device, self._precision = folder, device, precision
 
     def load(self) -> None:
         """Loads the SavedModel; see Runtime.load."""
@@ -80,6 +80,8 @@ class SavedModel:
         tf = tensorflow()
         from spleen_tf.network import serving
 
+        # A second opinion is first loaded when it is asked.
+        setup(self._device, self._precision)
         with serving.loading(self._folder):
             # An attribute, since a SavedModel is dropped with the last reference to it.
             self._loaded = tf.saved_model.load(str(self._folder))
