@@ -142,15 +142,15 @@ def test_a_missing_file_and_a_folder_are_refused(tmp_path):
         nifti.read(tmp_path / ("n" * 300))
 
 
-@pytest.mark.parametrize(
+@pytest.mark.parametrize(  # mtime=0: each process of pytest-xdist must make the same ids.
     "content",
     [
         b"",
         b"\x5c\x01",
         b"CASE,IMAGE,LABEL\n" * 40,
         b"<html><body>404 Not Found</body></html>" * 20,
-        gzip.compress(b"CASE,IMAGE,LABEL\n" * 40),
-        gzip.compress(b""),
+        gzip.compress(b"CASE,IMAGE,LABEL\n" * 40, mtime=0),
+        gzip.compress(b"", mtime=0),
         bytes(1000),
     ],
 )
