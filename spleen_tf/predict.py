@@ -204,29 +204,30 @@ def segment(job: Job, named: Family | None, config: PredictConfig) -> Prediction
     Returns:
         The content of the JSON.
     """
-    with timing.Clock() as clock:
-        image = (
-            readers.read_voxels(job.geometry)
-            if job.geometry
-            else readers.read(job.source, job.series_uid)
-        )
-        _check_voxel(config, image)  # In a folder, each volume has a shape of its own.
-        clock.lap("read")
-        if not (family := named):
-            family = _best_family(image, job, config)
-            clock.lap("load")
-        result = family.segment(image, _options(config, job))
-        if "probabilities" in job.others:
-            outputs.write_probability(job.others, image, result)
-            clock.lap("probabilities")
-        nifti.write_mask(job.mask, result.mask_ijk, like=image)
-        # If another output fails, the mask still has its JSON.
-        prediction.write(job.json, result.record)
-        clock.lap("write")
-        if job.others:
-            style = outputs.Style(config.preview_voxel or None, config.smooth_mesh)
-            outputs.write(job.others, image, result, style)
-            clock.lap("others")
+    clock = timing.Clock()
+    image = (
+        readers.read_voxels(job.geometry)
+        if job.geometry
+        else readers.read(job.source, job.series_uid)
+    )
+    _check_voxel(config, image)  # In a folder, each volume has a shape of its own.
+    clock.lap("read")
+    if not (family := named):
+        family = _best_family(image, job, config)
+        clock.lap("load")
+    result = family.segment(image, _options(config, job))
+    clock.take_over(result.seconds)
+    if "probabilities" in job.others:
+        outputs.write_probability(job.others, image, result)
+        clock.lap("probabilities")
+    nifti.write_mask(job.mask, result.mask_ijk, like=image)
+    # If another output fails, the mask still has its JSON.
+    prediction.write(job.json, result.record)
+    clock.lap("write")
+    if job.others:
+        style = outputs.Style(config.preview_voxel or None, config.smooth_mesh)
+        outputs.write(job.others, image, result, style)
+        clock.lap("others")
     record = result.record.with_cost(clock.seconds(), timing.peak_rss_mb())
     prediction.write(job.json, record)
     return record

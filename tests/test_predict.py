@@ -5,7 +5,6 @@ gets the probability σ(8 (x − 1/2)) of the MR model: 0.018 if it is darkest, 
 """
 
 import csv
-import dataclasses
 import functools
 import gzip
 import json
@@ -15,6 +14,7 @@ import shutil
 import textwrap
 
 import dicom_files
+import msgspec
 import nibabel
 import numpy as np
 import pytest
@@ -827,14 +827,14 @@ def test_a_dice_that_another_modality_taught_says_so(
     run, write_scan, family, tmp_path, modality, note
 ):
     known = calibration.read(family / "quality.json")
-    calibration.write(family / "quality.json", dataclasses.replace(known, modality=modality))
+    calibration.write(family / "quality.json", msgspec.structs.replace(known, modality=modality))
     run(write_scan(), model=[family])
     assert content_of(tmp_path / "out.json")["predicted_dice_note"] == note
 
 
 def test_a_low_predicted_dice_asks_for_a_review(run, write_scan, family, tmp_path):
     known = calibration.read(family / "quality.json")
-    calibration.write(family / "quality.json", dataclasses.replace(known, review_below=0.95))
+    calibration.write(family / "quality.json", msgspec.structs.replace(known, review_below=0.95))
     run(write_scan(), model=[family])
     reasons = content_of(tmp_path / "out.json")["reasons"]
     assert "low predicted Dice: 0.90, below 0.95" in reasons

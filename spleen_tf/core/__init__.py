@@ -1,1 +1,1 @@
-"""What every command needs: flags, files, workers, resumed plans, clocks."""
+"""What every command needs: flags, files, processes, resumed runs, clocks."""

@@ -46,7 +46,7 @@ class Measurement(msgspec.Struct, frozen=True):
         dice: with the truth; None if both are empty.
         mirrored_ml: see `Prediction.mirrored_ml`.
         reasons: why `predict` would ask for a review, without a calibration.
-        signs: the evidence; None for an empty mask.
+        evidence: of quality; None for an empty mask; `signs` in the file.
         second_opinion: whether the mask is that of the models that are asked second.
         known_brightness: the brightness of the true spleen, as the network sees it; None without.
     """
@@ -56,7 +56,7 @@ class Measurement(msgspec.Struct, frozen=True):
     dice: float | None
     mirrored_ml: dict[str, tuple[float, float]]
     reasons: tuple[str, ...]
-    signs: Evidence | None
+    evidence: Evidence | None = msgspec.field(name="signs")
     second_opinion: bool
     known_brightness: float | None
 
@@ -93,7 +93,7 @@ class Judged:
 
     def row(self) -> dict[str, object]:
         """The row of study.csv."""
-        judgement, evidence = self.judgement, self.measurement.signs
+        judgement, evidence = self.judgement, self.measurement.evidence
         predicted = {}
         if judgement:
             predicted = {"predicted": judgement.dice, "low": judgement.low, "high": judgement.high}
@@ -177,7 +177,7 @@ def corrupted(
                 dice=dice if np.isfinite(dice) else None,
                 mirrored_ml={str(k): ml for k, ml in prediction.mirrored_ml.items()},
                 reasons=tuple(prediction.reasons),
-                signs=prediction.record.signs,
+                evidence=prediction.record.evidence,
                 second_opinion=prediction.is_second_opinion,
                 known_brightness=_brightness(volume, prediction.window, truth),
             )
@@ -202,7 +202,7 @@ def calibrate(
     Raises:
         InputError: if masks of too few patients were found.
     """
-    usable = [(m, m.signs) for m in measurements if m.signs and not m.second_opinion]
+    usable = [(m, m.evidence) for m in measurements if m.evidence and not m.second_opinion]
     patients = [m.case for m, _ in usable]
     if len(set(patients)) < calibration.LEAST_PATIENTS:
         raise InputError(
@@ -219,7 +219,7 @@ def calibrate(
     )
     modalities = {modality_of[m.case] for m in measurements}
     if len(modalities) == 1:
-        learnt = dataclasses.replace(learnt, modality=modalities.pop())
+        learnt = msgspec.structs.replace(learnt, modality=modalities.pop())
     judgement_of = {id(m): j for (m, _), j in zip(usable, judgements, strict=True)}
     judged = [Judged(m, modality_of[m.case], judgement_of.get(id(m))) for m in measurements]
     return learnt, judged

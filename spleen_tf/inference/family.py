@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from spleen_tf.core import timing
+from spleen_tf.core.timing import Clock
 from spleen_tf.imaging import masks
 from spleen_tf.imaging.intensity import ModelModality
 from spleen_tf.imaging.volume import Volume
@@ -18,7 +18,7 @@ from spleen_tf.inference import engine as engines
 from spleen_tf.inference import fusion, model_files, orientation, prediction, released
 from spleen_tf.inference import modality as modalities
 from spleen_tf.inference.engine import DEFAULT_ENGINE, Engine, RuntimeChoice
-from spleen_tf.inference.fusion import Vote
+from spleen_tf.inference.fusion import ViewMask
 from spleen_tf.inference.member import Member
 from spleen_tf.inference.modality import TakenModality
 from spleen_tf.inference.model_files import ModelInfo, Models
@@ -99,19 +99,20 @@ class Family:
         Raises:
             InputError: if the volume does not fit into memory, or a network gives NaN.
         """
+        clock = Clock()
         taken = modalities.taken(image, self.modality, options.modality)
         calibration = self.calibration if options.is_as_calibrated else None
         is_judged = options.with_evidence or calibration is not None
         second = self.second_opinion
         # Several members show whether they agree, which needs no calibration.
         with_evidence = is_judged or second is not None or len(self.members) > 1
-        finding = self._find(image, taken, options, with_evidence)
+        finding = self._find(image, taken, options, with_evidence, clock)
         if second and not taken.is_foreign and checks.is_disputed(finding.evidence):
-            other = second._find(image, taken, options, with_evidence=True)
+            other = second._find(image, taken, options, True, clock)
             if not checks.is_disputed(other.evidence):
                 # The calibration is not of these models.
-                return second._judge(image, taken, other, None, is_second_opinion=True)
-        return self._judge(image, taken, finding, calibration, is_judged)
+                return second._judge(image, taken, other, None, clock, is_second_opinion=True)
+        return self._judge(image, taken, finding, calibration, clock, is_judged)
 
     def probability(self, image: Volume, tta: bool = False) -> npt.NDArray[Any]:
         """(I, J, K) float16: the mean of the members' probabilities, and nothing else."""
@@ -120,20 +121,25 @@ class Family:
         return fusion.probability(self.members, image, windows, tta)
 
     def _find(
-        self, image: Volume, taken: TakenModality, options: Options, with_evidence: bool
+        self,
+        image: Volume,
+        taken: TakenModality,
+        options: Options,
+        with_evidence: bool,
+        clock: Clock,
     ) -> _Finding:
         windows = modalities.windows(image, taken.modality, self.infos)
-        votes: list[Vote] | None = [] if with_evidence else None
+        view_masks: list[ViewMask] | None = [] if with_evidence else None
         probability: npt.NDArray[Any] | None = fusion.probability(
-            self.members, image, windows, options.tta, votes
+            self.members, image, windows, options.tta, view_masks
         )
         assert probability is not None
         mirrored_ml = orientation.mirrored_ml(self.members, image, windows)
-        timing.lap("network")
+        clock.lap("network")
         threshold = options.threshold
         mask = probability >= (fusion.threshold(self.members) if threshold is None else threshold)
         voxels_above = int(np.count_nonzero(mask))
-        if votes is None and not options.with_probability:
+        if view_masks is None and not options.with_probability:
             probability = None  # As large as the image; what follows may need the room.
         components = masks.count_components(mask)
         if options.largest_component:
@@ -141,12 +147,12 @@ class Family:
         if options.fill_holes:
             mask = masks.fill_holes(mask)
         collected = None
-        if votes is not None and probability is not None:
-            views = (vote.mask_ijk() for vote in votes)
+        if view_masks is not None and probability is not None:
+            views = (view_mask.mask_ijk() for view_mask in view_masks)
             collected = evidence.collect(image, windows[0], probability, mask, views, voxels_above)
         if not options.with_probability:
             probability = None
-        timing.lap("postprocess")
+        clock.lap("postprocess")
         return _Finding(
             *(mask, components, voxels_above, windows[0], mirrored_ml, collected, probability)
         )
@@ -157,6 +163,7 @@ class Family:
         taken: TakenModality,
         finding: _Finding,
         calibration: Calibration | None,
+        clock: Clock,
         is_judged: bool = False,
         is_second_opinion: bool = False,
     ) -> Prediction:
@@ -191,7 +198,7 @@ class Family:
             evidence=finding.evidence,
             reasons=reasons,
         )
-        timing.lap("postprocess")
+        clock.lap("postprocess")
         return Prediction(
             mask_ijk=finding.mask_ijk,
             record=record,
@@ -200,6 +207,7 @@ class Family:
             mirrored_ml=finding.mirrored_ml,
             is_second_opinion=is_second_opinion,
             probability_ijk=finding.probability_ijk,
+            seconds=clock.stages(),
         )
 
 

@@ -16,7 +16,7 @@ from spleen_tf.inference import tta as views
 from spleen_tf.inference.member import Member
 
 
-class Vote:
+class ViewMask:
     """The mask that one view of one member gives by itself, one bit per voxel."""
 
     def __init__(self, image: Volume, plane: Plane):
@@ -50,7 +50,7 @@ def probability(
     image: Volume,
     windows: Sequence[tuple[float, float]],
     tta: bool = False,
-    votes: list[Vote] | None = None,
+    view_masks: list[ViewMask] | None = None,
 ) -> npt.NDArray[Any]:
     """The mean of the members' probabilities.
 
@@ -59,8 +59,8 @@ def probability(
         image: the volume.
         windows: of each member, the intensities that become 0 and 1.
         tta: the mean is over views.AUGMENTED.
-        votes: receives one of each view of each member. A member by itself has no other to agree
-            with: it votes on views.VOTING, whether or not they count in the mean.
+        view_masks: receives the mask of each view of each member. A single member has no other to
+            agree with: it is shown views.OF_SINGLE_MEMBER, whether or not they count in the mean.
 
     Returns:
         (I, J, K) float16: its steps near a half are 0.0005, and it takes half of the memory.
@@ -69,7 +69,7 @@ def probability(
         InputError: as `Member.batches` does.
     """
     counted = views.AUGMENTED if tta else (views.AS_IS,)
-    shown = views.VOTING if votes is not None and len(members) == 1 else counted
+    shown = views.OF_SINGLE_MEMBER if view_masks is not None and len(members) == 1 else counted
     total_ijk = np.zeros(image.shape, np.float16, order="F")
     count = sum(len(member.slices(image)) for member in members) * len(shown)
     with tqdm.tqdm(total=count, unit="slice", leave=False, disable=None) as bar:
@@ -77,13 +77,13 @@ def probability(
             total_nhw = planes.split(total_ijk, image.affine, member.info.plane)
             for view in shown:
                 weight = 1.0 / (len(members) * len(counted)) if view in counted else 0.0
-                vote = Vote(image, member.info.plane)
+                view_mask = ViewMask(image, member.info.plane)
                 for start, probability_nhw in member.batches(image, window, view):
                     stop = start + len(probability_nhw)
                     total_nhw[start:stop] = total_nhw[start:stop] + weight * probability_nhw
-                    if votes is not None:
-                        vote.add(start, probability_nhw >= member.info.threshold)
+                    if view_masks is not None:
+                        view_mask.add(start, probability_nhw >= member.info.threshold)
                     bar.update(stop - start)
-                if votes is not None:
-                    votes.append(vote)
+                if view_masks is not None:
+                    view_masks.append(view_mask)
     return total_ijk

@@ -64,7 +64,8 @@ class PredictionRecord(Measurements, frozen=True, kw_only=True):
         predicted_dice, predicted_dice_interval: what a calibration expects, with its 90% interval;
             None without one, for a second opinion, and where nothing is found.
         predicted_dice_note: why the interval may not be valid.
-        signs: the evidence of quality; None where it was not collected, or nothing is found.
+        evidence: of quality; None where it was not collected, or nothing is found; `signs` in the
+            file.
         review: whether a person should look at the result.
         reasons: why.
         model, image_size, learning_rate, version: of the members, joined by ' + ' where they
@@ -81,7 +82,7 @@ class PredictionRecord(Measurements, frozen=True, kw_only=True):
     predicted_dice: float | None
     predicted_dice_interval: tuple[float, float] | None
     predicted_dice_note: str | None
-    signs: Evidence | None = None
+    evidence: Evidence | None = msgspec.field(default=None, name="signs")
     review: bool
     reasons: tuple[str, ...]
     model: str
@@ -104,12 +105,13 @@ class Prediction:
 
     Attributes:
         mask_ijk: (I, J, K) bool, on the volume's grid.
-        record: the content of CASE.json, but for what it cost.
+        record: the content of CASE.json, but for time and memory.
         family: the name of the models together.
         window: the intensities that the first model sees as 0 and 1.
         mirrored_ml: by direction, mL found in slices as they are, and in their mirror images.
         is_second_opinion: the models that were asked first disagreed; this is the others' result.
         probability_ijk: (I, J, K) float16, where it was asked for.
+        seconds: that segmenting took, by stage.
     """
 
     mask_ijk: npt.NDArray[np.bool_]
@@ -119,6 +121,7 @@ class Prediction:
     mirrored_ml: Mapping[Direction, tuple[float, float]]
     is_second_opinion: bool = False
     probability_ijk: npt.NDArray[Any] | None = None
+    seconds: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
     @property
     def volume_ml(self) -> float:
@@ -161,7 +164,7 @@ def record_of(
         predicted_dice=predicted_dice,
         predicted_dice_interval=predicted_dice_interval,
         predicted_dice_note=predicted_dice_note,
-        signs=evidence,
+        evidence=evidence,
         review=bool(reasons),
         reasons=tuple(reasons),
         model=_joined([info.name for info in infos]),

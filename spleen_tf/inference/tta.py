@@ -68,10 +68,10 @@ class View:
 AS_IS = View()
 # Test-time augmentation: these average without blurring, since nothing is resampled once more.
 AUGMENTED = (AS_IS, View(scale=0.92), View(scale=1.08))
-# A model by itself votes on these, having no other to agree with. The shift is a quarter of the
-# 40 mm between two pixels of the deepest level, at 2.5 mm and a depth of 4: the levels in between
-# cut the body elsewhere.
-VOTING = (
+# A single member has no other to agree with: its masks of these views are compared. The shift is a
+# quarter of the 40 mm between two pixels of the deepest level, at 2.5 mm and a depth of 4: the
+# levels in between cut the body elsewhere.
+OF_SINGLE_MEMBER = (
     *AUGMENTED,
     View(rotation_degrees=6.0),
     View(rotation_degrees=-6.0),

@@ -37,14 +37,13 @@ _LEAST_SCALE = 0.05
 _FAR_SDS = 5.0
 
 
-@dataclasses.dataclass(frozen=True)
-class Calibration:
-    """What cross-validation has taught of a make of members.
+class Calibration(msgspec.Struct, frozen=True):
+    """What cross-validation has taught of a family's members: the content of quality.json.
 
     Attributes:
         members: how many models were fused.
         brightness: mean and standard deviation of the brightness of the patients' spleens.
-        signs: keys of Evidence, in the order of weights.
+        keys: of Evidence, in the order of weights; `signs` in the file.
         weights: of each of them.
         offset: the Dice that is predicted where all evidence is 0.
         scaled_error: the interval's half width, in units of 1 - predicted Dice + 0.05.
@@ -54,7 +53,7 @@ class Calibration:
 
     members: int
     brightness: tuple[float, float]
-    signs: tuple[str, ...]
+    keys: tuple[str, ...] = msgspec.field(name="signs")
     weights: tuple[float, ...]
     offset: float
     scaled_error: float
@@ -71,7 +70,7 @@ class Calibration:
         """The Dice to expect, and its 90% interval; all within 0..1."""
         values = _with_relative_brightness(evidence, self.brightness)
         line = self.offset + sum(
-            weight * values[key] for key, weight in zip(self.signs, self.weights, strict=True)
+            weight * values[key] for key, weight in zip(self.keys, self.weights, strict=True)
         )
         dice = min(1.0, max(0.0, line))
         return dice, self.interval(dice)
@@ -180,7 +179,7 @@ def read(path: str | os.PathLike[str]) -> Calibration:
     """
     remedy = "make it again with tools/study_quality.py"
     calibration = files.read_record(path, Calibration, remedy)
-    keys = calibration.signs
+    keys = calibration.keys
     if len(keys) != len(calibration.weights) or not set(keys) <= set(EVIDENCE_KEYS):
         raise InputError(
             f"{path}: expected a weight for each of some of {', '.join(EVIDENCE_KEYS)}, found "
@@ -191,7 +190,7 @@ def read(path: str | os.PathLike[str]) -> Calibration:
 
 def write(path: str | os.PathLike[str], calibration: Calibration, **notes: object) -> None:
     """Writes a quality.json, with notes on how it came about."""
-    files.write_json(path, {**dataclasses.asdict(calibration), **notes})
+    files.write_json(path, {**msgspec.to_builtins(calibration), **notes})
 
 
 def _with_relative_brightness(

@@ -25,7 +25,7 @@ EVIDENCE = Evidence(
 
 
 def measurement(case="a", corruption="none", dice=0.9, **changes):
-    values = {"mirrored_ml": {}, "reasons": (), "signs": EVIDENCE, "second_opinion": False}
+    values = {"mirrored_ml": {}, "reasons": (), "evidence": EVIDENCE, "second_opinion": False}
     values |= {"known_brightness": 0.5}
     return Measurement(case=case, corruption=corruption, dice=dice, **values | changes)
 
@@ -74,9 +74,9 @@ def test_a_measured_case_comes_back_from_its_file_and_is_not_measured_again(
     (saved / "saved_model").symlink_to(exported["MR"])
     record = Record(num_folds=2, seed=0, recipes={"coronal": {}}, folds={"0": ("a",)})
     validated = CrossValidation(tmp_path / "cv", record)
-    files.write_json(tmp_path / "a.json", [measurement(), measurement(dice=None, signs=None)])
+    files.write_json(tmp_path / "a.json", [measurement(), measurement(dice=None, evidence=None)])
     again = quality_study.measure(validated, None, case_of, tmp_path)
-    assert again == [measurement(), measurement(dice=None, signs=None)]
+    assert again == [measurement(), measurement(dice=None, evidence=None)]
 
 
 def test_nobody_judges_a_patient_by_itself():
@@ -94,7 +94,7 @@ def test_nobody_judges_a_patient_by_itself():
 def test_empty_masks_and_second_opinions_have_no_predicted_dice():
     names = "abcd"
     measurements = [measurement(name) for name in names]
-    measurements += [measurement("a", "dark_spleen", dice=0.0, signs=None)]
+    measurements += [measurement("a", "dark_spleen", dice=0.0, evidence=None)]
     measurements += [measurement("b", "dark_spleen", second_opinion=True)]
     _, rows = quality_study.calibrate(measurements, dict.fromkeys(names, "CT"), 1, "cv")
     assert [row.judgement is None for row in rows] == [False] * 4 + [True, True]
@@ -109,7 +109,7 @@ def test_cases_of_both_modalities_give_a_calibration_of_neither():
 
 
 def test_masks_of_too_few_patients_are_refused():
-    measurements = [measurement(name) for name in "abc"] + [measurement("d", signs=None)]
+    measurements = [measurement(name) for name in "abc"] + [measurement("d", evidence=None)]
     with pytest.raises(InputError, match=r"^cv: expected a mask for 4 patients .* one for 3"):
         quality_study.calibrate(measurements, dict.fromkeys("abcd", "MR"), 1, "cv")
 
@@ -164,7 +164,7 @@ def test_the_page_and_the_json_hold_the_same_figures(tmp_path):
 
 
 def test_predictions_without_a_mask_have_no_curve():
-    row = Judged(measurement(dice=0.0, signs=None, reasons=("none",)), "MR", None)
+    row = Judged(measurement(dice=0.0, evidence=None, reasons=("none",)), "MR", None)
     study = quality_figures.study([row], LEARNT)
     assert study.all.risk_coverage is None
     assert study.all.rank_correlation is None

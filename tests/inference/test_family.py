@@ -96,7 +96,7 @@ def test_a_second_opinion_is_asked_where_members_disagree_and_says_so(image, blo
     assert found.is_second_opinion
     assert found.family == "fallback"
     assert found.record.voxels == 1440
-    assert found.record.signs.agreement == 1
+    assert found.record.evidence.agreement == 1
     assert "the primary models disagreed; this is the fallback models' result" in found.reasons
     # The probability is that of which the mask was made.
     assert np.array_equal(found.probability_ijk >= 0.5, found.mask_ijk)

@@ -321,28 +321,28 @@ def test_nan_is_no_probability(monkeypatch, member, noise):
 
 def test_votes_are_the_masks_of_each_view_alone(member, noise):
     models = [member("CT"), member("CT", plane="axial")]
-    votes = []
-    fused = probability(models, noise, votes=votes)
+    view_masks = []
+    fused = probability(models, noise, view_masks=view_masks)
     np.testing.assert_array_equal(fused, probability(models, noise))
-    for vote, model in zip(votes, models, strict=True):
-        np.testing.assert_array_equal(vote.mask_ijk(), probability([model], noise) >= 0.5)
+    for view_mask, model in zip(view_masks, models, strict=True):
+        np.testing.assert_array_equal(view_mask.mask_ijk(), probability([model], noise) >= 0.5)
 
 
 def test_test_time_augmentation_votes_with_each_of_its_views(member, noise):
-    votes = []
-    probability([member("CT")], noise, tta=True, votes=votes)
-    assert len(votes) == len(tta.AUGMENTED) + 3  # By itself it votes on turns and a shift, too.
-    votes = []
-    probability([member("CT"), member("CT")], noise, tta=True, votes=votes)
-    assert len(votes) == 2 * len(tta.AUGMENTED)
+    view_masks = []
+    probability([member("CT")], noise, tta=True, view_masks=view_masks)
+    assert len(view_masks) == len(tta.AUGMENTED) + 3  # A single one also sees turns and a shift.
+    view_masks = []
+    probability([member("CT"), member("CT")], noise, tta=True, view_masks=view_masks)
+    assert len(view_masks) == 2 * len(tta.AUGMENTED)
 
 
 def test_a_member_by_itself_votes_on_views_that_do_not_count_in_the_mean(member, noise):
-    votes = []
-    found = probability([member("CT")], noise, votes=votes)
+    view_masks = []
+    found = probability([member("CT")], noise, view_masks=view_masks)
     np.testing.assert_array_equal(found, probability([member("CT")], noise))
-    assert len(votes) == len(tta.VOTING)
-    as_is, *others = (vote.mask_ijk() for vote in votes)
+    assert len(view_masks) == len(tta.OF_SINGLE_MEMBER)
+    as_is, *others = (view_mask.mask_ijk() for view_mask in view_masks)
     np.testing.assert_array_equal(as_is, found >= 0.5)
     for turned in others[2:4]:  # Noise does not survive being resampled as it is.
         assert turned.any()

@@ -51,7 +51,7 @@ def test_a_quarter_turn_brings_what_is_right_of_the_middle_below_it():
 
 
 @pytest.mark.parametrize("pixel_mm", [SQUARE_MM, OBLONG_MM])
-@pytest.mark.parametrize("view", [*tta.VOTING, View(1.0, 20.0, (-8.0, 14.0))])
+@pytest.mark.parametrize("view", [*tta.OF_SINGLE_MEMBER, View(1.0, 20.0, (-8.0, 14.0))])
 def test_undoing_brings_everything_back_to_its_place(view, pixel_mm):
     slices_nhw = np.concatenate([blob((64, 96), pixel_mm), 0.5 * blob((64, 96), pixel_mm)])
     back = view.undo(view.show(slices_nhw, pixel_mm), pixel_mm)

@@ -33,7 +33,7 @@ def fitted():
 
 def test_the_line_that_made_the_dice_is_found(fitted):
     known, _ = fitted
-    weights = dict(zip(known.signs, known.weights, strict=True))
+    weights = dict(zip(known.keys, known.weights, strict=True))
     assert weights["agreement"] == pytest.approx(0.7, abs=0.03)
     assert weights["certainty"] == pytest.approx(0, abs=0.03)
     assert known.offset == pytest.approx(0.2, abs=0.03)
@@ -99,7 +99,7 @@ def test_the_interval_is_not_valid_for_another_modality():
 
 def test_evidence_that_never_varies_does_no_harm(fitted):
     known, _ = fitted
-    weights = dict(zip(known.signs, known.weights, strict=True))
+    weights = dict(zip(known.keys, known.weights, strict=True))
     assert weights["main_share"] == pytest.approx(0, abs=1e-9)
 
 
