@@ -59,9 +59,8 @@ class ExploreConfig:
 
 def main(config: ExploreConfig) -> int:
     """Looks at every case; one that cannot be read is named in the table, and the others go on."""
-    from spleen_tf.reporting import (
-        exploration,  # Its plotting library takes half a second to import.
-    )
+    # The plotting library of the report takes half a second to import.
+    from spleen_tf.reporting import exploration
 
     listed = cases.load(config.dataset, config.modality, missing_ok=True)
     output = files.make_folder(config.output_dir)
@@ -72,15 +71,15 @@ def main(config: ExploreConfig) -> int:
     ]
     surveys = survey.mark_outliers(surveys, config.max_volume_mm3 or None)
     files.write_csv(output / "dataset.csv", [one.row() for one in surveys])
-    facts = [one.facts for one in surveys if one.facts is not None]
-    if not facts:
+    profiles = [one.profile for one in surveys if one.profile is not None]
+    if not profiles:
         raise InputError(
             f"{config.dataset}: expected a case that can be read, found none; "
             f"{output / 'dataset.csv'} says why."
         )
-    if config.label_value and not any(fact.spleen_mm3 for fact in facts):
-        raise cases.no_such_label_value(config.label_value, len(facts))
-    proposed = fingerprint.propose(facts, config.plane)
+    if config.label_value and not any(profile.spleen_mm3 for profile in profiles):
+        raise cases.no_such_label_value(config.label_value, len(profiles))
+    proposed = fingerprint.propose(profiles, config.plane)
     files.write_json(output / fingerprint.FILE_NAME, proposed)
     files.write_text(output / "report.html", exploration.report(surveys, proposed, pictures))
     for one in surveys:
@@ -90,7 +89,7 @@ def main(config: ExploreConfig) -> int:
             else:
                 print(f"{one.case}: {oddity}")
     print(_summary(output, surveys, proposed))
-    return flags.EXIT_FAILED if len(facts) < len(surveys) else flags.EXIT_DONE
+    return flags.EXIT_FAILED if len(profiles) < len(surveys) else flags.EXIT_DONE
 
 
 def _look_at(case: Case, plane: Plane, label_value: int, pictures: dict[str, bytes]) -> CaseSurvey:

@@ -37,7 +37,7 @@ _SAMPLED_VOXELS = 20_000
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Facts:
+class CaseProfile:
     """What a fingerprint needs of one case.
 
     Attributes:
@@ -55,8 +55,8 @@ class Facts:
     spleen_mm3: float
 
     @classmethod
-    def of(cls, image: Volume, inside_ijk: NDArray[Any], modality: Modality) -> Facts:
-        """The facts of a volume whose spleen is where `inside_ijk`, (I, J, K) bool, is true."""
+    def of(cls, image: Volume, inside_ijk: NDArray[Any], modality: Modality) -> CaseProfile:
+        """The profile of a volume whose spleen is where `inside_ijk`, (I, J, K) bool, is true."""
         values = image.array_ijk[inside_ijk]
         step = max(1, len(values) // _SAMPLED_VOXELS)
         mm3 = len(values) * image.voxel_mm3
@@ -123,7 +123,7 @@ class _WrittenPlan(msgspec.Struct, frozen=True):
     modality: ModelModality | None = None
 
 
-def propose(facts: Sequence[Facts], plane: Plane) -> Fingerprint:
+def propose(profiles: Sequence[CaseProfile], plane: Plane) -> Fingerprint:
     """What the cases have in common, and the plan that follows for a plane.
 
     The plan follows rules, after nnU-Net's manner (Isensee et al., 2021): columns of a pixel_mm
@@ -134,18 +134,18 @@ def propose(facts: Sequence[Facts], plane: Plane) -> Fingerprint:
     of that range on both sides; for MR, whose units mean nothing, the volume's own percentiles.
 
     Args:
-        facts: of at least one case.
+        profiles: of at least one case.
         plane: whose slices are planned for.
     """
-    modalities = {fact.modality for fact in facts}
-    modality: ModelModality = "any" if len(modalities) > 1 else facts[0].modality
-    values = np.concatenate([fact.spleen_values for fact in facts])
-    volumes_ml = [fact.spleen_mm3 / 1000 for fact in facts if fact.spleen_mm3]
-    shapes, zooms = zip(*(_in_ras(fact) for fact in facts), strict=True)
-    pixel_mm, image_size, depth, batch_size = _grid(facts, plane)
+    modalities = {profile.modality for profile in profiles}
+    modality: ModelModality = "any" if len(modalities) > 1 else profiles[0].modality
+    values = np.concatenate([profile.spleen_values for profile in profiles])
+    volumes_ml = [profile.spleen_mm3 / 1000 for profile in profiles if profile.spleen_mm3]
+    shapes, zooms = zip(*(_in_ras(profile) for profile in profiles), strict=True)
+    pixel_mm, image_size, depth, batch_size = _grid(profiles, plane)
     return Fingerprint(
         modality=modality,
-        cases=len(facts),
+        cases=len(profiles),
         plane=plane,
         median_shape=tuple(np.median(shapes, axis=0).round().astype(int).tolist()),
         median_zooms_mm=tuple(np.median(zooms, axis=0).round(4).tolist()),
@@ -190,12 +190,12 @@ def _volume_ml(volumes_ml: Sequence[float]) -> dict[str, float]:
     return {name: round(value, 2) for name, value in measured.items()}
 
 
-def _in_ras(fact: Facts) -> tuple[list[int], list[float]]:
+def _in_ras(profile: CaseProfile) -> tuple[list[int], list[float]]:
     """Shape and zooms towards right, anterior and superior."""
-    zooms = zooms_mm(fact.affine)
-    superior, anterior, right = planes.layout_of(fact.affine, "axial").axes
+    zooms = zooms_mm(profile.affine)
+    superior, anterior, right = planes.layout_of(profile.affine, "axial").axes
     order = (right, anterior, superior)
-    return [fact.shape[axis] for axis in order], [float(zooms[axis]) for axis in order]
+    return [profile.shape[axis] for axis in order], [float(zooms[axis]) for axis in order]
 
 
 def _window(modality: ModelModality, values: NDArray[Any]) -> tuple[float, float]:
@@ -208,14 +208,16 @@ def _window(modality: ModelModality, values: NDArray[Any]) -> tuple[float, float
 
 
 def _grid(
-    facts: Sequence[Facts], plane: Plane
+    profiles: Sequence[CaseProfile], plane: Plane
 ) -> tuple[tuple[float, float], tuple[int, int], int, int]:
     """pixel_mm, image_size, depth and batch_size."""
-    native = np.median([planes.pixel_mm(fact.affine, plane) for fact in facts], axis=0)
+    native = np.median([planes.pixel_mm(profile.affine, plane) for profile in profiles], axis=0)
     fields_mm = []
-    for fact in facts:
-        axes = planes.layout_of(fact.affine, plane).axes[1:]
-        fields_mm.append([fact.shape[axis] for axis in axes] * planes.pixel_mm(fact.affine, plane))
+    for profile in profiles:
+        axes = planes.layout_of(profile.affine, plane).axes[1:]
+        fields_mm.append(
+            [profile.shape[axis] for axis in axes] * planes.pixel_mm(profile.affine, plane)
+        )
     field_mm = np.median(fields_mm, axis=0)
     finest = max(float(native.min()), float(field_mm.max()) / _PIXELS_ACROSS)
     pixel_mm = np.clip(native, finest, _MOST_ANISOTROPY * finest).round(2)

@@ -70,7 +70,7 @@ class CaseSurvey:
     Attributes:
         case: its name.
         measured: None where the case cannot be read.
-        facts: what the fingerprint needs; None likewise.
+        profile: what the fingerprint needs; None likewise.
         oddities: each in a phrase; of a case that cannot be read, why.
         outlier: whether the spleen's volume is out of line with the others'.
         sample: (n,) intensities of a regular sample of the image's voxels.
@@ -79,7 +79,7 @@ class CaseSurvey:
 
     case: str
     measured: Measured | None
-    facts: fingerprint.Facts | None
+    profile: fingerprint.CaseProfile | None
     oddities: tuple[str, ...]
     outlier: bool = False
     sample: NDArray[Any] = dataclasses.field(default_factory=lambda: np.zeros(0))
@@ -124,7 +124,7 @@ def survey(case: Case, image: Volume, label: Volume, plane: Plane) -> CaseSurvey
     return CaseSurvey(
         case.name,
         measured,
-        fingerprint.Facts.of(image, inside, case.modality),
+        fingerprint.CaseProfile.of(image, inside, case.modality),
         (*_modality_oddities(image, case.modality), *_spleen_oddities(image, inside, spleen)),
         sample=image.array_ijk.ravel("K")[::step].copy(),
         window=intensity.default_window(image.array_ijk, case.modality),
@@ -185,7 +185,7 @@ def intensities(surveys: Sequence[CaseSurvey], modality: ModelModality) -> dict[
         # Beyond the grey scale, metal and air would stretch the axis.
         return np.clip((values.astype(np.float32) - low) / (high - low), -0.25, 1.25)
 
-    pairs = [(s, s.facts.spleen_values) for s in surveys if s.facts is not None]
+    pairs = [(s, s.profile.spleen_values) for s in surveys if s.profile is not None]
     return {
         "whole image": np.concatenate([scaled(s.sample, s.window) for s, _ in pairs]),
         "inside the spleen": np.concatenate([scaled(values, s.window) for s, values in pairs]),

@@ -8,7 +8,7 @@ from spleen_tf.datasets import survey
 from spleen_tf.datasets.fingerprint import Fingerprint
 from spleen_tf.datasets.survey import CaseSurvey
 from spleen_tf.reporting import charts, page
-from spleen_tf.reporting.page import Fact
+from spleen_tf.reporting.page import KeyFigure
 
 # Of dataset.csv, what the page's table begins with.
 _FIRST_COLUMNS = ("case", "spleen_mm3", "spleen_slices", "touches_edge", "outlier", "why")
@@ -57,7 +57,7 @@ def report(
     )
 
 
-def _fingerprint(proposed: Fingerprint) -> list[Fact]:
+def _fingerprint(proposed: Fingerprint) -> list[KeyFigure]:
     volumes = proposed.spleen_volume_ml
     span = f"{volumes['minimum']:.0f} to {volumes['maximum']:.0f} mL" if volumes else ""
     median = f"{volumes['median']:.0f} mL" if volumes else "–"
@@ -65,13 +65,13 @@ def _fingerprint(proposed: Fingerprint) -> list[Fact]:
     image_size = " × ".join(map(str, proposed.image_size))
     window_unit = "HU" if proposed.modality == "CT" else "percentiles of each volume"
     return [
-        Fact("Cases", str(proposed.cases), str(proposed.modality)),
-        Fact("Median shape", shape, "right, anterior, superior"),
-        Fact("Median spacing", "×".join(f"{mm:g}" for mm in proposed.median_zooms_mm), "mm"),
-        Fact("Median spleen", median, span),
-        Fact("Proposed pixels", " × ".join(f"{mm:g}" for mm in proposed.pixel_mm), "mm"),
-        Fact("Proposed image size", image_size, proposed.plane),
-        Fact("Proposed window", " to ".join(f"{x:g}" for x in proposed.window), window_unit),
-        Fact("Proposed depth", str(proposed.depth), "halvings of the resolution"),
-        Fact("Proposed batch", str(proposed.batch_size), "slices per step"),
+        KeyFigure("Cases", str(proposed.cases), str(proposed.modality)),
+        KeyFigure("Median shape", shape, "right, anterior, superior"),
+        KeyFigure("Median spacing", "×".join(f"{mm:g}" for mm in proposed.median_zooms_mm), "mm"),
+        KeyFigure("Median spleen", median, span),
+        KeyFigure("Proposed pixels", " × ".join(f"{mm:g}" for mm in proposed.pixel_mm), "mm"),
+        KeyFigure("Proposed image size", image_size, proposed.plane),
+        KeyFigure("Proposed window", " to ".join(f"{x:g}" for x in proposed.window), window_unit),
+        KeyFigure("Proposed depth", str(proposed.depth), "halvings of the resolution"),
+        KeyFigure("Proposed batch", str(proposed.batch_size), "slices per step"),
     ]

@@ -19,7 +19,7 @@ import spleen_tf
 _ASSETS = importlib.resources.files("spleen_tf.reporting") / "assets"
 
 
-class Fact(NamedTuple):
+class KeyFigure(NamedTuple):
     """A figure to be seen at a glance; the remark may be empty."""
 
     name: str

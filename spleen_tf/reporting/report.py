@@ -19,7 +19,7 @@ from spleen_tf.imaging.volume import Volume
 from spleen_tf.inference.prediction import PredictionRecord
 from spleen_tf.io import mesh
 from spleen_tf.reporting import charts, page, viewer
-from spleen_tf.reporting.page import Fact, Notice
+from spleen_tf.reporting.page import KeyFigure, Notice
 
 # CT of 140 adults without disease of the spleen: 107.2 to 314.5 mL, mean 214.6 mL (Prassopoulos et
 # al., Eur Radiol 1997; 7: 246-248).
@@ -123,29 +123,33 @@ def _verdict(record: PredictionRecord) -> Notice:
     return Notice("Nothing unusual was found in this result", kind="calm")
 
 
-def _figures(record: PredictionRecord) -> list[Fact]:
+def _figures(record: PredictionRecord) -> list[KeyFigure]:
     low, high = ADULTS_ML
     volume_ml, intensity = record.volume_ml, record.mean_intensity
     bound = "a lower bound: the volume cuts the organ; " if record.complete is False else ""
     place = "within" if low <= volume_ml <= high else "below" if volume_ml < low else "above"
     adults = f"the {low:g} to {high:g} mL of adults without disease of the spleen"
     return [
-        Fact("Volume", f"{volume_ml:.1f} mL", f"{bound}{place} {adults} ({_SOURCE_OF_ADULTS})"),
+        KeyFigure(
+            "Volume", f"{volume_ml:.1f} mL", f"{bound}{place} {adults} ({_SOURCE_OF_ADULTS})"
+        ),
         _expected_dice(record),
-        Fact("Components", str(record.components), "in the whole volume, before any was dropped"),
-        Fact("Mean intensity", "–" if intensity is None else f"{intensity:.1f}", ""),
+        KeyFigure(
+            "Components", str(record.components), "in the whole volume, before any was dropped"
+        ),
+        KeyFigure("Mean intensity", "–" if intensity is None else f"{intensity:.1f}", ""),
     ]
 
 
-def _expected_dice(record: PredictionRecord) -> Fact:
+def _expected_dice(record: PredictionRecord) -> KeyFigure:
     name = "Expected Dice"
     if record.predicted_dice is None or record.predicted_dice_interval is None:
         why = "no calibration for this use of the models" if record.voxels else "no spleen found"
-        return Fact(name, "not known", why)
+        return KeyFigure(name, "not known", why)
     low, high = record.predicted_dice_interval
     note = f"; {record.predicted_dice_note}" if record.predicted_dice_note else ""
     interval = f"90% interval {low:.2f} to {high:.2f}{note}"
-    return Fact(name, f"{record.predicted_dice:.2f}", interval)
+    return KeyFigure(name, f"{record.predicted_dice:.2f}", interval)
 
 
 def _surface(image: Volume, mask_ijk: npt.NDArray[Any]) -> mesh.Mesh:
@@ -173,12 +177,12 @@ def _without_overlap(rows: Sequence[CaseMetrics]) -> list[str]:
     return [f"{row.case}: {missed if row.truth_mm3 else absent}" for row in rows if row.dice == 0]
 
 
-def _means(summary: Summary) -> list[Fact]:
+def _means(summary: Summary) -> list[KeyFigure]:
     figures = []
     for column, (name, digits) in tables.HEADLINES.items():
         measure = summary.measures[column]
         if measure.mean is None:
-            figures.append(Fact(name, "–", "defined in no case"))
+            figures.append(KeyFigure(name, "–", "defined in no case"))
             continue
         worst = measure.minimum if digits == 3 else measure.maximum
         without = f"without {tables.counted(measure.undefined)}, where it is undefined"
@@ -188,7 +192,7 @@ def _means(summary: Summary) -> list[Fact]:
             without if measure.undefined else "",
         ]
         remark = "; ".join(filter(None, remarks))
-        figures.append(Fact(name, f"{measure.mean:.{digits}f}", remark))
+        figures.append(KeyFigure(name, f"{measure.mean:.{digits}f}", remark))
     return figures
 
 

@@ -8,7 +8,7 @@ import pytest
 from plotly import graph_objects
 
 from spleen_tf.reporting import page
-from spleen_tf.reporting.page import Fact
+from spleen_tf.reporting.page import KeyFigure
 
 HOSTILE = '</script><img src=x onerror="alert(1)">'
 
@@ -39,7 +39,7 @@ def whole_page(**values):
 def test_text_from_files_is_never_taken_for_html(parts):
     for part in (
         parts.notice(HOSTILE, [HOSTILE], "alert"),
-        parts.facts([Fact(HOSTILE, HOSTILE, HOSTILE)]),
+        parts.key_figures([KeyFigure(HOSTILE, HOSTILE, HOSTILE)]),
         parts.table([HOSTILE], [[HOSTILE]]),
         parts.pictures([(b"", HOSTILE)]),
         whole_page(rows=[[HOSTILE]], without_overlap=[HOSTILE], pictures=[(b"", HOSTILE)]),

@@ -370,14 +370,14 @@ def measured_as(**changes):
 
 @pytest.mark.slow
 def test_a_data_set_page_names_what_is_odd(open_page):
-    facts = fingerprint.Facts("CT", np.eye(4), (64, 64, 64), np.arange(50.0, 150.0), 2e5)
+    profile = fingerprint.CaseProfile("CT", np.eye(4), (64, 64, 64), np.arange(50.0, 150.0), 2e5)
     sample = np.arange(-100.0, 200.0)
     surveys = [
-        CaseSurvey("a", measured_as(spleen_mm3=200_000.0), facts, (), sample=sample),
-        CaseSurvey("b", measured_as(spleen_mm3=900_000.0), facts, ("large",), True, sample),
+        CaseSurvey("a", measured_as(spleen_mm3=200_000.0), profile, (), sample=sample),
+        CaseSurvey("b", measured_as(spleen_mm3=900_000.0), profile, ("large",), True, sample),
         CaseSurvey("c", None, None, ("damaged",)),
     ]
-    proposed = fingerprint.propose([facts], "axial")
+    proposed = fingerprint.propose([profile], "axial")
     html = exploration.report(surveys, proposed, {"a": b"jpeg"})
     browser = open_page(html)
     assert console(browser) == []
