@@ -11,7 +11,7 @@ from concurrent.futures.process import BrokenProcessPool
 
 import tqdm
 
-from spleen_tf.core.flags import CommandFailed
+from spleen_tf.core.process import CommandFailed
 
 
 def available_cores() -> int:

@@ -51,7 +51,7 @@ class SliceRecord:
         source_shape: the volume's voxels along i, j, k.
         source_sha256, label_sha256: of the files that were converted.
         has_spleen: 1 where the label is not empty, else 0.
-        intensity_percentiles: (5,) of the volume, see records.PERCENTILES.
+        intensity_percentiles: (5,) of the volume, see `intensity.PERCENTILES`.
     """
 
     image: bytes

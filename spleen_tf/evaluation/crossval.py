@@ -17,7 +17,7 @@ from collections.abc import Sequence
 
 import spleen_tf
 from spleen_tf.core import files, parallel, resume
-from spleen_tf.core.flags import CommandFailed
+from spleen_tf.core.process import CommandFailed
 from spleen_tf.datasets import cases, convert
 from spleen_tf.datasets.splits import make_splits, write_splits
 from spleen_tf.evaluation import held_out, protocol

@@ -33,8 +33,8 @@ def percentiles(array: NDArray[Any], q: Sequence[float] = PERCENTILES) -> NDArra
     Integers are counted rather than sorted: exact, in one pass and without a float copy.
     """
     if array.dtype != np.int16:
-        found: NDArray[np.float32] = np.percentile(array, q).astype(np.float32)
-        return found
+        interpolated: NDArray[np.float32] = np.percentile(array, q).astype(np.float32)
+        return interpolated
     counts = np.zeros(65536, np.int64)
     for slab in np.moveaxis(array, int(np.argmax(array.strides)), 0):
         # Order A: the voxels are counted as they lie in memory.

@@ -27,8 +27,8 @@ def largest_component(mask_ijk: NDArray[Any]) -> NDArray[Any]:
     result = _empty_like(mask_ijk)
     box = bounding_box(mask_ijk)
     if box is not None:
-        found = _Components(mask_ijk[box], connectivity=26)
-        found.select(np.arange(found.count) == found.sizes.argmax(), result[box])
+        components = _Components(mask_ijk[box], connectivity=26)
+        components.select(np.arange(components.count) == components.sizes.argmax(), result[box])
     return result
 
 

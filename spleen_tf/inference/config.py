@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Literal
 
 from spleen_tf.core.flags import flag
+from spleen_tf.datasets.layouts import Split
 from spleen_tf.imaging.intensity import Modality
 from spleen_tf.inference.engine import RuntimeChoice
-
-Split = Literal["train", "validation"]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -164,10 +164,9 @@ def plan_split(
     jobs = []
     for case in (by_name[name] for name in names):
         suffix = ".nii" if case.image.lower().endswith(".nii") else ".nii.gz"
-        known: Modality = "CT" if case.modality == "CT" else "MR"
         mask_name = case.name + suffix
         image = pathlib.Path(case.image)
-        jobs.append(_in_folder(image, mask_name, output, asked, case.series_uid, known))
+        jobs.append(_in_folder(image, mask_name, output, asked, case.series_uid, case.modality))
     return _checked(jobs)
 
 
@@ -205,8 +204,8 @@ def _check_output(output: str) -> None:
 
 def _check_folders(output: str, asked: Mapping[str, str], flag: str) -> None:
     """Raises InputError where many volumes would be written to one file."""
-    wanted = [(output, nifti.SUFFIXES), *((p, SUFFIXES[kind]) for kind, p in asked.items())]
-    for folder, suffixes in wanted:
+    folders = [(output, nifti.SUFFIXES), *((p, SUFFIXES[kind]) for kind, p in asked.items())]
+    for folder, suffixes in folders:
         if folder.endswith(suffixes) and not os.path.isdir(folder):
             kind = "as --input is one" if flag == "--input" else f"for the cases of {flag}"
             raise InputError(f"{folder}: expected a folder, {kind}, found a file's name.")

@@ -90,13 +90,13 @@ def taken(image: Volume, models: ModelModality, given: Modality | None = None) -
 
 
 def _foreign(models: Modality, volume_modality: VolumeModality) -> str | None:
-    found = volume_modality.modality
-    if found == models:
+    modality = volume_modality.modality
+    if modality == models:
         return None
     if volume_modality.source == "user":
-        return f"the model is for {models}, but the volume is said to be {found}"
+        return f"the model is for {models}, but the volume is said to be {modality}"
     if volume_modality.source == "header":
-        return f"the model is for {models}, but the header says {found}"
+        return f"the model is for {models}, but the header says {modality}"
     # That a volume has no air in Hounsfield units does not show that it is no CT.
     if models == "MR":
         return "the model is for MR, but the volume looks like CT in Hounsfield units"
@@ -114,13 +114,13 @@ def windows(
         infos: of the models.
     """
     by_percentiles: dict[tuple[float, float], tuple[float, float]] = {}
-    found = []
+    windows_of_models = []
     for info in infos:
         if modality == "CT":
-            found.append(info.window if info.modality == "CT" else intensity.CT_HU)
+            windows_of_models.append(info.window if info.modality == "CT" else intensity.CT_HU)
             continue
         if info.window not in by_percentiles:  # They take a while, and members share them.
             low, high = intensity.percentiles(image.array_ijk, info.window)
             by_percentiles[info.window] = (float(low), float(high))
-        found.append(by_percentiles[info.window])
-    return found
+        windows_of_models.append(by_percentiles[info.window])
+    return windows_of_models

@@ -110,8 +110,8 @@ def _largest_difference(model: bytes, spec: ServingSpec, saved_model: pathlib.Pa
         inputs = {"slices": slices, "pixel_mm": pixel_mm, "window": window}
         tensors = {name: tf.constant(value) for name, value in inputs.items()}
         expected = windowed(**tensors)["probability"].numpy()
-        (found,) = session.run(None, inputs)
-        differences.append(float(np.abs(found - expected).max()))
+        (actual,) = session.run(None, inputs)
+        differences.append(float(np.abs(actual - expected).max()))
     return max(differences)
 
 

@@ -88,10 +88,10 @@ def normalized_grid(
 
 
 def window_for_any(lowest: tf.Tensor, window: tf.Tensor) -> tf.Tensor:
-    """float32 [2]: the window of a model for any modality; see the module windows.
+    """float32 [2]: the window of a model for any modality; see `imaging.intensity`.
 
     Args:
-        lowest: the volume's windows.LOWEST_PERCENTILE.
+        lowest: the volume's intensity.LOWEST_PERCENTILE.
         window: float32 [2], what its percentiles say.
     """
     is_hounsfield = lowest < intensity.HOUNSFIELD_BELOW

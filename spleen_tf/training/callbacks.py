@@ -13,7 +13,7 @@ import numpy.typing as npt
 import tensorflow as tf
 import tqdm
 
-from spleen_tf.core.flags import CommandFailed
+from spleen_tf.core.process import CommandFailed
 from spleen_tf.network import preprocess
 from spleen_tf.training import optimizers, pipeline
 from spleen_tf.training.checkpoints import LOG, Checkpoints, State

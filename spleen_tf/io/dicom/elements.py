@@ -96,23 +96,23 @@ def numbers(dataset: Dataset, keyword: str, count: int, path: str) -> tuple[floa
     if not parts:
         return None
     try:
-        found = tuple(float(str(part)) for part in parts)
+        parsed = tuple(float(str(part)) for part in parts)
     except ValueError:
-        found = ()
-    if count == 1 and len(set(found)) == 1:
-        found = found[:1]
-    if len(found) != count or not all(map(math.isfinite, found)):
+        parsed = ()
+    if count == 1 and len(set(parsed)) == 1:
+        parsed = parsed[:1]
+    if len(parsed) != count or not all(map(math.isfinite, parsed)):
         expected = f"{name(keyword)} of {count} finite number{'s' if count > 1 else ''}"
         raise refusal(path, expected, _quoted(parts))
-    return found
+    return parsed
 
 
 def required_numbers(dataset: Dataset, keyword: str, count: int, path: str) -> tuple[float, ...]:
     """As `numbers`, but an element that is absent or empty is refused, too."""
-    found = numbers(dataset, keyword, count, path)
-    if found is None:
+    parsed = numbers(dataset, keyword, count, path)
+    if parsed is None:
         raise refusal(path, name(keyword), "none")
-    return found
+    return parsed
 
 
 def whole(dataset: Dataset, keyword: str, path: str, default: int | None = None) -> int:

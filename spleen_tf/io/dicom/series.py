@@ -100,20 +100,20 @@ def choose(path: str | os.PathLike[str], series_uid: str = "") -> Series:
     Raises:
         VolumeError: also if that one is not there, or there are several to choose from.
     """
-    found = find(path)
-    chosen = [series for series in found if series_uid in ("", series.uid)]
+    available = find(path)
+    chosen = [series for series in available if series_uid in ("", series.uid)]
     if len(chosen) == 1:
         return chosen[0]
-    listed = "; ".join(series.label for series in found[:_NAMED_SERIES])
-    if len(found) > _NAMED_SERIES:
-        listed += f"; and {len(found) - _NAMED_SERIES} more"
+    listed = "; ".join(series.label for series in available[:_NAMED_SERIES])
+    if len(available) > _NAMED_SERIES:
+        listed += f"; and {len(available) - _NAMED_SERIES} more"
     if series_uid:
         raise VolumeError(
             f"{path}: expected the series that --series_uid names, found others: {listed}."
         )
     raise VolumeError(
-        f"{path}: expected one series, found {len(found)}: {listed}; choose one by --series_uid "
-        "(in a table of cases, by the column series_uid)."
+        f"{path}: expected one series, found {len(available)}: {listed}; choose one by "
+        "--series_uid (in a table of cases, by the column series_uid)."
     )
 
 

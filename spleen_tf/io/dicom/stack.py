@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import os
 from collections.abc import Sequence
 
 import numpy as np
@@ -19,6 +20,8 @@ from spleen_tf.io.dicom.frames import Frame
 _ROUNDING = 1e-3
 _SAME_PLACE_MM = 0.01
 _UNEVEN = 0.01
+# In a distance of so many usual ones, a slice is missing.
+_GAP = 1.5
 # Scanners and anonymizers round positions to one decimal at the coarsest.
 _POSITION_ROUNDING_MM = 0.05
 _POSITION = elements.name("ImagePositionPatient")
@@ -78,16 +81,15 @@ def stack(frames: Sequence[Frame], source: str) -> Stack:
             "where each slice is a file, name their folder."
         )
     _check_alike(frames, source)
-    row, column = np.reshape(frames[0].directions, (2, 3))
-    normal = np.cross(row, column)
-    normal /= np.linalg.norm(normal)
+    row, column, normal = _orthonormal(frames[0].directions)
     along_mm = np.array([frame.position_mm for frame in frames]) @ normal
     order = np.argsort(along_mm, kind="stable")
     ordered = tuple(frames[i] for i in order)
     places_mm = np.array([frame.position_mm for frame in ordered])
     _check_one_each(along_mm[order], source)
     _check_along(normal, places_mm, ordered[0].pixel_mm, source)
-    _check_even(along_mm[order], source)
+    # Each coordinate is rounded for itself, and oblique slices add up what that is off.
+    _check_even(along_mm[order], _POSITION_ROUNDING_MM * float(np.abs(normal).sum()), source)
     affine = np.eye(4)
     affine[:3, 0] = row * ordered[0].pixel_mm[1]
     affine[:3, 1] = column * ordered[0].pixel_mm[0]
@@ -96,6 +98,15 @@ def stack(frames: Sequence[Frame], source: str) -> Stack:
     affine = (_LPS_TO_RAS @ affine).astype(np.float32).astype(np.float64)
     volume.check_affine(affine, source)
     return Stack(ordered, affine)
+
+
+def _orthonormal(directions: Sequence[float]) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Of a row, of a column, and the slices' normal; rounded cosines are no longer of length 1."""
+    row, column = np.reshape(directions, (2, 3)).astype(float)
+    row /= np.linalg.norm(row)
+    normal = np.cross(row, column)
+    normal /= np.linalg.norm(normal)
+    return row, np.cross(normal, row), normal
 
 
 def _check_alike(frames: Sequence[Frame], source: str) -> None:
@@ -112,9 +123,11 @@ def _check_alike(frames: Sequence[Frame], source: str) -> None:
         numbers = np.array([getattr(frame, attribute) for frame in frames])
         close = np.isclose(numbers, numbers[0], rtol=_ROUNDING, atol=_ROUNDING).all(axis=1)
         if not close.all():
+            fewer = ~close if 2 * np.count_nonzero(close) >= len(frames) else close
+            example = os.path.basename(frames[int(fewer.argmax())].path)
             raise VolumeError(
-                f"{source}: expected images of one {element}, found {np.count_nonzero(~close)} of "
-                f"{len(frames)} that differ from the first; keep those of one."
+                f"{source}: expected images of one {element}, found {np.count_nonzero(fewer)} of "
+                f"{len(frames)} that differ from the others, such as {example}; keep those of one."
             )
     row, column = np.reshape(frames[0].directions, (2, 3))
     lengths = np.array([row @ row, column @ column, 1 + row @ column])
@@ -162,19 +175,21 @@ def _check_along(
         )
 
 
-def _check_even(along_mm: FloatArray, source: str) -> None:
+def _check_even(along_mm: FloatArray, rounding_mm: float, source: str) -> None:
+    """Refuses gaps and uneven distances; rounding_mm is how far rounding moves a slice."""
     gaps_mm = np.diff(along_mm)
     usual_mm = float(np.percentile(gaps_mm, 50, method="lower"))
-    odd = np.flatnonzero(np.abs(gaps_mm - usual_mm) > _UNEVEN * usual_mm)
-    if not len(odd) or _is_even_but_for_rounding(along_mm):
+    is_odd = np.abs(gaps_mm - usual_mm) > _UNEVEN * usual_mm
+    if not is_odd.any() or _is_even_but_for_rounding(along_mm, rounding_mm):
         return
-    # Of gaps that rounding makes uneven, the one that is furthest off is to blame.
-    worst = odd[np.argmax(np.abs(gaps_mm[odd] - usual_mm) > 2 * _POSITION_ROUNDING_MM)]
+    # Rounding makes gaps uneven, too; the one that is furthest off is to blame.
+    worst = int(np.argmax(np.abs(gaps_mm - usual_mm)))
     gap_mm, before_mm = gaps_mm[worst], along_mm[worst]
     missing = round(gap_mm / usual_mm) - 1
-    tolerance_mm = max(_UNEVEN * usual_mm * (missing + 1), 2 * _POSITION_ROUNDING_MM)
+    tolerance_mm = max(_UNEVEN * usual_mm, 2.1 * rounding_mm) * (missing + 1)
     if missing > 0 and abs(gap_mm - (missing + 1) * usual_mm) < tolerance_mm:
-        more = f", and {len(odd) - 1} more gaps" if len(odd) > 1 else ""
+        others = np.count_nonzero(gaps_mm > _GAP * usual_mm) - 1
+        more = f", and {others} more gap{'s' if others > 1 else ''}" if others else ""
         raise VolumeError(
             f"{source}: expected a slice every {usual_mm:.3g} mm, found {missing} missing at "
             f"{before_mm + usual_mm:.2f} mm along the normal{more} by {_POSITION}; copy the series "
@@ -187,14 +202,13 @@ def _check_even(along_mm: FloatArray, source: str) -> None:
     )
 
 
-def _is_even_but_for_rounding(along_mm: FloatArray) -> bool:
+def _is_even_but_for_rounding(along_mm: FloatArray, rounding_mm: float) -> bool:
     """Whether positions are off an even grid by no more than scanners round them."""
     steps = np.arange(len(along_mm))
     step_mm, _ = np.polyfit(steps, along_mm, 1)
     off_mm = along_mm - step_mm * steps
-    gaps_mm = np.diff(along_mm)
     # A grid of least squares is near the best one, hence the tenth more. A gap in which half a
     # slice more would fit is no rounding, however small.
-    return bool(np.ptp(off_mm) / 2 <= 1.1 * _POSITION_ROUNDING_MM) and bool(
-        gaps_mm.max() < 1.5 * step_mm
+    return bool(np.ptp(off_mm) / 2 <= 1.1 * rounding_mm) and bool(
+        np.diff(along_mm).max() < _GAP * step_mm
     )
