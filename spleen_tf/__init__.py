@@ -37,7 +37,7 @@ def load(
     return family.load(path, *others, runtime=runtime, device=device, precision=precision)
 
 
-def read(path: str | os.PathLike[str], series_uid: str = "") -> Volume:
+def read(path: str | os.PathLike[str], series_uid: str | None = None) -> Volume:
     """Reads a NIfTI file or a DICOM series; see `spleen_tf.io.readers.read`."""
     from spleen_tf.io import readers
 

@@ -1,6 +1,6 @@
 """Measures predicted masks against the truth.
 
-Predictions and labels are a file each, or folders whose files pair by name (CASE.nii.gz or
+Predictions and labels are single files, or folders whose files pair by name (CASE.nii.gz or
 CASE.nii; a prediction CASE_0000.nii.gz, named like an input of nnU-Net, goes with CASE.nii.gz). The
 output folder receives cases.csv (every measure of every case), summary.json (mean, sd, median,
 minimum, maximum, 95% interval of the mean by BCa bootstrap, number undefined), results.md (the
@@ -69,7 +69,7 @@ class EvaluateConfig:
     )
     workers: int = flag(
         min(parallel.available_cores(), 4),
-        "Cases that are measured at a time; one of 512×512×1000 voxels takes over 1 GB.",
+        "Cases measured at the same time; one of 512×512×1000 voxels takes over 1 GB.",
         minimum=1,
     )
     seed: int = flag(0, "Seed of the bootstrap.", minimum=0)

@@ -35,7 +35,9 @@ class ExportConfig:
     """What to export, and where to."""
 
     model_dir: str | None = flag(None, "A folder that spleen_tf.train wrote.")
-    export_dir: str | None = flag(None, "The SavedModel's folder; replaced if it is one.")
+    export_dir: str | None = flag(
+        None, "The folder for the SavedModel; an earlier SavedModel there is replaced."
+    )
     saved_model: str | None = flag(
         None, "In place of these two: a SavedModel's folder, beside which to write model.onnx."
     )
@@ -55,7 +57,7 @@ class ExportConfig:
     dice_how: str | None = flag(None, "How --dice was measured: cases, folds, planes, command.")
     threshold: float = flag(
         0.5,
-        "Probability from which predict takes a voxel for spleen, unless it is told otherwise.",
+        "Probability from which a voxel is spleen, where predict gets no --threshold.",
         minimum=0,
         maximum=1,
     )

@@ -117,7 +117,7 @@ def test_a_label_with_a_slice_left_out_is_odd(data_set, run_python, tmp_path):
     assert explored(run_python, f"--dataset={folder}", f"--output_dir={tmp_path}").returncode == 0
     why = {name: row["why"] for name, row in rows(tmp_path).items()}
     assert why["whole"] == ""
-    assert "all but vanishes at k = 2, counted from 0, between slices with much more" in why["gap"]
+    assert "almost vanishes at k = 2 (counted from 0), between slices with much more" in why["gap"]
 
 
 def test_a_label_value_that_no_label_has_is_refused(data_set, run_python, tmp_path):

@@ -55,7 +55,7 @@ class CrossValidateConfig:
     num_folds: int = flag(5, "Folds that the cases are dealt into.", minimum=2)
     folds: str = flag("", "The folds to run, separated by commas. Empty: all.")
     seed: int = flag(0, "Seed of the folds.", minimum=0)
-    minutes: float = flag(0.0, "Minutes a training, whatever the recipe says; 0: as it says.")
+    minutes: float = flag(0.0, "Minutes per training; 0: as the recipe says.")
     override: tuple[str, ...] = flag(
         (), "A flag of spleen_tf.train that replaces the recipe's, such as base_filters=32."
     )
@@ -121,7 +121,7 @@ def _held_out(config: CrossValidateConfig) -> list[Case]:
         if readers.is_dicom(case.image):
             raise InputError(
                 f"{case.image}: expected NIfTI to cross-validate with, found DICOM; convert it, "
-                "with dcm2niix for one."
+                "for example with dcm2niix."
             )
         for path in (case.image, case.label):
             protocol.suffix(path)
@@ -132,9 +132,7 @@ def _extra(path: str) -> list[Case]:
     """The cases of a data set of --always_train, which names their modality itself."""
     try:
         return cases.load(path)
-    except InputError as error:
-        if "--modality" not in str(error):
-            raise
+    except cases.UnknownModalityError:
         raise InputError(
             f"--always_train={path}: expected a data set that says CT or MR of its cases, found "
             "one that does not; add a column modality to its table, or write it in its "

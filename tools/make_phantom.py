@@ -46,13 +46,13 @@ class PhantomConfig:
     )
     protocol: str = flag(
         "",
-        "Makes cases of this contrast phase or sequence alone, as one site scans them, not of all "
-        "of the modality.",
+        "Makes cases of this contrast phase or sequence only, as one site scans them. Empty: of "
+        "all of the modality.",
         choices=("", *(name for names in generate.PROTOCOLS.values() for name in names)),
     )
     max_size: int = flag(
         256,
-        "The most rows or columns of a slice; with less, cases are coarser and sooner made.",
+        "The most rows or columns of a slice; with fewer, cases are coarser and made faster.",
         minimum=generate.MIN_SIZE,
         maximum=1024,
     )
@@ -132,7 +132,7 @@ def _clear(dataset: pathlib.Path) -> None:
                 "--output_dir."
             )
         marker.unlink()
-        print(f"{dataset}: the synthetic cases that were there are replaced", flush=True)
+        print(f"{dataset}: replaces the synthetic cases in it", flush=True)
     for folder in ("imagesTr", "labelsTr"):
         for path in files.make_folder(dataset / folder).glob("phantom_*.nii.gz"):
             path.unlink()

@@ -49,7 +49,7 @@ class ConvertConfig:
     splits: str = flag(
         "",
         "A splits.json that says which cases train and which validate; nnU-Net's "
-        "splits_final.json will do, with --fold.",
+        "splits_final.json works, too, with --fold.",
     )
     fold: int = flag(0, "The fold that validates.", minimum=0)
     num_folds: int = flag(5, "Folds that the cases are dealt into.", minimum=2)

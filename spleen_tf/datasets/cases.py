@@ -22,6 +22,10 @@ from spleen_tf.io import nifti, readers
 MODALITIES: tuple[Modality, ...] = ("CT", "MR")
 
 
+class UnknownModalityError(DatasetError):
+    """Neither the user, nor the data set, nor a DICOM header says whether cases are CT or MR."""
+
+
 def load(
     dataset: str | os.PathLike[str], modality: str = "", missing_ok: bool = False
 ) -> list[Case]:
@@ -67,7 +71,9 @@ def _modality(entry: Entry, given: str, source: pathlib.Path) -> Modality:
         if said == modality:
             return modality
     found = repr(said) if said else "nothing that says it"
-    raise DatasetError(f"{source}: expected the modality CT or MR, found {found}; pass --modality.")
+    raise UnknownModalityError(
+        f"{source}: expected the modality CT or MR, found {found}; pass --modality."
+    )
 
 
 def read(case: Case, label_value: int = 0) -> tuple[Volume, Volume]:
@@ -88,9 +94,9 @@ def read(case: Case, label_value: int = 0) -> tuple[Volume, Volume]:
     label = _on_grid_of(image, nifti.read(case.label))
     label = labels.mask(label, label_value, warn_of_several=True)
     if not label.array_ijk.any():
-        sought = label_value or "above 0"
+        sought = f"has the value {label_value}" if label_value else "has a value above 0"
         warnings.warn(
-            f"{case.label}: no voxel with value {sought}: a case without spleen",
+            f"{case.label}: no voxel {sought}; it counts as a case without spleen",
             InputWarning,
             stacklevel=2,
         )

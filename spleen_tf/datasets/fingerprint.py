@@ -26,7 +26,7 @@ _PIXELS_ACROSS = 128
 _MOST_ANISOTROPY = 1.6
 # A training crops a little off the field of view, which shifts it about.
 _CROPPED_SHARE = 0.9
-# The deepest level keeps at least so many pixels a side.
+# The deepest level keeps at least so many pixels per side.
 _LEAST_AT_BOTTOM = 4
 _MOST_DEPTH = 4
 _PIXELS_PER_BATCH = 112_000

@@ -39,7 +39,7 @@ class Case:
         label: a NIfTI file.
         modality: of the image.
         split: where the data set itself says it.
-        series_uid: which series of the folder, where it has several; else ''.
+        series_uid: which series of the folder, where it has several; else None.
     """
 
     name: str
@@ -47,7 +47,7 @@ class Case:
     label: str
     modality: Modality
     split: Split | None = None
-    series_uid: str = ""
+    series_uid: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Entry:
     label: str
     modality: str
     split: Split | None = None
-    series_uid: str = ""
+    series_uid: str | None = None
 
 
 class _Kind(msgspec.Struct, frozen=True):

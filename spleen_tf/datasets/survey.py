@@ -229,14 +229,14 @@ def _spleen_oddities(image: Volume, inside_ijk: NDArray[Any], spleen: Measuremen
     if gaps.size:
         named = ", ".join(map(str, gaps[:_MOST_NAMED])) + ", …" * (gaps.size > _MOST_NAMED)
         odd.append(
-            f"its label all but vanishes at {'ijk'[axis]} = {named}, counted from 0, between "
+            f"the label almost vanishes at {'ijk'[axis]} = {named} (counted from 0), between "
             "slices with much more of it"
         )
     return odd
 
 
 def _gaps(slices_nhw: NDArray[Any]) -> NDArray[Any]:
-    """(M,) int: slices in which a label all but vanishes between larger ones."""
+    """(M,) int: slices in which a label almost vanishes between larger ones."""
     areas = np.count_nonzero(slices_nhw, axis=(1, 2))
     before, after = np.maximum.accumulate(areas), np.maximum.accumulate(areas[::-1])[::-1]
     return np.flatnonzero(areas < _GAP_SHARE * np.minimum(before, after))

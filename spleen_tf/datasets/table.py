@@ -49,7 +49,7 @@ def read(path: pathlib.Path) -> list[Entry]:
             Entry(
                 *(row["case"], image, label, understood_modality(modality) or modality),
                 cast("Split", split) if split else None,
-                row.get("series_uid", ""),
+                row.get("series_uid") or None,
             )
         )
     if not entries:

@@ -34,7 +34,9 @@ class PredictConfig:
         "The volume's modality. By default what the DICOM header or the data set says or, where "
         "neither does, what the voxels look like.",
     )
-    series_uid: str = flag("", "The SeriesInstanceUID, where a DICOM folder has several series.")
+    series_uid: str | None = flag(
+        None, "The SeriesInstanceUID, where a DICOM folder has several series."
+    )
     output: str = flag(
         "data/out.nii.gz",
         "The mask's file, or a folder for it, where that of DICOM becomes spleen.nii.gz; for a "
@@ -51,15 +53,15 @@ class PredictConfig:
     )
     report: str = flag(
         "",
-        "A page of HTML to look at the result with, whole in one file; for a folder of volumes, a "
-        "folder of pages.",
+        "An HTML page that shows the result, self-contained in one file; for a folder of volumes, "
+        "a folder of pages.",
     )
     mesh: str = flag(
         "",
         "The surface in mm (RAS+), as .stl, .obj or .ply; for a folder of volumes, a folder of "
-        ".stl. Where no spleen is found none is written.",
+        ".stl. Where no spleen is found, none is written.",
     )
-    smooth_mesh: bool = flag(False, "Takes the steps of voxels off the surface.")
+    smooth_mesh: bool = flag(False, "Smooths the steps of the voxels.")
     dicom_seg: str = flag(
         "", "A DICOM Segmentation (.dcm) that refers to the images; for DICOM only."
     )
@@ -84,7 +86,7 @@ class PredictConfig:
         False, "Test-time augmentation: also sees the body a little larger and smaller."
     )
     skip_existing: bool = flag(
-        False, "Leaves alone a volume whose outputs are all there, whatever models made them."
+        False, "Skips a volume whose outputs all exist, whichever models made them."
     )
     runtime: RuntimeChoice = flag(
         "auto",

@@ -38,7 +38,7 @@ class Job:
         source: the volume's file, or its DICOM folder.
         mask: the mask's file.
         others: by kind, one of SUFFIXES, the other files that were asked for.
-        series_uid: the SeriesInstanceUID that was asked for, or ''.
+        series_uid: the SeriesInstanceUID that was asked for; None: the only series.
         modality: of the volume, where the user or a data set says it.
         geometry: what the volume's headers say, where they are read already.
     """
@@ -46,7 +46,7 @@ class Job:
     source: pathlib.Path
     mask: pathlib.Path
     others: Mapping[str, pathlib.Path] = dataclasses.field(default_factory=dict)
-    series_uid: str = ""
+    series_uid: str | None = None
     modality: Modality | None = None
     geometry: Geometry | None = dataclasses.field(default=None, compare=False)
 
@@ -85,7 +85,7 @@ def plan(
     source: str,
     output: str,
     others: Mapping[str, str] | None = None,
-    series_uid: str = "",
+    series_uid: str | None = None,
     modality: Modality | None = None,
 ) -> list[Job]:
     """The volumes to segment and where their outputs go.
@@ -180,7 +180,7 @@ def _in_folder(
     mask_name: str,
     output: str,
     asked: Mapping[str, str],
-    series_uid: str = "",
+    series_uid: str | None = None,
     modality: Modality | None = None,
 ) -> Job:
     """One of many volumes: its outputs go into folders, and are named as its mask."""
@@ -207,7 +207,7 @@ def _check_folders(output: str, asked: Mapping[str, str], flag: str) -> None:
     folders = [(output, nifti.SUFFIXES), *((p, SUFFIXES[kind]) for kind, p in asked.items())]
     for folder, suffixes in folders:
         if folder.endswith(suffixes) and not os.path.isdir(folder):
-            kind = "as --input is one" if flag == "--input" else f"for the cases of {flag}"
+            kind = "since --input is a folder" if flag == "--input" else f"for the cases of {flag}"
             raise InputError(f"{folder}: expected a folder, {kind}, found a file's name.")
 
 

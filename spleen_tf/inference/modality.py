@@ -81,8 +81,8 @@ def taken(image: Volume, models: ModelModality, given: Modality | None = None) -
         if volume_modality.modality == "CT" and checks.lacks_soft_tissue(image):
             low_hu, high_hu = checks.SOFT_TISSUE_HU
             doubt = (
-                f"taken for CT, but hardly a voxel lies in soft tissue's {low_hu:.0f} to "
-                f"{high_hu:.0f} HU; if it is MR, use --modality=MR"
+                f"taken for CT, but almost no voxel has the {low_hu:.0f} to {high_hu:.0f} HU of "
+                "soft tissue; if it is MR, use --modality=MR"
             )
         return TakenModality(volume_modality.modality, volume_modality.reason, doubt)
     doubt = _foreign(models, volume_modality)

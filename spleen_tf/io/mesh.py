@@ -117,7 +117,7 @@ def write(path: str | os.PathLike[str], mesh: Mesh) -> None:
 
 
 def _write_stl(out: BinaryIO, mesh: Mesh) -> None:
-    """80 bytes of text, the number of faces, and 50 bytes a face: normal, corners, two spare."""
+    """80 bytes of text, the number of faces, and 50 bytes per face: normal, corners, two spare."""
     layout = [("normal", "<f4", 3), ("corners", "<f4", (3, 3)), ("spare", "<u2")]
     corners = mesh.vertices_ras_mm[mesh.faces]
     normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
@@ -132,7 +132,7 @@ def _write_stl(out: BinaryIO, mesh: Mesh) -> None:
 
 
 def _write_obj(out: BinaryIO, mesh: Mesh) -> None:
-    """Lines of text: 'v x y z' a vertex, then 'f a b c' a face, whose indices start at 1."""
+    """Lines of text: 'v x y z' per vertex, then 'f a b c' per face, whose indices start at 1."""
     out.write(f"# {_SPACE}\n# millimetres\n".encode())
     np.savetxt(out, mesh.vertices_ras_mm, fmt="v %.9g %.9g %.9g")  # float32 has nine digits.
     np.savetxt(out, mesh.faces + 1, fmt="f %d %d %d")

@@ -81,7 +81,7 @@ def physical(stored: NDArray[Any], header: nib.Nifti1Header, source: str) -> NDA
         if not np.isfinite(slab).all():
             raise VolumeError(
                 f"{source}: expected finite voxels, found NaN or infinity (slab {k} of the last "
-                "axis); replace them before."
+                "axis); replace them first."
             )
         if slab.min() < -32768 or slab.max() > 32767 or (slab != np.rint(slab)).any():
             break
@@ -96,7 +96,7 @@ def physical(stored: NDArray[Any], header: nib.Nifti1Header, source: str) -> NDA
     if not np.isfinite(as_float32).all():
         raise VolumeError(
             f"{source}: expected finite voxels, found NaN, infinity or values beyond float32; "
-            "replace them before."
+            "replace them first."
         )
     return as_float32
 

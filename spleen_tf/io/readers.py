@@ -30,12 +30,12 @@ def is_dicom(path: str | os.PathLike[str]) -> bool:
     return not any(map(nifti.is_nifti, shown)) and folder.holds_dicom(path)
 
 
-def read(path: str | os.PathLike[str], series_uid: str = "") -> Volume:
+def read(path: str | os.PathLike[str], series_uid: str | None = None) -> Volume:
     """Reads a volume whole.
 
     Args:
         path: a NIfTI file, a folder with a DICOM series, or a DICOM file of several frames.
-        series_uid: the SeriesInstanceUID, where there are several series.
+        series_uid: the SeriesInstanceUID, where there are several series; None: the only one.
 
     Raises:
         VolumeError: see `nifti.read` and `series.read`.
@@ -46,7 +46,7 @@ def read(path: str | os.PathLike[str], series_uid: str = "") -> Volume:
     return nifti.read(path)
 
 
-def read_geometry(path: str | os.PathLike[str], series_uid: str = "") -> Geometry:
+def read_geometry(path: str | os.PathLike[str], series_uid: str | None = None) -> Geometry:
     """Like read, but without voxels; see `nifti.read_geometry`."""
     if is_dicom(path) or os.path.isdir(path):
         return series.read_geometry(path, series_uid)
@@ -66,7 +66,7 @@ def from_dicom(image: Volume | Geometry) -> bool:
     return isinstance(image.header, Stack)
 
 
-def modality(path: str | os.PathLike[str], series_uid: str = "") -> Modality | None:
+def modality(path: str | os.PathLike[str], series_uid: str | None = None) -> Modality | None:
     """By the DICOM header; None where there is none that says it."""
     return series.modality(path, series_uid) if is_dicom(path) else None
 
@@ -94,6 +94,6 @@ def storage(image: Volume) -> dict[str, str | int]:
     }
 
 
-def _check_no_series(path: str | os.PathLike[str], series_uid: str) -> None:
+def _check_no_series(path: str | os.PathLike[str], series_uid: str | None) -> None:
     if series_uid:
         raise InputError(f"{path}: expected DICOM where a series_uid is given, found other files.")

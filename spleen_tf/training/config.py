@@ -79,7 +79,7 @@ class TrainConfig:
     model_dir: str = flag("", "A folder for checkpoints, log.csv and TensorBoard.", required=True)
     splits: str | None = flag(
         None,
-        "A splits.json in place of the one of the records; nnU-Net's splits_final.json will do, "
+        "A splits.json in place of the one of the records; nnU-Net's splits_final.json works, too, "
         "with --fold.",
     )
     fold: int = flag(0, "Of --splits with several folds, the one that validates.", minimum=0)
@@ -132,7 +132,7 @@ class TrainConfig:
     )
     learning_rate: float = flag(1e-3, "Peak learning rate.", minimum=1e-9, maximum=10)
     weight_decay: float = flag(1e-4, "Decoupled weight decay.", minimum=0)
-    warmup: float = flag(0.05, "Share of the budget to reach the peak in.", minimum=0, maximum=0.9)
+    warmup: float = flag(0.05, "Share of the budget before the peak.", minimum=0, maximum=0.9)
     ema: float = flag(0.99, "Decay of the averaged weights; 0: none.", minimum=0, maximum=0.99999)
     epochs: int | None = flag(None, "Stops after this many epochs.", minimum=0)
     steps: int | None = flag(None, "Stops after this many steps.", minimum=0)
@@ -207,7 +207,7 @@ class TrainConfig:
         1.0, "Gaussian blur in every other slice: sigma up to this.", minimum=0, maximum=8
     )
     distribution: Literal["none", "mirrored", "multi_worker"] = flag(
-        "none", "Devices and machines."
+        "none", "Devices and machines to train on."
     )
 
     def __post_init__(self) -> None:

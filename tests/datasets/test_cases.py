@@ -306,10 +306,10 @@ def test_negative_labels_are_background(saved):
 
 def test_case_without_spleen_is_accepted_with_a_warning(saved):
     case = saved(organs())
-    with pytest.warns(InputWarning, match=r"label\.nii: no voxel with value 3: a case without"):
+    with pytest.warns(InputWarning, match=r"label\.nii: no voxel has the value 3; it counts"):
         _, label = cases.read(case, label_value=3)
     assert not label.array_ijk.any()
-    with pytest.warns(InputWarning, match=r"label\.nii: no voxel with value above 0: a case with"):
+    with pytest.warns(InputWarning, match=r"label\.nii: no voxel has a value above 0; it counts"):
         cases.read(saved(np.zeros((8, 6, 5), np.uint8)))
 
 

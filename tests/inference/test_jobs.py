@@ -78,8 +78,8 @@ def test_a_surface_may_be_of_three_kinds_and_in_a_folder_is_stl(here):
             ("none.nii", "out.nii"),
             "none.nii: expected a NIfTI file, a folder of",
         ),
-        (("cases/nested/..", "out.nii.gz"), "out.nii.gz: expected a folder, as --input is one"),
-        (("cases", "masks", {"preview": "a.png"}), "a.png: expected a folder, as --input is one"),
+        (("cases/nested/..", "out.nii.gz"), "out.nii.gz: expected a folder, since --input is"),
+        (("cases", "masks", {"preview": "a.png"}), "a.png: expected a folder, since --input is"),
         (("scan.nii.gz", "out.png"), "out.png: expected an output name that ends in .nii or"),
         (("scan.nii.gz", "no_such_folder/"), "no_such_folder: expected an output name that ends"),
         (

@@ -57,7 +57,7 @@ def test_models_for_one_modality_take_every_volume_for_it(models, image, given, 
 def test_an_mr_that_was_shifted_far_below_zero_is_no_ct_without_a_doubt():
     taken = modality.taken(volume(-2048), "any")
     assert taken.modality == "CT"
-    assert "hardly a voxel lies in soft tissue's -200 to 300 HU" in taken.doubt
+    assert "almost no voxel has the -200 to 300 HU of soft tissue" in taken.doubt
     assert not taken.is_foreign
     assert modality.taken(volume(-2048), "any", "MR").doubt is None
 

@@ -267,7 +267,7 @@ def test_voxels_that_are_not_finite_are_refused(refused, bad, dtype, others, whe
     array[where] = bad
     sentence = refused(nib.Nifti1Image(array, np.eye(4)).to_bytes())
     assert sentence.startswith("expected finite voxels, found NaN")
-    assert sentence.endswith("replace them before.")
+    assert sentence.endswith("replace them first.")
 
 
 @pytest.mark.filterwarnings("error::RuntimeWarning")

@@ -153,7 +153,7 @@ def test_same_input_gives_same_bytes_whatever_the_number_of_workers(dataset, tmp
 
 def test_warnings_of_worker_processes_reach_the_user(own, tmp_path, convert):
     replace(own / "labelsTr/c.nii.gz", np.zeros((8, 6, 5), np.uint8))
-    with pytest.warns(InputWarning, match=r"c\.nii\.gz: no voxel with value above 0"):
+    with pytest.warns(InputWarning, match=r"c\.nii\.gz: no voxel has a value above 0"):
         convert(own, tmp_path / "out", workers=2)
 
 
@@ -227,7 +227,7 @@ def test_label_value_and_modality_are_the_users(own, tmp_path, convert):
 
 def test_a_label_value_that_no_label_has_is_refused_and_nothing_written(own, tmp_path, convert):
     with (
-        pytest.warns(InputWarning, match="no voxel with value 7"),
+        pytest.warns(InputWarning, match="no voxel has the value 7"),
         pytest.raises(
             InputError, match=r"--label_value: expected a value of the labels, found 7 in none of 5"
         ),

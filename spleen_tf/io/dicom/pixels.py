@@ -206,7 +206,7 @@ def _remedy(file: ImageFile, otherwise: str = "") -> str:
     remedies = [otherwise] if otherwise else []
     if file.transfer_syntax in _JPEG and importlib.util.find_spec("libjpeg") is None:
         remedies.append("install another decoder by `pip install spleen_tf[jpeg]`")
-    return ", or ".join(remedies or ["convert it, with gdcmconv --raw for one"])
+    return ", or ".join(remedies or ["convert it, for example with gdcmconv --raw"])
 
 
 def _check_fragments(file: ImageFile) -> None:

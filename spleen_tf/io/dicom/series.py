@@ -90,18 +90,18 @@ def find(path: str | os.PathLike[str]) -> list[Series]:
     return series
 
 
-def choose(path: str | os.PathLike[str], series_uid: str = "") -> Series:
+def choose(path: str | os.PathLike[str], series_uid: str | None = None) -> Series:
     """One series.
 
     Args:
         path: a folder or a file, as in `find`.
-        series_uid: its SeriesInstanceUID; '': the only one.
+        series_uid: its SeriesInstanceUID; None: the only one.
 
     Raises:
         VolumeError: also if that one is not there, or there are several to choose from.
     """
     available = find(path)
-    chosen = [series for series in available if series_uid in ("", series.uid)]
+    chosen = [series for series in available if series_uid in (None, series.uid)]
     if len(chosen) == 1:
         return chosen[0]
     listed = "; ".join(series.label for series in available[:_NAMED_SERIES])
@@ -117,12 +117,12 @@ def choose(path: str | os.PathLike[str], series_uid: str = "") -> Series:
     )
 
 
-def read(path: str | os.PathLike[str], series_uid: str = "") -> Volume:
+def read(path: str | os.PathLike[str], series_uid: str | None = None) -> Volume:
     """Reads a series whole: `read_voxels` of `read_geometry`."""
     return read_voxels(read_geometry(path, series_uid))
 
 
-def read_geometry(path: str | os.PathLike[str], series_uid: str = "") -> Geometry:
+def read_geometry(path: str | os.PathLike[str], series_uid: str | None = None) -> Geometry:
     """Opens a series: reads the headers of all files, and looks at the sizes of these.
 
     Args:
@@ -166,17 +166,17 @@ def read_voxels(geometry: Geometry) -> Volume:
     return geometry.with_voxels(array_ijk)
 
 
-def modality(path: str | os.PathLike[str], series_uid: str = "") -> Modality | None:
+def modality(path: str | os.PathLike[str], series_uid: str | None = None) -> Modality | None:
     """That of the first image that is found; None where there is none.
 
     Args:
         path: a folder or a file.
-        series_uid: whose image; '': any.
+        series_uid: whose image; None: any.
     """
     for file in folder.paths(path):
         if is_dicom(file):
             header = dicom_headers.read_header(file)
-            if header and header.modality and series_uid in ("", header.series_uid):
+            if header and header.modality and series_uid in (None, header.series_uid):
                 return header.modality
     return None
 

@@ -170,8 +170,8 @@ def _check_along(
         raise VolumeError(
             f"{source}: expected slices that follow one another along their normal, found a drift "
             f"of {drift_mm[far]:.1f} mm, {degrees:.1f} degrees off: a gantry tilt, or a slice out "
-            f"of place, by {_POSITION}; resample it to a rectangular grid first, with dcm2niix for "
-            "one."
+            f"of place, by {_POSITION}; resample it to a rectangular grid first, for example "
+            "with dcm2niix."
         )
 
 
