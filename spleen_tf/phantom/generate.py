@@ -9,12 +9,11 @@ from typing import Any
 import numpy as np
 from nibabel import orientations
 from numpy.typing import NDArray
-from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
 from spleen_tf.core.files import InputError
 from spleen_tf.imaging.volume import Volume
-from spleen_tf.phantom import organs, shapes, trunk
+from spleen_tf.phantom import organs, scanner, shapes, trunk
 from spleen_tf.phantom.patient import CELL_MM, Patient
 from spleen_tf.phantom.tissues import PROTOCOLS, Materials, Scene, draw_signals
 
@@ -99,9 +98,9 @@ def make(seed: int, modality: str, max_size: int = 256, protocol: str = "") -> P
     protocol, signals = draw_signals(scan_rng, modality, protocol)
     image, share = _sample(patient, grid, pose, signals, modality, scene_rng)
     image, share, grid = _with_air(image, share, grid, signals["gas"])
-    measure = _measure_ct if modality == "CT" else _measure_mr
+    measure = scanner.measure_ct if modality == "CT" else scanner.measure_mr
     image_ijk, label_ijk, affine = _store(
-        measure(image, grid, noise_rng), share > 0.5, grid, scan_rng
+        measure(image, grid.zooms_mm, noise_rng), share > 0.5, grid, scan_rng
     )
     source = f"phantom {modality} {seed}"
     return Phantom(
@@ -220,51 +219,6 @@ def _with_air(
     affine[:3, 3] -= grid.air_rows * affine[:3, 1]
     depth, rows, columns = image.shape
     return image, share, _Grid((depth, rows, columns), grid.zooms_mm, affine, 0)
-
-
-def _measure_ct(image: NDArray[Any], grid: _Grid, rng: np.random.Generator) -> NDArray[Any]:
-    """Blur of the kernel, noise that is correlated in plane, streaks across the trunk; HU."""
-    image = _couch(image, grid, rng)
-    blur = rng.uniform(0.35, 0.8)
-    image = ndimage.gaussian_filter(image, (0.35, blur, blur), truncate=3)
-    noise = rng.standard_normal(image.shape, dtype=np.float32)
-    noise = ndimage.gaussian_filter(noise, (0.2, 0.6, 0.6), truncate=2)
-    streaks = rng.standard_normal(image.shape, dtype=np.float32)
-    streaks = ndimage.uniform_filter1d(streaks, 31, axis=2)
-    # Photons are fewest in the rays that cross the trunk from side to side, through bone.
-    thick = np.clip((image > 150).sum(axis=2, keepdims=True) / 12, 0.3, 2.0)
-    sigma = rng.uniform(6, 20)
-    image += sigma * noise / noise.std() + 0.35 * sigma * thick * streaks / streaks.std()
-    hu: NDArray[Any] = np.clip(np.rint(image), -1024, 3071).astype(np.int16)
-    return hu
-
-
-def _couch(image: NDArray[Any], grid: _Grid, rng: np.random.Generator) -> NDArray[Any]:
-    """A thin curved line under the patient."""
-    body_rows = np.flatnonzero((image > -300).any(axis=(0, 2)))
-    pixel = grid.zooms_mm[1]
-    j, i = np.arange(grid.shape[1])[:, None], np.arange(grid.shape[2])[None, :]
-    top = body_rows[0] - rng.uniform(2, 14) / pixel
-    sag = top + 2e-3 * pixel * (i - grid.shape[2] / 2) ** 2 * rng.uniform(0.0, 0.7)
-    share = np.clip(1.5 - np.abs(j - sag), 0, 1).astype(np.float32)
-    return np.maximum(image, -1000 + share * rng.uniform(300, 800))
-
-
-def _measure_mr(image: NDArray[Any], grid: _Grid, rng: np.random.Generator) -> NDArray[Any]:
-    """Blur of the matrix, uneven coils, Rician noise, and the scanner's arbitrary scale."""
-    image = np.abs(image)
-    blur = rng.uniform(0.45, 0.95)
-    image = ndimage.gaussian_filter(image, (0.35, blur, blur), truncate=3)
-    extent_voxels = 140 / grid.zooms_mm
-    field = shapes.spline_noise(rng, image.shape, extent_voxels)
-    image *= np.exp(rng.uniform(0.08, 0.25) * field)
-    image *= 1 + 0.025 * rng.standard_normal((len(image), 1, 1), dtype=np.float32)
-    sigma = rng.uniform(0.8, 3.5)
-    real = image + sigma * rng.standard_normal(image.shape, dtype=np.float32)
-    imaginary = sigma * rng.standard_normal(image.shape, dtype=np.float32)
-    image = np.hypot(real, imaginary) * float(np.exp(rng.uniform(np.log(2), np.log(15))))
-    signal: NDArray[Any] = np.clip(np.rint(image), 0, 32767).astype(np.int16)
-    return signal
 
 
 def _store(
