@@ -107,7 +107,7 @@ class Family:
         # Several members show whether they agree, which needs no calibration.
         with_evidence = is_judged or second is not None or len(self.members) > 1
         finding = self._find(image, taken, options, with_evidence, clock)
-        if second and not taken.is_foreign and checks.is_disputed(finding.evidence):
+        if second and not taken.is_mismatch and checks.is_disputed(finding.evidence):
             other = second._find(image, taken, options, True, clock)
             if not checks.is_disputed(other.evidence):
                 # The calibration is not of these models.
@@ -130,31 +130,28 @@ class Family:
     ) -> _Finding:
         windows = modalities.windows(image, taken.modality, self.infos)
         view_masks: list[ViewMask] | None = [] if with_evidence else None
-        probability: npt.NDArray[Any] | None = fusion.probability(
-            self.members, image, windows, options.tta, view_masks
-        )
-        assert probability is not None
+        probability = fusion.probability(self.members, image, windows, options.tta, view_masks)
         mirrored_ml = orientation.mirrored_ml(self.members, image, windows)
         clock.lap("network")
         threshold = options.threshold
         mask = probability >= (fusion.threshold(self.members) if threshold is None else threshold)
         voxels_above = int(np.count_nonzero(mask))
-        if view_masks is None and not options.with_probability:
-            probability = None  # As large as the image; what follows may need the room.
+        is_needed = view_masks is not None or options.with_probability
+        kept = probability if is_needed else None
+        del probability  # As large as the image; what follows may need the room.
         components = masks.count_components(mask)
         if options.largest_component:
             mask = masks.largest_component(mask)
         if options.fill_holes:
             mask = masks.fill_holes(mask)
         collected = None
-        if view_masks is not None and probability is not None:
+        if view_masks is not None and kept is not None:
             views = (view_mask.mask_ijk() for view_mask in view_masks)
-            collected = evidence.collect(image, windows[0], probability, mask, views, voxels_above)
-        if not options.with_probability:
-            probability = None
+            collected = evidence.collect(image, windows[0], kept, mask, views, voxels_above)
         clock.lap("postprocess")
         return _Finding(
-            *(mask, components, voxels_above, windows[0], mirrored_ml, collected, probability)
+            *(mask, components, voxels_above, windows[0], mirrored_ml, collected),
+            kept if options.with_probability else None,
         )
 
     def _judge(

@@ -44,13 +44,13 @@ class TakenModality:
         modality: by which intensities are windowed.
         reason: why.
         doubt: why this may be wrong, as a reason for a review; None: nothing speaks against it.
-        is_foreign: the family is for another modality than the volume's.
+        is_mismatch: the family is for another modality than the volume's.
     """
 
     modality: Modality
     reason: str
     doubt: str | None = None
-    is_foreign: bool = False
+    is_mismatch: bool = False
 
 
 def of_volume(image: Volume, given: Modality | None = None) -> VolumeModality:
@@ -85,11 +85,11 @@ def taken(image: Volume, models: ModelModality, given: Modality | None = None) -
                 "soft tissue; if it is MR, use --modality=MR"
             )
         return TakenModality(volume_modality.modality, volume_modality.reason, doubt)
-    doubt = _foreign(models, volume_modality)
+    doubt = _mismatch(models, volume_modality)
     return TakenModality(models, f"the model is for {models}", doubt, bool(doubt))
 
 
-def _foreign(models: Modality, volume_modality: VolumeModality) -> str | None:
+def _mismatch(models: Modality, volume_modality: VolumeModality) -> str | None:
     modality = volume_modality.modality
     if modality == models:
         return None

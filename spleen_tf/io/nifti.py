@@ -91,10 +91,7 @@ def write_mask(path: str | os.PathLike[str], mask_ijk: NDArray[Any], like: Volum
     header = type(like.header)()
     header.set_data_dtype(np.uint8)
     header.set_data_shape(image.shape)
-    geometry = nifti_placement.repaired(like.header, like.shape, like.source)
-    header["pixdim"][:4] = geometry.pop("pixdim")[:4]
-    for field, value in geometry.items():
-        header[field] = value
+    nifti_placement.copy(like.header, header, like.shape, like.source)
     # The lowest three bits are the unit of length; the others are of time, which a mask has not.
     header["xyzt_units"] = int(like.header["xyzt_units"]) & 7
     header.set_slope_inter(1, 0)

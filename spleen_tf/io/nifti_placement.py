@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
-from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -77,11 +76,18 @@ def read(header: nib.Nifti1Header, shape: tuple[int, ...], source: str) -> Place
     return Placement(affine_mm, doubt)
 
 
-def repaired(header: nib.Nifti1Header, shape: tuple[int, ...], source: str) -> dict[str, Any]:
-    """The fields of a header's geometry as a writer should give them back.
+def copy(
+    header: nib.Nifti1Header, target: nib.Nifti1Header, shape: tuple[int, ...], source: str
+) -> None:
+    """Writes sform, qform, their codes and the voxel sizes of a header into another.
 
-    They are those of the source; voxel sizes are made positive, and a qform that no reader can use
-    is left out.
+    Voxel sizes are made positive, and a qform that no reader can use is left out.
+
+    Args:
+        header: as it stands in the source, unchecked.
+        target: of the file to be written.
+        shape: what `nifti_header.shape_3d` gave.
+        source: what messages name.
     """
     names = (
         *("qform_code", "sform_code", "quatern_b", "quatern_c", "quatern_d"),
@@ -100,8 +106,9 @@ def repaired(header: nib.Nifti1Header, shape: tuple[int, ...], source: str) -> d
     pixdim[1:4] = np.where(usable, sizes, 1)
     if not usable.all():
         pixdim[1:4] = Grid(shape, header.get_sform()).zooms_mm
-    fields["pixdim"] = pixdim
-    return fields
+    target["pixdim"][:4] = pixdim[:4]
+    for name, value in fields.items():
+        target[name] = value
 
 
 def _voxel_sizes(header: nib.Nifti1Header, source: str) -> FloatArray:

@@ -31,7 +31,7 @@ def test_a_volume_s_modality_is_the_given_one_the_header_s_or_by_its_voxels(
 ):
     taken = modality.taken(image, "any", given)
     assert (taken.modality, taken.reason, taken.doubt) == (expected, reason, None)
-    assert not taken.is_foreign
+    assert not taken.is_mismatch
 
 
 @pytest.mark.parametrize(
@@ -51,14 +51,14 @@ def test_models_for_one_modality_take_every_volume_for_it(models, image, given, 
     taken = modality.taken(image, models, given)
     assert (taken.modality, taken.reason) == (models, f"the model is for {models}")
     assert taken.doubt == (f"the model is for {models}, {doubt}" if doubt else None)
-    assert taken.is_foreign == bool(doubt)
+    assert taken.is_mismatch == bool(doubt)
 
 
 def test_an_mr_that_was_shifted_far_below_zero_is_no_ct_without_a_doubt():
     taken = modality.taken(volume(-2048), "any")
     assert taken.modality == "CT"
     assert "almost no voxel has the -200 to 300 HU of soft tissue" in taken.doubt
-    assert not taken.is_foreign
+    assert not taken.is_mismatch
     assert modality.taken(volume(-2048), "any", "MR").doubt is None
 
 
