@@ -64,12 +64,12 @@ def main(config: ExploreConfig) -> int:
 
     listed = cases.load(config.dataset, config.modality, missing_ok=True)
     output = files.make_folder(config.output_dir)
-    pictures: dict[str, bytes] = {}
-    surveys = [
-        _look_at(case, config.plane, config.label_value, pictures)
+    seen = [
+        _look_at(case, config.plane, config.label_value)
         for case in tqdm.tqdm(listed, desc="explore", unit="case", disable=None)
     ]
-    surveys = survey.mark_outliers(surveys, config.max_volume_mm3 or None)
+    surveys = survey.mark_outliers([one for one, _ in seen], config.max_volume_mm3 or None)
+    pictures = {one.case: jpeg for one, jpeg in seen if jpeg is not None}
     files.write_csv(output / "dataset.csv", [one.row() for one in surveys])
     profiles = [one.profile for one in surveys if one.profile is not None]
     if not profiles:
@@ -92,16 +92,15 @@ def main(config: ExploreConfig) -> int:
     return flags.EXIT_FAILED if len(profiles) < len(surveys) else flags.EXIT_DONE
 
 
-def _look_at(case: Case, plane: Plane, label_value: int, pictures: dict[str, bytes]) -> CaseSurvey:
-    """Reads a case, looks at it, and adds a picture of three planes with the label's outline."""
+def _look_at(case: Case, plane: Plane, label_value: int) -> tuple[CaseSurvey, bytes | None]:
+    """What is seen of a case, and a JPEG of three planes; None for one that cannot be read."""
     try:
         image, label = cases.read(case, label_value)
     except InputError as error:
-        return survey.unreadable(case, error)
+        return survey.unreadable(case, error), None
     one = survey.survey(case, image, label, plane)
     figure = preview.draw(image, label.array_ijk > 0, window=one.window, modality=case.modality)
-    pictures[case.name] = plots.jpeg(figure, _PICTURE_PX)
-    return one
+    return one, plots.jpeg(figure, _PICTURE_PX)
 
 
 def _summary(output: os.PathLike[str], surveys: Sequence[CaseSurvey], proposed: Fingerprint) -> str:
