@@ -5,8 +5,10 @@ from __future__ import annotations
 import collections
 import os
 import pathlib
-from collections.abc import Iterator
+import warnings
+from collections.abc import Iterable, Iterator
 
+from spleen_tf.core.files import InputWarning
 from spleen_tf.imaging.volume import VolumeError
 from spleen_tf.io.dicom.headers import Header, is_dicom, read_header
 
@@ -18,28 +20,44 @@ def holds_dicom(folder: str | os.PathLike[str]) -> bool:
     return any(is_dicom(path) for path in paths(folder))
 
 
-def images_in(
-    path: str | os.PathLike[str],
-) -> tuple[list[Header], collections.Counter[str]]:
-    """The headers of all CT and MR images, and how many objects there are of each other kind."""
-    images, others = [], collections.Counter[str]()
-    for file in paths(path):
-        header = read_header(file) if _is_dicom_or_should_be(file) else None
-        if header is None:
+def images_in(path: str | os.PathLike[str]) -> tuple[list[Header], list[Header]]:
+    """The headers of all CT and MR images, and those of all other objects.
+
+    Warns of what may have been a slice: empty files, and links to files that are not there.
+    """
+    images: list[Header] = []
+    others: list[Header] = []
+    lost: list[pathlib.Path] = []
+    for file in _entries(path):
+        is_named_dicom = file.suffix.lower() == ".dcm" and file.is_file()
+        if file != pathlib.Path(path) and not is_named_dicom and _is_lost(file):
+            lost.append(file)
             continue
-        if header.modality:
-            images.append(header)
-        else:
-            others[header.kind] += 1
+        header = read_header(file) if _is_dicom_or_should_be(file) else None
+        if header is not None:
+            (images if header.modality else others).append(header)
     if any(header.states_class for header in images):
         # Beside images of the standard's classes, a maker's own ones are something else.
-        others.update(header.kind for header in images if not header.states_class)
+        others += [header for header in images if not header.states_class]
         images = [header for header in images if header.states_class]
+    if lost and images:
+        warnings.warn(
+            f"{path}: left out, as empty or a link to a missing file: {lost[0].name}"
+            f"{f' and {len(lost) - 1} more' if len(lost) > 1 else ''}; if these were slices, copy "
+            "the series again",
+            InputWarning,
+            stacklevel=4,
+        )
     return images, others
 
 
 def paths(path: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
     """Files in a steady order, without hidden ones and the list of files on a disc, DICOMDIR."""
+    return (file for file in _entries(path) if file.is_file() or file == pathlib.Path(path))
+
+
+def _entries(path: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
+    """As `paths`, and links whose files are missing."""
     path = pathlib.Path(path)
     if not path.is_dir():
         yield path
@@ -48,18 +66,24 @@ def paths(path: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
         subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
         for name in sorted(names):
             hidden = name.startswith(".") or name.upper() == "DICOMDIR"
-            if not hidden and (file := pathlib.Path(folder, name)).is_file():
+            file = pathlib.Path(folder, name)
+            if not hidden and (file.is_file() or file.is_symlink()):
                 yield file
 
 
-def kinds_of(others: collections.Counter[str], localizers: int) -> str:
+def kinds_of(others: Iterable[Header], localizers: int = 0) -> str:
     """How many objects there are of which kind, for a message; '' where there are none."""
-    kinds = [f"{count} of {name}" for name, count in others.most_common(_NAMED_KINDS)]
-    if len(others) > _NAMED_KINDS:
+    counts = collections.Counter(header.kind for header in others)
+    kinds = [f"{count} of {name}" for name, count in counts.most_common(_NAMED_KINDS)]
+    if len(counts) > _NAMED_KINDS:
         kinds.append("more")
     if localizers:
         kinds.append(f"{localizers} localizers (images for planning)")
     return ", ".join(kinds)
+
+
+def _is_lost(file: pathlib.Path) -> bool:
+    return not file.is_file() or not file.stat().st_size
 
 
 def _refuse(error: OSError) -> None:

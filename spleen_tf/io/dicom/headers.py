@@ -32,6 +32,12 @@ _CLASS_OF_MODALITY = {
     ("MR", True): uid.EnhancedMRImageStorage,
 }
 
+# Those of images that a series may be mistaken for (PS3.3 C.7.3.1.1.1), and what some write.
+_MODALITIES = (
+    *("CT", "MR", "PT", "NM", "US", "CR", "DX", "MG", "RF", "XA", "XC", "OT", "RTDOSE", "SEG"),
+)
+_OTHER_NAMES = {"MRI": "MR", "PET": "PT"}
+
 _READ = (
     *("SOPClassUID", "SOPInstanceUID", "Modality", "StudyInstanceUID", "SeriesInstanceUID"),
     *("SeriesDescription", "FrameOfReferenceUID", "ImageType"),
@@ -68,6 +74,7 @@ class Header:
             remove it or make one up), the class that follows from its Modality.
         states_class: whether the file itself says sop_class.
         modality: of an image that can be read; None for every other object.
+        stated_modality: what Modality says, in capitals; '' where it says nothing known.
         instance_uid, series_uid, description: its SOPInstanceUID, SeriesInstanceUID and
             SeriesDescription; '' where the file does not say.
         is_localizer: it was made for planning others (PS3.3 C.8.2.1.1.1, C.8.3.1.1.1).
@@ -81,6 +88,7 @@ class Header:
     sop_class: str
     states_class: bool
     modality: Modality | None
+    stated_modality: str
     instance_uid: str
     series_uid: str
     description: str
@@ -156,6 +164,7 @@ def read_header(path: str | os.PathLike[str]) -> Header | None:
         sop_class,
         states_class,
         modality,
+        _stated_modality(dataset, path),
         elements.text(dataset, "SOPInstanceUID", path)
         or _meta(dataset, "MediaStorageSOPInstanceUID", path),
         elements.text(dataset, "SeriesInstanceUID", path),
@@ -235,8 +244,13 @@ def _inferred_class(dataset: Dataset, stated: str, path: str) -> str:
     if "Rows" not in dataset:
         return stated  # Makers have classes of their own for what is no image.
     is_multi_frame = "PerFrameFunctionalGroupsSequence" in dataset
-    modality = elements.text(dataset, "Modality", path)
+    modality = _stated_modality(dataset, path)
     return _CLASS_OF_MODALITY.get((modality, is_multi_frame), stated)
+
+
+def _stated_modality(dataset: Dataset, path: str) -> str:
+    stated = elements.text(dataset, "Modality", path).upper()
+    return stated if stated in _MODALITIES else _OTHER_NAMES.get(stated, "")
 
 
 def _num_frames(dataset: Dataset, path: str) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import itertools
 import os
@@ -68,6 +69,23 @@ def check(file: ImageFile) -> None:
             f"{file.bits_allocated}",
             "an undefined length" if declared is None else f"{declared:,}",
         )
+
+
+def sha256(frame: Frame) -> str:
+    """The SHA-256 of a frame's stored pixels; of the whole file where they do not stand apart."""
+    file = frame.file
+    start, length = 0, -1
+    if file.pixels is not None:
+        start, length = file.pixels.start, file.pixels.num_bytes or -1
+        if length > 0 and file.transfer_syntax in _NATIVE:
+            length //= file.num_frames
+            start += frame.index * length
+    with headers.readable(file.path) as stream:
+        stream.seek(start)
+        digest = hashlib.sha256(stream.read(length))
+    if file.num_frames > 1 and file.transfer_syntax not in _NATIVE:
+        digest.update(str(frame.index).encode())
+    return digest.hexdigest()
 
 
 def values(frames: Iterable[Frame]) -> Iterator[npt.NDArray[np.int64] | npt.NDArray[np.float64]]:

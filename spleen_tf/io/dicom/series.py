@@ -18,11 +18,14 @@ from spleen_tf.imaging.volume import Geometry, Grid, Volume, VolumeError
 from spleen_tf.io.dicom import elements, folder, pixels, stack
 from spleen_tf.io.dicom import frames as dicom_frames
 from spleen_tf.io.dicom import headers as dicom_headers
+from spleen_tf.io.dicom.frames import Frame
 from spleen_tf.io.dicom.headers import Header, is_dicom
 from spleen_tf.io.dicom.stack import Stack
 
 _INT16 = np.iinfo(np.int16)
 _NAMED_SERIES = 5
+# What Modality says that contradicts nothing: nothing, and "other".
+_VAGUE = ("", "OT")
 _DESCRIPTION_LETTERS = 64  # As many as its value representation, LO, has (PS3.5 6.2).
 
 
@@ -73,12 +76,20 @@ def find(path: str | os.PathLike[str]) -> list[Series]:
     for header in images:
         if not header.is_localizer:
             headers[header.series_uid].append(header)
+    same_series = [header for header in others if header.series_uid in headers]
     if not headers:
         found = folder.kinds_of(others, len(localizers)) or "no DICOM file"
         raise VolumeError(f"{path}: expected a DICOM series of CT or MR images, found {found}.")
     if localizers:
         warnings.warn(
             f"{path}: {len(localizers)} localizers (images for planning) are left out",
+            InputWarning,
+            stacklevel=2,
+        )
+    if same_series:
+        warnings.warn(
+            f"{path}: left out of the series, as no CT or MR images by "
+            f"{elements.name('SOPClassUID')}: {folder.kinds_of(same_series)}",
             InputWarning,
             stacklevel=2,
         )
@@ -137,11 +148,9 @@ def read_geometry(path: str | os.PathLike[str], series_uid: str | None = None) -
         VolumeError: unless there is one series, whole, on a regular grid.
     """
     series = choose(path, series_uid)
-    frames = [
-        frame
-        for header in _without_copies(series.headers, str(path))
-        for frame in dicom_frames.frames_of(header)
-    ]
+    _warn_of_other_modalities(series, str(path))
+    frames = [frame for header in series.headers for frame in dicom_frames.frames_of(header)]
+    frames = _without_copies(frames, str(path))
     for file in dict.fromkeys(frame.file for frame in frames):
         pixels.check(file)
     slices = stack.stack(frames, str(path))
@@ -200,26 +209,47 @@ def _sha256(paths: Sequence[str]) -> str:
     return digest.hexdigest()
 
 
-def _without_copies(headers: Sequence[Header], source: str) -> list[Header]:
-    """Leaves out files whose bytes are those of another, with a warning."""
-    same_uid: dict[str, list[Header]] = collections.defaultdict(list)
-    for header in headers:
-        same_uid[header.instance_uid].append(header)
-    copies = set()
-    for members in same_uid.values():
-        digests = set[str]()
-        for header in members if len(members) > 1 else ():
-            digest = _sha256([header.path])
-            if digest in digests:
-                copies.add(header.path)
-            digests.add(digest)
-    if copies:
+def _warn_of_other_modalities(series: Series, source: str) -> None:
+    """Warns where Modality names a known modality that the images' class is not for."""
+    others = [h for h in series.headers if h.stated_modality not in (h.modality, *_VAGUE)]
+    if others:
         warnings.warn(
-            f"{source}: {len(copies)} files that are identical copies of other slices are left out",
+            f"{source}: {elements.name('Modality')} says {others[0].stated_modality} in "
+            f"{len(others)} of {len(series.headers)} files, but "
+            f"{elements.name('SOPClassUID')} is {others[0].kind}; read as {series.modality}, "
+            "--modality changes that",
             InputWarning,
             stacklevel=3,
         )
-    return [header for header in headers if header.path not in copies]
+
+
+def _without_copies(frames: Sequence[Frame], source: str) -> list[Frame]:
+    """Leaves out frames that repeat the place, scaling and pixels of another, with a warning.
+
+    Exports and archives make such copies, byte by byte or under another SOPInstanceUID.
+    """
+    alike: dict[tuple[object, ...], list[Frame]] = collections.defaultdict(list)
+    for frame in frames:
+        alike[
+            *(frame.position_mm, frame.directions, frame.pixel_mm, frame.shape, frame.bits),
+            *(frame.slope, frame.intercept, frame.file.transfer_syntax),
+        ].append(frame)
+    copies = set[int]()
+    for members in alike.values():
+        digests = set[str]()
+        for frame in members if len(members) > 1 else ():
+            digest = pixels.sha256(frame)
+            if digest in digests:
+                copies.add(id(frame))
+            digests.add(digest)
+    if copies:
+        warnings.warn(
+            f"{source}: {len(copies)} of {len(frames)} slices repeat the place and pixels of "
+            "others, and are left out",
+            InputWarning,
+            stacklevel=3,
+        )
+    return [frame for frame in frames if id(frame) not in copies]
 
 
 def _as_int16(slices: Stack) -> npt.NDArray[np.int16] | None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import re
 import warnings
 
 import pydicom
 from pydicom import config
+from pydicom.charset import python_encoding
 from pydicom.datadict import dictionary_VR, keyword_for_tag
-from pydicom.dataelem import DataElement
+from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_dataset
@@ -34,6 +36,8 @@ _MAY_BE_EMPTY = (
 _TEXTS = ("LO", "SH", "LT", "ST", "UT", "UC", "PN", "UI")
 _BINARY = ("US", "SS", "UL", "SL", "FL", "FD")
 _CHARACTER_SET = "ISO_IR 192"  # UTF-8.
+# ISO 2022 IR 58: pydicom leaves its escape sequence in the text, and some scanners leave it out.
+_TO_GB2312, _GB2312 = b"\x1b$)A", "gb18030"
 _SEXES = ("M", "F", "O")
 
 _log = logging.getLogger(__name__)
@@ -60,6 +64,7 @@ def elements_of(path: str) -> Dataset:
             source = pydicom.dcmread(stream, stop_before_pixels=True, force=True)
         except elements.PYDICOM_ERRORS as error:
             raise headers.damaged(path) from error
+    _to_unicode(source, path)
     repeated, odd = Dataset(), []
     for keyword in _MAY_BE_EMPTY:
         setattr(repeated, keyword, "")
@@ -85,6 +90,87 @@ def elements_of(path: str) -> Dataset:
             stacklevel=2,
         )
     return repeated
+
+
+def _to_unicode(source: Dataset, path: str) -> None:
+    """Rewrites the texts of patient and study in UTF-8, in place.
+
+    pydicom reads what SpecificCharacterSet says, but for one set that it does not know. Here, texts
+    whose bytes are something else are read, too: they would be lost.
+    """
+    encoding = _Encoding.of(source, path)
+    odd: list[str] = []
+    for tag in list(source.keys()):
+        raw = source.get_item(tag)
+        keyword = keyword_for_tag(tag)
+        is_text = keyword and dictionary_VR(keyword) in _TEXTS
+        is_repeated = tag.group in _GROUPS or keyword in _OF_STUDY
+        if not (is_repeated and is_text) or not isinstance(raw, RawDataElement) or not raw.value:
+            continue
+        codec = encoding.of_other_bytes(raw.value)
+        if codec is None:
+            continue
+        if encoding.is_known and codec != _GB2312:
+            odd.append(elements.name(keyword))
+        text = raw.value.replace(_TO_GB2312, b"").decode(codec)
+        vr = raw.VR or dictionary_VR(keyword)
+        element = DataElement(keyword, vr, text, validation_mode=config.IGNORE)
+        source[keyword] = element
+    if odd:
+        warnings.warn(
+            f"{path}: {elements.name('SpecificCharacterSet')} does not fit the bytes of "
+            f"{', '.join(odd)}; they are taken for UTF-8 where they are that, else for Latin-1",
+            InputWarning,
+            stacklevel=3,
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Encoding:
+    """What SpecificCharacterSet says (PS3.3 C.12.1.1.2).
+
+    Attributes:
+        codec: Python's name of the only character set; None where there are several.
+        is_known: whether the standard has all that it names.
+        is_gb2312: whether ISO 2022 IR 58 is among them.
+    """
+
+    codec: str | None
+    is_known: bool
+    is_gb2312: bool
+
+    @classmethod
+    def of(cls, source: Dataset, path: str) -> _Encoding:
+        names = [str(name) for name in elements.values(source, "SpecificCharacterSet", path)]
+        codecs = [python_encoding.get(name) for name in names]
+        return cls(
+            codecs[0] if len(codecs) == 1 else None,
+            any(names) and None not in codecs,
+            "ISO 2022 IR 58" in names,
+        )
+
+    def of_other_bytes(self, content: bytes) -> str | None:
+        """The codec to read bytes by that are not what is stated; None where they are."""
+        if self.is_gb2312 and (_TO_GB2312 in content or not content.isascii()):
+            return _GB2312 if _decodes(content, _GB2312) else "latin-1"
+        if content.isascii():
+            return None
+        is_utf8 = _decodes(content, "utf-8")
+        if not self.is_known:  # pydicom takes this for Latin-1.
+            return "utf-8" if is_utf8 else None
+        if self.codec == "latin_1":  # No name in Latin-1 happens to be whole UTF-8.
+            return "utf-8" if is_utf8 else None
+        if self.codec is None or _decodes(content, self.codec):
+            return None
+        return "utf-8" if is_utf8 else "latin-1"
+
+
+def _decodes(content: bytes, codec: str) -> bool:
+    try:
+        content.decode(codec)
+    except (UnicodeDecodeError, LookupError):
+        return False
+    return True
 
 
 def _sound(source: Dataset, keyword: str) -> DataElement | None:

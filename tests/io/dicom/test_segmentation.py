@@ -259,6 +259,41 @@ def test_a_name_in_latin_letters_that_no_character_set_declares_survives(tmp_pat
     assert seg.PatientName == "MüxB^RéxE"
 
 
+GB2312 = "张^小东".encode("gb2312")
+
+
+@pytest.mark.parametrize(
+    ("character_sets", "content", "name"),
+    [
+        (["", "ISO 2022 IR 58"], b"Zhang=\x1b$)A\xd5\xc5^\x1b$)A\xd0\xa1\xb6\xab", "Zhang=张^小东"),
+        (["", "ISO 2022 IR 58"], b"Zhang=" + GB2312, "Zhang=张^小东"),
+        (None, "Müller^王".encode(), "Müller^王"),
+        ("iso_ir 192", "Müller^王".encode(), "Müller^王"),
+        ("ISO_IR 100", "Müller^René".encode(), "Müller^René"),
+        ("ISO_IR 192", "Müller^René".encode("latin-1"), "Müller^René"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore::UserWarning:pydicom")
+def test_a_name_survives_a_character_set_that_does_not_fit_it(
+    tmp_path, read_series, character_sets, content, name
+):
+    """The bytes are put into the files, since pydicom would encode a name as is declared."""
+    content += b" " * (len(content) % 2)
+    placeholder = "A" * len(content)
+    declared = {"SpecificCharacterSet": character_sets} if character_sets else {}
+    image = read_series(PatientName=placeholder, **declared)
+    for path in map(pathlib.Path, image.header.paths):
+        path.write_bytes(path.read_bytes().replace(placeholder.encode(), content))
+    if isinstance(character_sets, str) and character_sets.startswith("ISO"):
+        with pytest.warns(
+            InputWarning, match=r"SpecificCharacterSet \(0008,0005\) does not fit the b"
+        ):
+            seg = pydicom.dcmread(write(tmp_path, mask_of(), image))
+    else:
+        seg = pydicom.dcmread(write(tmp_path, mask_of(), image))
+    assert seg.PatientName == name
+
+
 def test_the_thickness_is_the_distance_of_slices(tmp_path, read_series):
     """Where the series says another one, or none: highdicom's geometry depends on it."""
     image = read_series(change=without("SliceThickness"))

@@ -6,6 +6,7 @@ import pickle
 import shutil
 import subprocess
 import sys
+import warnings
 
 import dicom_files
 import nibabel
@@ -427,10 +428,77 @@ def test_identical_copies_of_a_slice_are_left_out_with_a_warning(tmp_path):
     paths = dicom_files.write_series(tmp_path, dicom_files.ramp())
     for name in ("copy", "IM0001 (1)"):
         shutil.copy(paths[1], tmp_path / name)
-    with pytest.warns(InputWarning, match="2 files that are identical copies of other slices are"):
+    with pytest.warns(InputWarning, match="2 of 7 slices repeat the place and pix"):
         image = dicom_series.read(tmp_path)
     np.testing.assert_array_equal(image.array_ijk, dicom_files.ramp())
     assert len(image.header.paths) == 5
+
+
+def test_copies_under_another_instance_uid_are_left_out_with_a_warning(tmp_path):
+    for path in dicom_files.write_series(tmp_path, dicom_files.ramp()):
+        copy = pydicom.dcmread(path)
+        copy.SOPInstanceUID = copy.file_meta.MediaStorageSOPInstanceUID = uid.generate_uid()
+        pydicom.dcmwrite(tmp_path / f"{path.name}_copy", copy)
+    with pytest.warns(InputWarning, match="5 of 10 slices repeat the place and pixels of others"):
+        image = dicom_series.read(tmp_path)
+    np.testing.assert_array_equal(image.array_ijk, dicom_files.ramp())
+
+
+def test_empty_files_and_dead_links_are_named(tmp_path):
+    dicom_files.write_series(tmp_path, dicom_files.ramp())
+    (tmp_path / "IM0005").touch()
+    (tmp_path / "IM0006").symlink_to(tmp_path / "absent")
+    with pytest.warns(
+        InputWarning, match="empty or a link to a missing file: IM0005 and 1 more; if"
+    ):
+        image = dicom_series.read(tmp_path)
+    np.testing.assert_array_equal(image.array_ijk, dicom_files.ramp())
+
+
+def test_other_objects_of_the_series_are_named(tmp_path):
+    dicom_files.write_series(tmp_path, dicom_files.ramp())
+    other = {"SOPClassUID": uid.PositronEmissionTomographyImageStorage, "Modality": "PT"}
+    dicom_files.write_series(tmp_path / "b", dicom_files.ramp((8, 6, 1)), **other)
+    with pytest.warns(InputWarning, match="left out of the series, .*: 1 of Positron Emission"):
+        image = dicom_series.read(tmp_path)
+    np.testing.assert_array_equal(image.array_ijk, dicom_files.ramp())
+
+
+@pytest.mark.parametrize(("said", "is_warned"), [("PT", True), ("MRI", True), ("ct", False)])
+def test_a_modality_that_the_class_is_not_for_is_named(tmp_path, said, is_warned):
+    dicom_files.write_series(tmp_path, dicom_files.ramp(), Modality=said)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        assert dicom_series.read_geometry(tmp_path).modality == "CT"
+    messages = [str(warning.message) for warning in caught]
+    assert (
+        any("but SOPClassUID (0008,0016) is CT Image Storage" in m for m in messages) == is_warned
+    )
+
+
+def test_cosines_of_another_length_than_1_do_not_change_the_volume(tmp_path):
+    directions = [0.9995, 0, 0, 0, 1.0004, 0]
+    dicom_files.write_series(tmp_path, dicom_files.ramp(), ImageOrientationPatient=directions)
+    image = dicom_series.read_geometry(tmp_path)
+    np.testing.assert_allclose(image.grid.zooms_mm, [0.8, 0.7, 5.0], rtol=1e-6)
+
+
+def test_positions_of_oblique_slices_may_be_off_by_what_each_coordinate_is_rounded(tmp_path):
+    """Of 3.27 mm along (0.2, 0.2, 0.98) or so, three coordinates are each 0.05 mm off at most."""
+    affine = dicom_files.affine_of("oblique", (0.8, 0.7, 3.27))
+
+    def rounded(k, dataset):
+        dataset.ImagePositionPatient = [round(float(x), 1) for x in dataset.ImagePositionPatient]
+
+    paths = dicom_files.write_series(
+        tmp_path, dicom_files.ramp((8, 6, 40)), affine=affine, change=rounded
+    )
+    np.testing.assert_allclose(
+        dicom_series.read_geometry(tmp_path).grid.zooms_mm[2], 3.27, atol=0.005
+    )
+    paths[17].unlink()
+    with pytest.raises(InputError, match=r"1 missing at \S+ mm along the normal by ImagePosition"):
+        dicom_series.read_geometry(tmp_path)
 
 
 def test_a_list_of_sixty_series_is_cut(tmp_path):
