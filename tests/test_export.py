@@ -240,6 +240,8 @@ def test_the_description_says_what_the_model_is_and_what_it_saw(exported):
     assert versions["keras"].startswith("2.15")
     assert described(exported["CT"]) == {
         "name": "by_hand_CT",
+        "family": "by_hand_CT",
+        "license": None,
         "version": "1.0.0",
         "plane": "coronal",
         "modality": "CT",

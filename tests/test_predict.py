@@ -574,14 +574,14 @@ def test_without_a_model_the_released_one_for_the_volume_s_modality_is_taken(
 ):
     """By their voxels: dark is air in Hounsfield units, or it is not."""
     for modality, name in (("CT", "spleen_any"), ("MR", "spleen_mr_t2")):
-        model_copy(modality, f"models/{name}/saved_model", name=f"the {name}")
+        model_copy(modality, f"models/{name}/saved_model", name=f"the {name}", family=name)
     monkeypatch.setattr(released, "_roots", lambda: [tmp_path / "models"])
     write_scan("cases/a.nii.gz")
     write_scan("cases/b.nii.gz", values=np.where(block_mask(), 240, -1000).astype(np.int16))
     assert run(tmp_path / "cases", "masks", model=()) == 0
     models = [content_of(tmp_path / f"masks/{case}.json")["model"] for case in "ab"]
     assert models == ["the spleen_mr_t2", "the spleen_any"]
-    assert "the spleen_mr_t2: the spleen_mr_t2; " in capsys.readouterr().out
+    assert "spleen_mr_t2: the spleen_mr_t2; " in capsys.readouterr().out
     assert run(tmp_path / "cases" / "b.nii.gz", model=(), modality="MR") == 0
     assert content_of(tmp_path / "out.json")["model"] == "the spleen_mr_t2"
 
