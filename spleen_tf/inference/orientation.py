@@ -47,8 +47,9 @@ def mirrored_ml(
     for direction, axis_of in _SHOWN.items():
         able = [member for member in members if member.info.plane in axis_of]
         if direction == "right":
-            # By shape and place alone, a liver in the mirror passes for a large spleen.
-            able = [member for member in able if member.info.modality != "any"]
+            # By shape and place alone, or in the contrast of CT, a liver in the mirror passes for a
+            # large spleen. In T2-weighted MR the two organs differ.
+            able = [member for member in able if member.info.modality == "MR"]
         if able:
             # A mass can mislead one plane; it seldom misleads the others, too.
             in_mirror_ml = [
