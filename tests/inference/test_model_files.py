@@ -78,6 +78,16 @@ def test_half_written_models_are_left_out(make_model, tmp_path):
     assert model_files.folders(tmp_path / "family") == [place]
 
 
+def test_a_model_is_also_found_by_its_onnx_file_alone(make_model, tmp_path):
+    place = make_model("family/axial/saved_model")
+    (place / "saved_model.pb").unlink()
+    with pytest.raises(InputError, match="found none in it or below"):
+        model_files.find([tmp_path / "family"])
+    (place.parent / "model.onnx").touch()
+    assert model_files.find([tmp_path / "family"]) == {place: MODEL}
+    assert model_files.find([place]) == {place: MODEL}
+
+
 def test_a_hidden_folder_above_is_no_hindrance(make_model, tmp_path):
     place = make_model(".cache/family/axial/saved_model")
     assert model_files.folders(tmp_path / ".cache" / "family") == [place]
@@ -127,8 +137,8 @@ def test_a_description_of_another_form_is_refused(make_model, content, message):
     [
         ("name", None, r"expected `str` at \$\.name, found `null`"),
         ("version", 2, r"expected `str` at \$\.version"),
-        ("plane", "frontal", r"invalid enum value 'frontal' at \$\.plane"),
-        ("modality", "US", r"invalid enum value 'US' at \$\.modality"),
+        ("plane", "frontal", r"expected one of the known values at \$\.plane, found 'frontal'"),
+        ("modality", "US", r"expected one of the known values at \$\.modality, found 'US'"),
         ("pixel_mm", 1.5, r"expected `array` at \$\.pixel_mm"),
         ("pixel_mm", [1.5], r"expected `array` of length 2 at \$\.pixel_mm, found"),
         ("pixel_mm", [0, 1.5], r"expected `float` > 0(\.0)? at \$\.pixel_mm"),
