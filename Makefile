@@ -45,7 +45,7 @@ format: venv ## Formats the code, and fixes what ruff can fix
 venv: ## The environment .venv, on CPython 3.11, from requirements.lock
 	@bash tools/environment.sh venv
 
-lock: ## requirements.lock anew from setup.py; keeps pins that fit (UPGRADE=1: takes the newest)
+lock: ## Both lock files anew from setup.py; keeps pins that fit (UPGRADE=1: takes the newest)
 	@bash tools/environment.sh lock $(if $(UPGRADE),--upgrade)
 
 clean: ## Removes what make made: .venv, .uv, caches, the demo's data and models

@@ -1,21 +1,34 @@
-"""setup.py, requirements.lock and the check of .venv fit together."""
+"""setup.py, the lock files, the wheel and the check of .venv fit together."""
 
 import ast
 import importlib.metadata
+import json
 import os
 import pathlib
 import re
 import subprocess
 import sys
 import venv
+import zipfile
 
+import nibabel
+import numpy as np
 import pytest
 from packaging.requirements import Requirement
 
 import spleen_tf
+from spleen_tf.inference import released
 
 ROOT = pathlib.Path(__file__).parent.parent
 LOCK = (ROOT / "requirements.lock").read_text(encoding="utf-8")
+PREDICT_LOCK = (ROOT / "requirements-predict.lock").read_text(encoding="utf-8")
+
+FOR_TRAINING = {"tensorflow", "keras", "tensorflow-addons", "onnx", "tf2onnx", "setuptools"}
+LINUX = {"sys_platform": "linux", "platform_machine": "x86_64"}
+ARM_LINUX = {"sys_platform": "linux", "platform_machine": "aarch64"}
+MAC = {"sys_platform": "darwin", "platform_machine": "arm64"}
+INTEL_MAC = {"sys_platform": "darwin", "platform_machine": "x86_64"}
+WINDOWS = {"sys_platform": "win32", "platform_machine": "AMD64"}
 
 
 @pytest.fixture(scope="module")
@@ -31,9 +44,9 @@ def metadata(tmp_path_factory):
     return importlib.metadata.PathDistribution(folder / "spleen_tf.egg-info")
 
 
-def pins():
-    """{name: version} of the lock file."""
-    names_and_versions = re.findall(r"^([a-z0-9-]+)==(\S+)", LOCK, re.MULTILINE)
+def pins(lock=LOCK):
+    """{name: version} of a lock file."""
+    names_and_versions = re.findall(r"^([a-z0-9-]+)==(\S+)", lock, re.MULTILINE)
     assert len(names_and_versions) == len(dict(names_and_versions)), "a package is pinned twice"
     return dict(names_and_versions)
 
@@ -42,26 +55,74 @@ def test_the_version_is_that_of_the_package(metadata):
     assert metadata.version == spleen_tf.__version__
 
 
-def test_every_requirement_is_pinned_within_its_bounds(metadata):
+def required(metadata, python, platform, extra=""):
+    """The requirements on a platform, by setup.py's markers."""
+    where = {"python_version": python, "extra": extra, **platform}
     requirements = [Requirement(text) for text in metadata.requires]
-    locked = [r for r in requirements if r.marker is None or r.marker.evaluate({"extra": "dev"})]
+    return [r for r in requirements if r.marker is None or r.marker.evaluate(where)]
 
-    assert {"tensorflow", "pytest"} <= {requirement.name for requirement in locked}
-    for requirement in locked:
-        pin = pins().get(requirement.name.lower())
-        assert pin, f"{requirement}: not in requirements.lock; run make lock"
+
+@pytest.mark.parametrize("platform", [LINUX, MAC])
+def test_where_tensorflow_2_15_and_its_addons_have_wheels_models_are_trained(metadata, platform):
+    requirements = required(metadata, "3.11", platform)
+    assert {r.name for r in requirements} >= FOR_TRAINING
+    numpy = [r.specifier for r in requirements if r.name == "numpy"]
+    assert all(specifier.contains("1.26.4") for specifier in numpy)
+    assert not all(specifier.contains("2.0.0") for specifier in numpy)
+
+
+@pytest.mark.parametrize(
+    ("python", "platform"),
+    [
+        *(("3.11", platform) for platform in (ARM_LINUX, INTEL_MAC, WINDOWS)),
+        *(("3.12", platform) for platform in (LINUX, MAC, WINDOWS)),
+        *(("3.13", platform) for platform in (LINUX, ARM_LINUX, MAC, INTEL_MAC, WINDOWS)),
+    ],
+)
+def test_elsewhere_nothing_for_training_is_required(metadata, python, platform):
+    names = {requirement.name for requirement in required(metadata, python, platform)}
+    assert names & FOR_TRAINING == set()
+    assert {"numpy", "onnxruntime", "nibabel"} <= names
+    bounds = re.search(r"^Requires-Python: (.*)$", metadata.read_text("PKG-INFO"), re.MULTILINE)[1]
+    assert Requirement(f"python{bounds}").specifier.contains(python)
+
+
+@pytest.mark.parametrize(
+    ("lock", "python", "platform", "extra", "some"),
+    [
+        (LOCK, "3.11", LINUX, "dev", {"tensorflow", "pytest"}),
+        (PREDICT_LOCK, "3.12", LINUX, "", {"onnxruntime"}),
+        (PREDICT_LOCK, "3.13", WINDOWS, "", {"onnxruntime"}),
+        (PREDICT_LOCK, "3.11", ARM_LINUX, "", {"onnxruntime"}),
+    ],
+)
+def test_every_requirement_is_pinned_within_its_bounds(
+    metadata, lock, python, platform, extra, some
+):
+    requirements = required(metadata, python, platform, extra)
+    assert some <= {requirement.name for requirement in requirements}
+    for requirement in requirements:
+        pin = pins(lock).get(requirement.name.lower())
+        assert pin, f"{requirement}: not in the lock file; run make lock"
         assert requirement.specifier.contains(pin), f"{requirement}: run make lock, found {pin}"
 
 
-def test_every_pin_has_a_checksum():
-    blocks = re.split(r"\n(?=[a-z])", re.sub(r"^ *#.*\n", "", LOCK, flags=re.MULTILINE))
-    assert len(blocks) == len(pins())
+def test_the_lock_for_predictions_has_nothing_for_training():
+    assert set(pins(PREDICT_LOCK)) & FOR_TRAINING == set()
+    assert pins(PREDICT_LOCK)["numpy"].startswith("2.")
+
+
+@pytest.mark.parametrize("lock", [LOCK, PREDICT_LOCK])
+def test_every_pin_has_a_checksum(lock):
+    blocks = re.split(r"\n(?=[a-z])", re.sub(r"^ *#.*\n", "", lock, flags=re.MULTILINE))
+    assert len(blocks) == len(pins(lock))
     for block in blocks:
         assert "--hash=sha256:" in block, block
 
 
-def test_the_lock_names_no_place_but_the_package_index():
-    assert not re.search(r"://|file:|--(extra-)?index-url|--find-links|^-", LOCK, re.MULTILINE)
+@pytest.mark.parametrize("lock", [LOCK, PREDICT_LOCK])
+def test_the_locks_name_no_place_but_the_package_index(lock):
+    assert not re.search(r"://|file:|--(extra-)?index-url|--find-links|^-", lock, re.MULTILINE)
 
 
 def test_every_file_of_a_package_that_is_no_module_is_shipped():
@@ -79,7 +140,59 @@ def test_every_file_of_a_package_that_is_no_module_is_shipped():
 
 
 def test_no_package_under_the_gpl_is_installed_unasked():
-    assert "pylibjpeg-libjpeg" not in pins()
+    assert "pylibjpeg-libjpeg" not in {*pins(), *pins(PREDICT_LOCK)}
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    """A wheel of the checkout."""
+    folder = tmp_path_factory.mktemp("wheel")
+    options = ["egg_info", f"--egg-base={folder}", "build", f"--build-base={folder}"]
+    subprocess.run(
+        [sys.executable, "setup.py", "-q", *options, "bdist_wheel", f"--dist-dir={folder}"],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+    )
+    (path,) = folder.glob("*.whl")
+    return path
+
+
+@pytest.mark.slow
+def test_a_wheel_has_each_released_model_once(wheel):
+    expected = set()
+    for family in (ROOT / "models" / name for name in released.NAMES):
+        files = [*family.glob("MODEL_CARD.md"), *family.glob("quality.json")]
+        for saved_model in family.rglob("saved_model"):
+            onnx = saved_model.parent / "model.onnx"
+            if onnx.is_file():
+                files += [onnx, saved_model / "assets.extra" / "model.json"]
+            else:
+                files += filter(pathlib.Path.is_file, saved_model.rglob("*"))
+        expected |= {f"spleen_tf/_models/{path.relative_to(ROOT / 'models')}" for path in files}
+    with zipfile.ZipFile(wheel) as archive:
+        assert {name for name in archive.namelist() if "/_models/" in name} == expected
+    assert {"spleen_any", "spleen_mr_t2"} <= {name.split("/")[2] for name in expected}
+    assert wheel.stat().st_size < 60e6
+
+
+@pytest.mark.slow
+def test_a_wheel_predicts_by_itself_away_from_the_checkout(wheel, tmp_path):
+    zipfile.ZipFile(wheel).extractall(tmp_path / "installed")
+    values = np.random.default_rng(0).integers(0, 400, (40, 40, 12)).astype(np.int16)
+    nibabel.save(nibabel.Nifti1Image(values, np.diag([5.0, 5, 8, 1])), tmp_path / "mr.nii.gz")
+    done = subprocess.run(
+        [sys.executable, "-m", "spleen_tf.predict", "--input=mr.nii.gz", "--output=mask.nii.gz"],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(tmp_path / "installed")},
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    record = json.loads((tmp_path / "mask.json").read_text(encoding="utf-8"))
+    assert record["model"].startswith("spleen_mr_t2")
+    assert record["modality"] == "MR"
+    assert "ONNX Runtime" in done.stdout
 
 
 def test_the_citation_has_the_version_of_the_package():

@@ -2,7 +2,8 @@
 # The environment that `make` works in.
 #
 #   tools/environment.sh venv              makes .venv, on CPython 3.11, from requirements.lock
-#   tools/environment.sh lock [--upgrade]  makes requirements.lock from setup.py
+#   tools/environment.sh lock [--upgrade]  makes both lock files from setup.py: requirements.lock, for
+#                                          .venv, and requirements-predict.lock, without TensorFlow
 #
 # venv is done at once where .venv is whole and was made here from this lock file. Anything else
 # there (an interrupted try, another lock, a folder that was moved, missing files) is replaced.
@@ -33,14 +34,34 @@ make_venv() {
 
 # Packages come from the index that this machine's uv is configured for. The lock names none: its
 # hashes say what to install, wherever that comes from.
-make_lock() {
+# The overrides take the place of setup.py's markers: one lock has what training needs, on whatever
+# platform, the other has nothing of it.
+make_locks() {
     local uv
     uv=$(find_uv)
     unset UV_FIND_LINKS UV_CONSTRAINT UV_OVERRIDE
-    "$uv" pip compile setup.py --extra dev --python-version 3.11 --universal --fork-strategy fewest \
-        --generate-hashes --no-emit-index-url --no-emit-find-links \
-        --custom-compile-command "make lock" --quiet --output-file requirements.lock "$@"
-    echo "requirements.lock: $(grep -c '^[a-z].*==' requirements.lock) packages"
+    for_training | make_lock requirements.lock --extra dev "$@"
+    without_training | make_lock requirements-predict.lock "$@"
+}
+
+make_lock() {
+    local lock=$1
+    shift
+    "$uv" pip compile setup.py --python-version 3.11 --universal --fork-strategy fewest \
+        --override - --generate-hashes --no-emit-index-url --no-emit-find-links \
+        --custom-compile-command "make lock" --quiet --output-file "$lock" "$@"
+    echo "$lock: $(grep -c '^[a-z].*==' "$lock") packages"
+}
+
+# Prints the requirements that setup.py has for training, without their markers.
+for_training() {
+    sed -n '/^TRAINING = \[/,/^\]/s/^    "\(.*\)",$/\1/p' setup.py
+}
+
+# Prints the same packages with a marker that is never true, but for numpy, which TensorFlow keeps
+# below 2.
+without_training() {
+    for_training | sed "s/[<=>].*/; python_version < '3'/; s/^numpy;.*/numpy>=2/"
 }
 
 # The environment holds absolute paths, so the folder is part of what it was made from.
@@ -151,6 +172,6 @@ fail() {
 
 case "${1:-}" in
 venv) make_venv ;;
-lock) make_lock "${@:2}" ;;
+lock) make_locks "${@:2}" ;;
 *) fail "expected venv or lock, found '${1:-}'." ;;
 esac

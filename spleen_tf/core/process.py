@@ -29,6 +29,15 @@ _UNFIT_PLACES = (
     *(errno.EISDIR, errno.ENOTDIR),
 )
 
+# What is not installed where only predictions are made, by the name that is imported.
+_FOR_TRAINING = {
+    "tensorflow": "TensorFlow",
+    "keras": "Keras",
+    "tensorflow_addons": "TensorFlow Addons",
+    "onnx": "onnx",
+    "tf2onnx": "tf2onnx",
+}
+
 _log = logging.getLogger(__name__)
 
 
@@ -48,9 +57,10 @@ def run(command: Callable[[], int]) -> typing.NoReturn:
     """Calls a command and ends the process with its exit code.
 
     0: done. 2: the command line or an input is at fault (every InputError, or a file or folder that
-    the system does not let the command use); one line on stderr says what. 1: any other failure
-    (CommandFailed in one line). 128 + n: signal n stopped it, one line. Files are what the commands
-    are for: a reader that closes the pipe behind stdout or stderr changes nothing.
+    the system does not let the command use), or a library for training is not installed; one line
+    on stderr says what. 1: any other failure (CommandFailed in one line). 128 + n: signal n stopped
+    it, one line. Files are what the commands are for: a reader that closes the pipe behind stdout
+    or stderr changes nothing.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     # TensorFlow leaves oneDNN off on CPUs without VNNI, BF16 or AMX; they, too, are faster with it.
@@ -91,6 +101,14 @@ def _exit_code(command: Callable[[], int]) -> int:
         if error.filename is None or error.errno not in _UNFIT_PLACES:
             raise
         _say(f"error: {_unfit_place(error)}")
+        return EXIT_INPUT
+    except ModuleNotFoundError as error:
+        if error.name not in _FOR_TRAINING:
+            raise
+        _say(
+            f"error: expected {_FOR_TRAINING[error.name]}, which this command needs, found it not "
+            "installed; install spleen_tf with its dependencies on CPython 3.11 on Linux (x86-64)."
+        )
         return EXIT_INPUT
     except CommandFailed as error:
         _say(f"error: {error}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 import pathlib
 from collections.abc import Sequence
 from typing import Literal
@@ -20,7 +21,8 @@ class Engine:
 
     Attributes:
         runtime: 'auto' takes ONNX Runtime on a CPU where each SavedModel has a model.onnx beside
-            it, unless another precision than float32 is asked for; else TensorFlow.
+            it, unless another precision than float32 is asked for; else TensorFlow. It takes ONNX
+            Runtime on a GPU, too, where a SavedModel is not there, as in a wheel.
         device: 'auto', 'cpu', 'gpu' or 'gpu:N'.
         precision: 'auto', 'float32', 'bfloat16' or 'float16'.
     """
@@ -38,9 +40,11 @@ def choose(folders: Sequence[pathlib.Path], engine: Engine = DEFAULT_ENGINE) -> 
 
     Raises:
         InputError: if ONNX Runtime is asked for, and a model.onnx is missing or device or precision
-            are not ones that it runs with.
+            are not ones that it runs with; if only TensorFlow does what is asked for, and a
+            SavedModel is missing.
     """
     missing = [path for path in map(spec.onnx_path, folders) if not path.is_file()]
+    onnx_alone = [folder for folder in folders if not spec.has_saved_model(folder)]
     is_on_gpu = engine.device.startswith("gpu")
     is_float32 = engine.precision in ("auto", "float32")
     if engine.runtime == "onnx":
@@ -58,8 +62,15 @@ def choose(folders: Sequence[pathlib.Path], engine: Engine = DEFAULT_ENGINE) -> 
                 "the CPU."
             )
         return [OnnxModel(folder) for folder in folders]
-    may_use_gpu = is_on_gpu or (engine.device == "auto" and _has_gpu())
-    if engine.runtime == "tensorflow" or missing or may_use_gpu or not is_float32:
+    needs_tensorflow = missing or engine.runtime == "tensorflow" or is_on_gpu or not is_float32
+    if needs_tensorflow and onnx_alone:
+        raise InputError(
+            f"{onnx_alone[0]}: expected a SavedModel (saved_model.pb), without which TensorFlow "
+            "cannot run it, found model.onnx alone; leave --runtime, --device and --precision out, "
+            "or name the model's folder in a checkout."
+        )
+    may_use_gpu = engine.device == "auto" and _has_gpu() and not onnx_alone
+    if needs_tensorflow or may_use_gpu:
         return [SavedModel(folder, engine.device, engine.precision) for folder in folders]
     return [OnnxModel(folder) for folder in folders]
 
@@ -76,6 +87,12 @@ def start(runtimes: Sequence[Runtime], engine: Engine = DEFAULT_ENGINE) -> str:
     if any(runtime.name == "tensorflow" for runtime in runtimes):
         return f"TensorFlow, {setup(engine.device, engine.precision)}"
     return "ONNX Runtime, float32: the CPU runs model.onnx"
+
+
+def is_installed(runtimes: Sequence[Runtime]) -> bool:
+    """Whether what runs some models is installed: TensorFlow need not be."""
+    needs_tensorflow = any(runtime.name == "tensorflow" for runtime in runtimes)
+    return not needs_tensorflow or importlib.util.find_spec("tensorflow") is not None
 
 
 def _has_gpu() -> bool:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from spleen_tf.core.files import InputWarning
 from spleen_tf.core.timing import Clock
 from spleen_tf.imaging import masks
 from spleen_tf.imaging.intensity import ModelModality
@@ -240,13 +242,26 @@ def resolve(
     others = model_files.find_second_opinion(places) if with_second_opinion else {}
     if others:
         model_files.check_one_modality([*models.values(), *others.values()])
-        second = Family(f"{name}_{model_files.SECOND_OPINION}", members(others, engine))
+        second = _second_opinion(f"{name}_{model_files.SECOND_OPINION}", members(others, engine))
     calibration = None
     if with_calibration and (path := model_files.find_calibration(places, models)):
         calibration = calibrations.read(path)
         if calibration.members != len(models):
             calibration = None
     return Family(name, members(models, engine), calibration, second)
+
+
+def _second_opinion(name: str, others: tuple[Member, ...]) -> Family | None:
+    """The models that are asked where the others disagree; None where nothing here runs them."""
+    if engines.is_installed([member.runtime for member in others]):
+        return Family(name, others)
+    warnings.warn(
+        f"{name}: expected TensorFlow, which these models need, found it not installed; where "
+        "the others disagree, their mask is marked for review.",
+        InputWarning,
+        stacklevel=2,
+    )
+    return None
 
 
 def load(

@@ -1,4 +1,8 @@
-"""Exported models on disk: where they lie, and what their model.json says."""
+"""Exported models on disk: where they lie, and what their model.json says.
+
+A model is known by its SavedModel's folder. In a wheel, that folder holds model.json alone, and
+model.onnx lies beside it.
+"""
 
 from __future__ import annotations
 
@@ -15,12 +19,14 @@ from spleen_tf.core import files
 from spleen_tf.core.files import InputError
 from spleen_tf.imaging.intensity import ModelModality
 from spleen_tf.imaging.planes import Plane
+from spleen_tf.network import spec
 from spleen_tf.quality import calibration
 
 # FAMILY/PLANE/saved_model: no member of a family lies deeper.
 _FAMILY_DEPTH = 2
 # FAMILY/second_opinion/PLANE/saved_model: members that are asked where the others disagree.
 SECOND_OPINION = "second_opinion"
+_INFO = "assets.extra/model.json"
 
 _Millimetres = Annotated[float, Meta(gt=0)]
 _StrPath = str | os.PathLike[str]
@@ -158,13 +164,15 @@ def folders(path: _StrPath) -> list[pathlib.Path]:
         InputError: if there is none, or one lies so deep that the path holds several families.
     """
     path = pathlib.Path(path)
-    if (path / "saved_model.pb").is_file():
+    if _is_model(path):
         return [path]
-    all_below = sorted(pb.parent for pb in path.rglob("saved_model.pb"))
+    places = {pb.parent for pb in path.rglob("saved_model.pb")}
+    places |= {info.parent.parent for info in path.rglob(_INFO)}
     members = [
         folder
-        for folder in all_below
-        if not any(
+        for folder in sorted(places)
+        if _is_model(folder)
+        and not any(
             part.startswith(".") or part == SECOND_OPINION
             for part in folder.relative_to(path).parts
         )
@@ -185,17 +193,23 @@ def folders(path: _StrPath) -> list[pathlib.Path]:
     return members
 
 
+def _is_model(folder: pathlib.Path) -> bool:
+    """Whether a folder is a SavedModel's, or what a wheel has of one."""
+    has_onnx_alone = (folder / _INFO).is_file() and spec.onnx_path(folder).is_file()
+    return spec.has_saved_model(folder) or has_onnx_alone
+
+
 def describe(folder: pathlib.Path) -> ModelInfo:
     """Reads a SavedModel's model.json.
 
     Raises:
         InputError: if there is none, or a key is missing or holds what cannot be.
     """
-    path = folder / "assets.extra" / "model.json"
+    path = folder / _INFO
     if not path.is_file():
         raise InputError(
             f"{folder}: expected a SavedModel that spleen_tf.export wrote, found one without "
-            "assets.extra/model.json."
+            f"{_INFO}."
         )
     return files.read_record(path, ModelInfo, "export the model again")
 

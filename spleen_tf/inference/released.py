@@ -35,7 +35,7 @@ def best_for(modality: Modality) -> pathlib.Path:
 def find(name: str) -> pathlib.Path | None:
     """The folder of a released family; None if it is not there."""
     for root in _roots():
-        if next((root / name).rglob("saved_model.pb"), None):
+        if any(next((root / name).rglob(file), None) for file in ("saved_model.pb", "model.onnx")):
             return root / name
     return None
 

@@ -149,7 +149,9 @@ class OnnxModel:
                 f"does not load; {remedy}."
             ) from None
         metadata = session.get_modelmeta().custom_metadata_map
-        if metadata.get(spec.ONNX_WEIGHTS_KEY) != spec.weights_sha256(self._folder):
+        if spec.has_saved_model(self._folder) and (
+            metadata.get(spec.ONNX_WEIGHTS_KEY) != spec.weights_sha256(self._folder)
+        ):
             raise InputError(
                 f"{self._path}: expected the weights of the SavedModel beside it, found others; "
                 f"{remedy}."

@@ -73,6 +73,11 @@ def onnx_path(saved_model: pathlib.Path) -> pathlib.Path:
     return saved_model.parent / ONNX_NAME
 
 
+def has_saved_model(folder: pathlib.Path) -> bool:
+    """Whether a SavedModel's folder holds it: in a wheel, only its ONNX file is there."""
+    return (folder / "saved_model.pb").is_file()
+
+
 def weights_sha256(saved_model: pathlib.Path) -> str:
     """The SHA-256 of a SavedModel's weights, which its ONNX file has under ONNX_WEIGHTS_KEY.
 

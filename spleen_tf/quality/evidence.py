@@ -140,7 +140,7 @@ def collect(
     )
     mask, p = mask_ijk[around], probability_ijk[around].astype(np.float32)
     views = [view_ijk[around].copy() for view_ijk in views_ijk]
-    voxels = np.count_nonzero(mask)
+    voxels = int(np.count_nonzero(mask))
     mean_intensity = float(image.array_ijk[around][mask].mean(dtype=np.float64))
     pairs = [_dice(a, b) for a, b in itertools.combinations(views, 2)]
     return Evidence(
@@ -161,4 +161,4 @@ def _smoothness(mask_ijk: npt.NDArray[np.bool_], stack_axis: int) -> float:
 
 def _dice(a: npt.NDArray[Any], b: npt.NDArray[Any]) -> float:
     total = np.count_nonzero(a) + np.count_nonzero(b)
-    return 2 * np.count_nonzero(a & b) / total if total else 1.0
+    return float(2 * np.count_nonzero(a & b) / total) if total else 1.0

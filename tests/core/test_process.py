@@ -27,6 +27,10 @@ def main(config):
         raise flags.CommandFailed("training diverged\\nat step 7")
     if config.end == "bug":
         raise RuntimeError("a bug")
+    if config.end == "no TensorFlow":
+        raise ModuleNotFoundError("No module named 'tensorflow'", name="tensorflow")
+    if config.end == "no module of ours":
+        raise ModuleNotFoundError("No module named 'spleen_tf.x'", name="spleen_tf.x")
     if config.end == "locked":
         raise PermissionError(13, "Permission denied", "a/b")
     if config.end == "long name":
@@ -107,6 +111,13 @@ def start(program, tmp_path):
             f"error: {'n' * 300}: expected a file or folder that can be read and written, found: "
             "File name too long; use another.\n",
         ),
+        (
+            "--end=no TensorFlow",
+            2,
+            "end: no TensorFlow\n",
+            "error: expected TensorFlow, which this command needs, found it not installed; install "
+            "spleen_tf with its dependencies on CPython 3.11 on Linux (x86-64).\n",
+        ),
         ("--end=warned", 0, "end: warned\n", "warning: a.nii: it may be wrong\n"),
         ("--x=y", 2, "", "error: Unknown command line flag 'x'; --help lists the flags.\n"),
     ],
@@ -133,6 +144,12 @@ def test_a_bug_ends_with_1_and_shows_where_it_is(program):
     assert done.returncode == 1
     assert done.stderr.startswith("Traceback")
     assert done.stderr.endswith("RuntimeError: a bug\n")
+
+
+def test_a_module_that_is_not_for_training_is_missing_by_a_bug(program):
+    done = program("--end=no module of ours")
+    assert done.returncode == 1
+    assert done.stderr.startswith("Traceback")
 
 
 def test_trouble_that_another_file_would_not_mend_is_no_fault_of_an_input(program):

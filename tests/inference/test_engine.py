@@ -19,6 +19,7 @@ def folders(tmp_path):
     found = [tmp_path / name for name in names]
     for folder in found:
         folder.mkdir(parents=True)
+        (folder / "saved_model.pb").touch()
     spec.onnx_path(found[0]).touch()
     return found
 
@@ -65,6 +66,18 @@ def test_onnx_runtime_is_refused_where_it_cannot_do_what_is_asked(folders, asked
         engine.choose(folders, Engine("onnx"))
 
 
+def test_onnx_runtime_is_taken_where_the_saved_model_is_not_there(folders, gpu):
+    """A wheel brings model.onnx alone."""
+    (folders[0] / "saved_model.pb").unlink()
+    gpu(True)
+    assert names_of(engine.choose(folders[:1])) == ["onnx"]
+    for asked in (Engine("tensorflow"), Engine(device="gpu"), Engine(precision="float16")):
+        with pytest.raises(InputError, match=r"axial.saved_model: expected a SavedModel .* alone"):
+            engine.choose(folders[:1], asked)
+    with pytest.raises(InputError, match=r"axial.saved_model: expected a SavedModel .* alone"):
+        engine.choose(folders)  # The other one has no model.onnx.
+
+
 @pytest.fixture
 def noise(make_affine):
     values = np.random.default_rng(0).integers(-300, 400, (12, 10, 9))
@@ -105,3 +118,12 @@ def test_an_onnx_model_of_other_weights_is_refused(copied, exported):
     shutil.copy(spec.onnx_path(exported["CT"]), spec.onnx_path(copied))
     with pytest.raises(InputError, match=r"expected the weights of the SavedModel beside it"):
         family.resolve([copied], Engine("onnx")).start(Engine("onnx"))
+
+
+def test_an_onnx_model_runs_without_the_saved_model(copied, exported, noise):
+    beside = family.resolve([exported["MR"]], Engine("onnx")).probability(noise)
+    (copied / "saved_model.pb").unlink()
+    shutil.rmtree(copied / "variables")
+    alone = family.resolve([copied])
+    assert alone.runtime == "onnx"
+    np.testing.assert_array_equal(alone.probability(noise), beside)

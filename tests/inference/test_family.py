@@ -10,14 +10,15 @@ import pytest
 
 import spleen_tf
 from spleen_tf import predict
-from spleen_tf.core.files import InputError
+from spleen_tf.core.files import InputError, InputWarning
 from spleen_tf.imaging import planes
 from spleen_tf.imaging.volume import Volume
-from spleen_tf.inference import family, runtimes
+from spleen_tf.inference import engine, family, runtimes
 from spleen_tf.inference.family import Family
 from spleen_tf.inference.model_files import ModelInfo
 from spleen_tf.inference.prediction import Options
 from spleen_tf.io import nifti
+from spleen_tf.network import spec
 from spleen_tf.phantom import generate
 from spleen_tf.predict import PredictConfig
 from spleen_tf.quality.calibration import Calibration
@@ -165,6 +166,18 @@ def test_a_family_is_resolved_member_by_member_with_the_name_that_model_json_say
     assert [info.name for info in resolved.infos] == ["m-axial", "m-coronal"]
     assert resolved.name == "My models"
     assert (resolved.calibration, resolved.second_opinion) == (None, None)
+
+
+def test_a_second_opinion_that_needs_tensorflow_is_left_out_where_that_is_not_installed(
+    model_copy, monkeypatch
+):
+    model_copy("MR", "mine/axial/saved_model", name="m", family="mine")
+    place = model_copy("MR", "mine/second_opinion/axial/saved_model", name="s", family="mine")
+    spec.onnx_path(place).unlink(missing_ok=True)
+    monkeypatch.setattr(engine.importlib.util, "find_spec", lambda name: None)
+    message = "mine_second_opinion: expected TensorFlow, .* found it not installed"
+    with pytest.warns(InputWarning, match=message):
+        assert family.resolve([place.parents[2]]).second_opinion is None
 
 
 def test_a_released_family_is_known_by_its_name(tmp_path, monkeypatch):
