@@ -189,7 +189,8 @@ def _physical(
     value = (wide >> below) & ((1 << bits_stored) - 1)
     if is_signed:
         value -= (value >> (bits_stored - 1)) << bits_stored
-    if frame.slope.is_integer() and frame.intercept.is_integer():
+    # Stored values have up to 32 bits: with these factors they fit into 64.
+    if all(x.is_integer() and abs(x) < 1 << 30 for x in (frame.slope, frame.intercept)):
         return value.astype(np.int64) * int(frame.slope) + int(frame.intercept)
     return value * frame.slope + frame.intercept
 
