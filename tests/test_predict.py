@@ -676,8 +676,9 @@ def test_bad_command_lines_and_inputs_cost_one_line_before_tensorflow_is_importe
     (tmp_path / "plain.nii.gz").write_text("patient list")
     write_bytes(patched(sound, dim=(2, 8, 6, 1, 1, 1, 1, 1)), "flat.nii.gz")
     write_bytes(patched(sound, dim=(4, 8, 6, 5, 2, 1, 1, 1)) + sound[352:], "moving.nii.gz")
-    write_bytes(patched(sound, pixdim=(1, 0.8, 0, 5, 0, 0, 0, 0)), "zero.nii.gz")
-    write_bytes(patched(sound, srow=(1, 1, 0, 0, 1, 1, 0, 0, 0, 0, 1, 0)), "singular.nii.gz")
+    write_bytes(patched(sound, sform_code=0, pixdim=(1, 0.8, 0, 5, 0, 0, 0, 0)), "zero.nii.gz")
+    flat = (1, 1, 0, 0, 1, 1, 0, 0, 0, 0, 1, 0)
+    write_bytes(patched(sound, srow=flat, qform_code=0), "singular.nii.gz")
     write_bytes(patched(sound, dim=(3, 32767, 32767, 32767, 1, 1, 1, 1)), "huge.nii.gz")
     for name in "ab":
         dicom_files.write_series(

@@ -148,12 +148,7 @@ def _opened(source: str) -> Iterator[tuple[io.BufferedIOBase, nib.Nifti1Header]]
             f"{source}: expected a whole gzip stream, found one that is cut short; copy it again."
         ) from None
     except gzip.BadGzipFile as error:
-        if "Not a gzipped file" not in str(error):
-            raise _damaged(source, error) from None
-        raise VolumeError(
-            f"{source}: expected nothing behind the end of the gzip stream, found other bytes; "
-            "copy it again, or cut them off."
-        ) from None
+        raise _damaged(source, error) from None
     except zlib.error as error:
         raise _damaged(source, error) from None
     except OSError as error:

@@ -14,6 +14,19 @@ from spleen_tf.imaging.volume import VolumeError
 _HEADERS: dict[int, type[nib.Nifti1Header]] = {348: nib.Nifti1Header, 540: nib.Nifti2Header}
 _LENGTH_UNITS = {1: "meter", 2: "mm", 3: "micron"}
 _LINE_ENDS = b"\r\n\x1a\n"  # Behind the magic of NIfTI-2, where a transfer as text shows.
+# By the first bytes, in small letters.
+_OTHER_MAGICS = {
+    b"version https://git-lfs": "a Git LFS pointer; fetch the file with `git lfs pull`",
+    b"<": "a web page or XML; download the file again",
+    b"\x1f\x8b": "a gzip stream within a gzip stream; unpack it once",
+    b"pk\3\4": "a zip archive; unpack it",
+    b"bzh": "a bzip2 stream; unpack it",
+    b"\x28\xb5\x2f\xfd": "a Zstandard stream; unpack it",
+    b"\xfd7zxz": "an xz stream; unpack it",
+    b"nrrd": "NRRD; convert it to .nii.gz",
+    b"objecttype": "MetaImage; convert it to .nii.gz",
+    b"\x89hdf": "HDF5 or MINC; convert it to .nii.gz",
+}
 _TIME_UNITS = {8: "sec", 16: "msec", 24: "usec", 32: "hz", 40: "ppm", 48: "rads"}
 
 
@@ -29,7 +42,7 @@ def read(stream: io.BufferedIOBase, source: str) -> nib.Nifti1Header:
     if len(start) < 4 or size is None:
         raise VolumeError(
             f"{source}: expected a NIfTI header, whose first field (sizeof_hdr) is 348 or 540, "
-            "found other content."
+            f"found {_other_content(start + stream.read(128))}."
         )
     block = start + stream.read(size - 4)
     if len(block) < size:
@@ -55,6 +68,18 @@ def read(stream: io.BufferedIOBase, source: str) -> nib.Nifti1Header:
         )
     kind = _HEADERS[size]
     return kind(block, check=False)
+
+
+def _other_content(start: bytes) -> str:
+    """What the first bytes of a file are, and what to do about it."""
+    if not start:
+        return "an empty file; copy it again"
+    if start[128:132] == b"DICM":
+        return "a DICOM file; give the folder of its series, or name it .dcm"
+    for magic, content in _OTHER_MAGICS.items():
+        if start.lower().startswith(magic):
+            return content
+    return "other content"
 
 
 def storage(header: nib.Nifti1Header) -> dict[str, str | int]:
@@ -124,7 +149,7 @@ def dtype(header: nib.Nifti1Header, source: str) -> np.dtype[Any]:
     if stored.kind not in "iuf" or stored.itemsize > 8:
         raise VolumeError(
             f"{source}: expected one real number of at most 64 bits per voxel, found datatype "
-            f"{code} ({stored})."
+            f"{code} ({'colors' if stored.fields else stored})."
         )
     return stored
 

@@ -39,8 +39,9 @@ class Placement:
 def read(header: nib.Nifti1Header, shape: tuple[int, ...], source: str) -> Placement:
     """The sform where its code is set, else the qform, else the voxel sizes.
 
-    Warns where only the voxel sizes are left, where one of them is negative and counts, and where
-    two of the three disagree by more than half a voxel.
+    A sform of NaN or a singular one gives way to a usable qform, with a warning. Warns also where
+    only the voxel sizes are left, where one of them is negative and counts, and where two of the
+    three disagree by more than half a voxel.
 
     Args:
         header: as it stands in the file, unchecked.
@@ -50,9 +51,13 @@ def read(header: nib.Nifti1Header, shape: tuple[int, ...], source: str) -> Place
     Raises:
         VolumeError: if what places the voxels is unusable, or a voxel size is 0.
     """
-    sizes = _voxel_sizes(header, source)
     sform = header.get_sform() if header["sform_code"] > 0 else None
+    sizes = _voxel_sizes(header, source, is_needed=sform is None)
     qform = _qform(header, sizes, source, is_needed=sform is None)
+    unusable = None
+    if sform is not None and qform is not None and not _is_usable(sform):
+        sform, unusable = None, "the sform is unusable (NaN or singular); the qform is used"
+        _warn(f"{source}: {unusable}")
     if sform is not None:
         stored, fields = sform, "sform (srow_x, srow_y, srow_z)"
     elif qform is not None:
@@ -73,7 +78,7 @@ def read(header: nib.Nifti1Header, shape: tuple[int, ...], source: str) -> Place
     doubt = _doubt(Grid(shape, stored), sform, qform, sizes)
     if doubt:
         _warn(f"{source}: {doubt}")
-    return Placement(affine_mm, doubt)
+    return Placement(affine_mm, doubt or unusable)
 
 
 def copy(
@@ -81,7 +86,7 @@ def copy(
 ) -> None:
     """Writes sform, qform, their codes and the voxel sizes of a header into another.
 
-    Voxel sizes are made positive, and a qform that no reader can use is left out.
+    Voxel sizes are made positive, and a sform or qform that no reader can use is left out.
 
     Args:
         header: as it stands in the source, unchecked.
@@ -94,12 +99,14 @@ def copy(
         *("qoffset_x", "qoffset_y", "qoffset_z", "srow_x", "srow_y", "srow_z"),
     )
     fields = {name: header[name] for name in names}
-    sizes = _voxel_sizes(header, source)
+    sizes = _voxel_sizes(header, source, is_needed=header["sform_code"] <= 0)
     numbers = [fields[name] for name in names if name.startswith(("quatern", "qoffset"))]
     is_unusable = _qform(header, sizes, source, is_needed=False) is None
     # A qform that is not set keeps its numbers, as the source has them.
     if (header["qform_code"] > 0 and is_unusable) or not np.isfinite(numbers).all():
         fields |= dict.fromkeys((n for n in names if n.startswith("q")), 0)
+    if header["sform_code"] > 0 and not _is_usable(header.get_sform()):
+        fields |= dict.fromkeys((n for n in names if n.startswith("s")), 0)
     pixdim = header["pixdim"].copy()
     pixdim[0] = -1 if pixdim[0] == -1 else 1
     usable = np.isfinite(sizes)
@@ -111,9 +118,21 @@ def copy(
         target[name] = value
 
 
-def _voxel_sizes(header: nib.Nifti1Header, source: str) -> FloatArray:
-    """(3,) absolute voxel sizes in the file's unit; NaN for one that the header does not say."""
+def _is_usable(affine: FloatArray) -> bool:
+    zooms = np.linalg.norm(affine[:3, :3], axis=0)
+    if not np.isfinite(affine).all() or not zooms.all():
+        return False
+    return bool(abs(np.linalg.det(affine[:3, :3] / zooms)) > 1e-4)  # As `check_affine` has it.
+
+
+def _voxel_sizes(header: nib.Nifti1Header, source: str, is_needed: bool) -> FloatArray:
+    """(3,) absolute voxel sizes in the file's unit; NaN for one that the header does not say.
+
+    Beside a sform, they may be 0: not set.
+    """
     sizes = np.abs(header["pixdim"][1:4].astype(np.float64))
+    if not is_needed:
+        sizes[sizes == 0] = np.nan
     if (sizes == 0).any():
         raise VolumeError(
             f"{source}: expected positive voxel sizes, found {header['pixdim'][1:4].tolist()} in "

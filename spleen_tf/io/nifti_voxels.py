@@ -6,12 +6,14 @@ import gzip
 import io
 import math
 import os
+import warnings
 from typing import Any
 
 import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
+from spleen_tf.core.files import InputWarning
 from spleen_tf.imaging.volume import VolumeError
 from spleen_tf.io import nifti_header
 
@@ -61,9 +63,24 @@ def read(
             f"{source}: expected {num_bytes:,} bytes of voxels, found {filled:,}; it is cut "
             "short, or its dim or datatype is wrong."
         )
-    while _is_zipped(stream) and stream.read(1 << 20):
-        continue
+    if isinstance(stream, gzip.GzipFile):
+        _read_to_end(stream, source)
     return stored
+
+
+def _read_to_end(stream: gzip.GzipFile, source: str) -> None:
+    """Reads past the checksum; warns of bytes behind it, as gzip itself does."""
+    try:
+        while stream.read(1 << 20):
+            continue
+    except gzip.BadGzipFile as error:
+        if "Not a gzipped file" not in str(error):
+            raise
+        warnings.warn(
+            f"{source}: other bytes stand behind the end of the gzip stream; they are left out",
+            InputWarning,
+            stacklevel=4,
+        )
 
 
 def physical(stored: NDArray[Any], header: nib.Nifti1Header, source: str) -> NDArray[Any]:

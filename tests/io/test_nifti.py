@@ -6,6 +6,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from spleen_tf.core.files import InputWarning
 from spleen_tf.io import nifti
 
 
@@ -165,3 +166,11 @@ def test_a_real_volume_is_read_as_nibabel_reads_it(real_data):
     image, reference = nifti.read(path), nib.load(path)
     np.testing.assert_array_equal(image.array_ijk, reference.get_fdata())
     np.testing.assert_array_equal(image.affine, reference.affine)
+
+
+def test_bytes_behind_a_gzip_stream_are_left_out_with_a_warning(tmp_path, tiny_nifti, sound):
+    path = tmp_path / "a.nii.gz"
+    path.write_bytes(gzip.compress(sound) + b"<html>502 Bad Gateway</html>")
+    with pytest.warns(InputWarning, match="bytes stand behind the end of the gzip stream"):
+        image = nifti.read(path)
+    np.testing.assert_array_equal(image.array_ijk, nifti.read(tiny_nifti).array_ijk)

@@ -30,6 +30,7 @@ ALSO_CALLED = {
 # Where the outcome differs from both readers on purpose: field, which forms are set, and why.
 DIFFERENCES = {
     ("quatern", "qform"): "no rotation: counts as no qform, and the voxel sizes are left",
+    ("srow", "both"): "an unusable sform gives way to the qform, with a warning and a review",
     ("sform_code", "sform"): "any code above 0 is set, also one that the standard does not define",
     ("sform_code", "none"): "the same",
     ("qform_code", "qform"): "the same",
@@ -39,8 +40,7 @@ DIFFERENCES = {
 
 def difference_of(mutant):
     """The entry of DIFFERENCES that a mutant falls under."""
-    field = "quatern" if mutant.field.startswith("quatern") else mutant.field
-    return field, mutant.forms
+    return mutant.field.split("_")[0] if "_code" not in mutant.field else mutant.field, mutant.forms
 
 
 def as_nibabel_reads(path):

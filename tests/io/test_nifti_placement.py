@@ -193,3 +193,23 @@ def test_nifti_2_is_placed_by_the_same_rules(read_quietly, make_affine):
     read = read_quietly(bytes(content))
     np.testing.assert_array_equal(read.affine, affine)
     assert read.geometry_doubt is None
+
+
+@pytest.mark.parametrize("row", [(0.0,) * 12, (np.nan,) * 12])
+def test_an_unusable_sform_gives_way_to_the_qform(tmp_path, sound, patched, write_bytes, row):
+    with_both = nib.Nifti1Image.from_bytes(sound)
+    path = write_bytes(patched(sound, srow=row))
+    with pytest.warns(InputWarning, match=r"the sform is unusable .*; the qform is used"):
+        image = nifti.read(path)
+    np.testing.assert_allclose(image.affine, with_both.get_qform(), atol=1e-4)
+    assert image.geometry_doubt is not None
+    nifti.write_mask(tmp_path / "mask.nii", image.array_ijk > 100, image)
+    mask = nib.load(tmp_path / "mask.nii")
+    assert mask.header["sform_code"] == 0
+    np.testing.assert_allclose(mask.affine, image.affine, atol=1e-4)
+
+
+def test_voxel_sizes_of_zero_beside_a_sform_are_not_set(sound, patched, write_bytes):
+    path = write_bytes(patched(sound, pixdim=(-1, 0, 0, 0, 1, 1, 1, 1)))
+    expected = nib.Nifti1Image.from_bytes(sound).get_sform()
+    np.testing.assert_allclose(nifti.read(path).affine, expected, atol=1e-6)

@@ -54,7 +54,7 @@ BAD_HEADERS = {
     "empty axis": ({"dim": (3, 8, 0, 5, 1, 1, 1, 1)}, "expected dimensions of at least 1, found"),
     "negative axis": ({"dim": (3, 8, -6, 5, 1, 1, 1, 1)}, "expected dimensions of at least 1, f"),
     "zero voxel size": (
-        {"pixdim": (-1, 0.8, 0, 5, 1, 1, 1, 1)},
+        {"pixdim": (-1, 0.8, 0, 5, 1, 1, 1, 1), "sform_code": 0},
         "expected positive voxel sizes, found [0.8",
     ),
     "nothing but a voxel size of NaN": (
@@ -66,15 +66,15 @@ BAD_HEADERS = {
         "expected a finite pixdim, found NaN or infinite entries",
     ),
     "sform of zeros": (
-        {"srow": (0,) * 12},
+        {"srow": (0,) * 12, "qform_code": 0},
         "expected an invertible sform (srow_x, srow_y, srow_z), found a singular one",
     ),
     "flat sform": (
-        {"srow": (1, 1, 0, 0, 1, 1, 0, 0, 0, 0, 5, 0)},
+        {"srow": (1, 1, 0, 0, 1, 1, 0, 0, 0, 0, 5, 0), "qform_code": 0},
         "expected an invertible sform (srow_x, srow_y, srow_z), found a singular one",
     ),
     "NaN in the sform": (
-        {"srow": (np.nan,) * 12},
+        {"srow": (np.nan,) * 12, "qform_code": 0},
         "expected a finite sform (srow_x, srow_y, srow_z), found NaN or infinite entries",
     ),
     "NaN in the qform": (
@@ -156,9 +156,8 @@ def test_a_missing_file_and_a_folder_are_refused(tmp_path):
 )
 @pytest.mark.parametrize("name", ["a.nii", "a.nii.gz"])
 def test_other_content_under_the_name_of_a_nifti_file_is_refused(refused, content, name):
-    assert refused(content, name) == (
-        "expected a NIfTI header, whose first field (sizeof_hdr) is 348 or 540, found other "
-        "content."
+    assert refused(content, name).startswith(
+        "expected a NIfTI header, whose first field (sizeof_hdr) is 348 or 540, found "
     )
 
 
@@ -213,9 +212,19 @@ def test_the_checksum_is_looked_at_where_nibabel_would_not_reach_it(tmp_path, re
     assert nib.load(tmp_path / "a.nii.gz").get_fdata().shape == (8, 6, 5)
 
 
-def test_a_gzip_stream_followed_by_other_bytes_is_refused(refused, sound):
-    sentence = refused(gzip.compress(sound) + b"<html>502 Bad Gateway</html>", "a.nii.gz")
-    assert sentence.startswith("expected nothing behind the end of the gzip stream, found o")
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "an empty file; copy it again."),
+        (b"<!DOCTYPE html>", "a web page or XML; download the file again."),
+        (b"version https://git-lfs.github.com/spec/v1", "a Git LFS pointer; fetch the file with"),
+        (b"PK\3\4", "a zip archive; unpack it."),
+        (bytes(128) + b"DICM", "a DICOM file; give the folder of its series, or name it .dcm."),
+        (gzip.compress(gzip.compress(b"a")), "a gzip stream within a gzip stream; unpack it once."),
+    ],
+)
+def test_what_is_no_nifti_is_named(refused, content, words):
+    assert f"(sizeof_hdr) is 348 or 540, found {words}" in refused(content)
 
 
 @pytest.mark.filterwarnings("ignore::spleen_tf.core.files.InputWarning")
@@ -335,4 +344,4 @@ def test_read_geometry_does_not_see_damage_to_the_voxels_of_a_gzip_stream(tmp_pa
 def test_a_refusal_comes_without_a_warning_beside_it(refused, sound, patched):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        refused(patched(sound, srow=(0,) * 12))
+        refused(patched(sound, srow=(0,) * 12, qform_code=0))
