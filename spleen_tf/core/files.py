@@ -147,19 +147,48 @@ def read_record(
             names the key at fault.
     """
     try:
-        content = pathlib.Path(path).read_bytes().removeprefix(codecs.BOM_UTF8)
+        content = _utf8(pathlib.Path(path).read_bytes())
         return msgspec.json.decode(content, type=kind, strict=strict)
     except OSError as error:
         raise InputError(f"{path}: expected a JSON file, found: {error.strerror}.") from None
     except msgspec.ValidationError as error:
         fault = _expected_and_found(str(error))
         raise InputError(f"{path}: {fault}{f'; {remedy}' if remedy else ''}.") from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
         raise InputError(
-            f"{path}: expected JSON, found text that does not parse: {error}."
+            f"{path}: expected JSON in UTF-8, found: {error}; save it as UTF-8."
         ) from None
+    except msgspec.DecodeError as error:
+        raise InputError(f"{path}: expected JSON, {_no_json(content, error)}.") from None
     except RecursionError:
         raise InputError(f"{path}: expected JSON, found values nested too deeply.") from None
+
+
+def _utf8(content: bytes) -> bytes:
+    """JSON without its byte order mark; what such a mark calls UTF-16 becomes UTF-8."""
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return content.decode("utf-16").encode()
+    return content.removeprefix(codecs.BOM_UTF8)
+
+
+def _no_json(content: bytes, error: Exception) -> str:
+    """What stands where content is no JSON, and what to do about it."""
+    if not content.strip():
+        return "found an empty file"
+    if content.startswith(b"version https://git-lfs"):
+        return "found a Git LFS pointer; fetch the file with `git lfs pull`"
+    if content[:400].count(0) > 100:
+        return "found UTF-16 without a byte order mark, or no text; save it as UTF-8"
+    place = re.search(r"\(byte (\d+)\)", str(error))
+    offset = int(place[1]) if place else len(content)
+    line = content[:offset].count(b"\n") + 1
+    reason = str(error).removeprefix("JSON is malformed: ")
+    if (
+        re.match(rb"-?(NaN|nan|Inf)", content[offset:])
+        or content[offset - 1 : offset + 3] == b"NaN"
+    ):
+        return f"found NaN or Infinity in line {line}, which JSON does not have; write null"
+    return f"found text that does not parse in line {line}: {reason}"
 
 
 def _expected_and_found(validation_message: str) -> str:
@@ -168,6 +197,8 @@ def _expected_and_found(validation_message: str) -> str:
     where = f" at {place.strip('`')}" if place else ""
     if missing := re.fullmatch(r"Object missing required field `(.+)`", message):
         return f"expected the key {missing[1]!r}{where}, found none"
+    if wrong := re.fullmatch(r"Invalid enum value (.+)", message):
+        return f"expected one of the known values{where}, found {wrong[1]}"
     expected, _, found = message.partition(", got ")
     expected = expected[:1].lower() + expected[1:]
     return f"{expected}{where}, found {found or 'another value'}"

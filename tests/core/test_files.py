@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+from typing import Literal
 
 import pytest
 
@@ -161,10 +162,12 @@ def test_json_that_others_cannot_read_is_never_written(tmp_path, value):
     [
         (
             b'{"cases": [',
-            r"a\.json: expected JSON, found text that does not parse: Input data was truncated",
+            r"a\.json: expected JSON, found text that does not parse in line 1: Input data was tr",
         ),
-        (b"", r"a\.json: expected JSON, found text that does not parse"),
-        (b"\xff\xfe\x00", r"a\.json: expected JSON, found text that does not parse"),
+        (b"", r"a\.json: expected JSON, found an empty file"),
+        (b"\xff\xfe\x00", r"a\.json: expected JSON in UTF-8, found: .*; save it as UTF-8"),
+        (b'{"a":\n NaN}', r"a\.json: expected JSON, found NaN or Infinity in line 2, which"),
+        (b"version https://git-lfs.github.com/spec/v1", r"found a Git LFS pointer; fetch"),
     ],
 )
 def test_json_that_does_not_parse_is_refused(tmp_path, content, sentence):
@@ -202,3 +205,15 @@ def test_names_of_files_that_are_no_text_are_escaped_in_tables_and_texts(tmp_pat
     files.write_text(tmp_path / "t.txt", name)
     assert (tmp_path / "t.csv").read_text(encoding="utf-8") == "case\nm\\udcfcller.nii\n"
     assert (tmp_path / "t.txt").read_text(encoding="utf-8") == "m\\udcfcller.nii"
+
+
+def test_json_in_utf_16_with_a_byte_order_mark_is_read(tmp_path):
+    (tmp_path / "a.json").write_bytes('{"name": "Müller"}'.encode("utf-16"))
+    assert files.read_json(tmp_path / "a.json") == {"name": "Müller"}
+
+
+def test_a_value_that_is_none_of_the_known_ones_is_named(tmp_path):
+    (tmp_path / "a.json").write_text('{"plane": "diagonal"}')
+    message = r"expected one of the known values at \$\[...\], found 'diagonal'"
+    with pytest.raises(InputError, match=message):
+        files.read_record(tmp_path / "a.json", dict[str, Literal["axial", "coronal"]])

@@ -325,7 +325,7 @@ def test_shard_that_belongs_to_nothing_is_damage(folder, verify):
     [
         ("cases.json", "{", "expected JSON, found text that does not parse"),
         ("cases.json", "{}", "expected the key 'cases', found none; run make_tfrecords again"),
-        ("dataset_info.json", "", "expected JSON, found text that does not parse"),
+        ("dataset_info.json", "", "expected JSON, found an empty file"),
         (
             "dataset_info.json",
             "{}",
