@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import glob
 import os
 import pathlib
+import re
 import warnings
 from collections.abc import Sequence
 
 import numpy as np
 import tqdm
+from nibabel import orientations
+from numpy.typing import NDArray
 
 from spleen_tf.core.files import InputError, InputWarning
 from spleen_tf.datasets import labels, layouts, table
@@ -18,6 +22,9 @@ from spleen_tf.imaging import volume
 from spleen_tf.imaging.intensity import Modality
 from spleen_tf.imaging.volume import Placed, Volume, VolumeError
 from spleen_tf.io import nifti, readers
+
+# Within this, nearest neighbours on one grid are the same voxels on the other.
+_MOST_OFF_VOXELS = 0.5
 
 MODALITIES: tuple[Modality, ...] = ("CT", "MR")
 
@@ -66,7 +73,12 @@ def load(
 
 def _modality(entry: Entry, given: str, source: pathlib.Path) -> Modality:
     """What the user says, else the data set, else the DICOM header."""
-    said = given or entry.modality or readers.modality(entry.image, entry.series_uid)
+    said = (
+        given
+        or layouts.understood_modality(entry.modality)
+        or readers.modality(entry.image, entry.series_uid)
+        or entry.modality
+    )
     for modality in MODALITIES:
         if said == modality:
             return modality
@@ -161,10 +173,41 @@ def _on_grid_of(image: Placed, label: Placed) -> Placed:
     try:
         volume.check_same_grid(image, turned)
     except VolumeError:
-        volume.check_same_grid(image, label)  # Its message tells of the file as it is.
-    else:
-        return turned
-    return label
+        if not _is_same_but_for_rounding(image, label):
+            volume.check_same_grid(image, label)  # Its message tells of the file as it is.
+            return label
+        warnings.warn(
+            f"{label.source}: lies off the grid of {image.source} by less than half a voxel or by "
+            "rounded voxel sizes; taken voxel by voxel",
+            InputWarning,
+            stacklevel=4,
+        )
+    return turned
+
+
+def _is_same_but_for_rounding(image: Placed, label: Placed) -> bool:
+    """Whether a label's voxels are the image's, one by one, in a header with less digits."""
+    turned = volume.in_order_of(label, image.grid)
+    if turned.shape != image.shape:
+        return False
+    zooms_mm, coarse_mm = image.grid.zooms_mm, turned.grid.zooms_mm
+    sized = turned.affine.copy()
+    if any(np.allclose(coarse_mm, np.round(zooms_mm, n), atol=1e-5, rtol=0) for n in (1, 2, 3)):
+        sized[:3, :3] *= zooms_mm / coarse_mm
+    # Rounded sizes move the far corner; the corner at which a file starts is where it was.
+    corner = np.array([*np.where(_is_turned(label, image), np.array(image.shape) - 1, 0), 1.0])
+    sized[:3, 3] += (turned.affine @ corner - sized @ corner)[:3]
+    return volume.corner_distance_voxels(image.grid, sized) <= _MOST_OFF_VOXELS
+
+
+def _is_turned(label: Placed, image: Placed) -> NDArray[np.bool_]:
+    """(3,) of the image's axes, those along which a label is stored in the other direction."""
+    transform = orientations.ornt_transform(
+        orientations.io_orientation(label.affine), orientations.io_orientation(image.affine)
+    )
+    flipped = np.zeros(3, bool)
+    flipped[transform[:, 0].astype(int)] = transform[:, 1] < 0
+    return flipped
 
 
 def _check(entries: Sequence[Entry], source: pathlib.Path, missing_ok: bool) -> None:
@@ -187,21 +230,21 @@ def _check(entries: Sequence[Entry], source: pathlib.Path, missing_ok: bool) -> 
             continue
         if not os.path.exists(entry.image):
             raise DatasetError(
-                f"{entry.image}: expected a file, as {source} says, found none"
-                f"{_hint_of_nnunet_v1(entry.image)}."
+                f"{entry.image}: expected a file, as {source} says, found none; "
+                f"{_hint(entry.image)}."
             )
         if not os.path.isfile(entry.label):
-            raise DatasetError(f"{entry.label}: expected a file, as {source} says, found none.")
+            raise DatasetError(
+                f"{entry.label}: expected a file, as {source} says, found none; "
+                f"{_hint(entry.label)}."
+            )
 
 
-def _hint_of_nnunet_v1(image: str) -> str:
-    """nnU-Net v1 lists CASE.nii.gz, and names the file CASE_0000.nii.gz."""
-    path = pathlib.Path(image)
+def _hint(path: str) -> str:
+    """What to do about a file that is missing."""
+    if re.search(r"(^|/)[A-Za-z]:[/\\]", path):
+        return "a path of Windows: write it relative to the description's folder"
     stem = nifti.stem(path)
-    channel = path.with_name(f"{stem}_0000{path.name[len(stem) :]}")
-    if not channel.is_file():
-        return ""
-    return (
-        f", but {channel.name}, as nnU-Net v1 names it; write a dataset.json of nnU-Net v2 "
-        "(channel_names), or name the files in a .csv with the columns case,image,label"
-    )
+    if sorted(pathlib.Path(path).parent.glob(f"{glob.escape(stem)}_000[0-9].nii*")):
+        return f"there are several channels {stem}_000N, as nnU-Net v1 has them: name one in a .csv"
+    return "correct the path, which starts at the description's folder"

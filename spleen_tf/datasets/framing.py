@@ -40,18 +40,25 @@ def first_record(path: str | os.PathLike[str]) -> bytes:
 
 
 def count_records(path: str | os.PathLike[str]) -> int:
-    """The number of records in a file, by their lengths: the bytes between are skipped.
+    """The number of records in a file, by their lengths: the bytes of all but the last are skipped.
 
     Raises:
-        RecordError: if the file is missing or cut short, or the checksum of a length fails.
+        RecordError: if the file is missing or cut short, or the checksum of a length or of the last
+            record fails: an interrupted copy leaves zeros at a file's end.
     """
-    count = 0
+    count, last = 0, (0, 0)
     with _opened(path) as stream:
         size = os.fstat(stream.fileno()).st_size
         while (length := _length(stream, path)) is not None:
+            last = (stream.tell(), length)
             if stream.seek(length + _FOOTER.size, os.SEEK_CUR) > size:
                 raise _damage(path)
             count += 1
+        if count:
+            stream.seek(last[0])
+            content, footer = stream.read(last[1]), stream.read(_FOOTER.size)
+            if _FOOTER.unpack(footer)[0] != masked_crc32c(content):
+                raise _damage(path)
     return count
 
 

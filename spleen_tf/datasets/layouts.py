@@ -6,13 +6,15 @@ import contextlib
 import dataclasses
 import os
 import pathlib
-from collections.abc import Iterable, Mapping, Sequence
+import re
+import warnings
+from collections.abc import Callable, Mapping, Sequence, Set
 from typing import Literal
 
 import msgspec
 
 from spleen_tf.core import files
-from spleen_tf.core.files import InputError
+from spleen_tf.core.files import InputError, InputWarning
 from spleen_tf.imaging.intensity import Modality
 from spleen_tf.io import nifti
 
@@ -21,7 +23,9 @@ SPLITS: tuple[Split, ...] = ("train", "validation")
 DESCRIPTION = "dataset.json"
 
 _DECATHLON_MODALITY = {"CT": "CT", "MR": "MRI"}
-_MR_NAMES = ("mr", "t1", "t2", "flair", "dwi", "adc", "pd")
+# Words of a channel's name; those of MR may go on, as T1w and T2-weighted do.
+_CT_WORDS = r"\b(ct|cta|ct[apv]|cect|ncct|ldct|computed tomography)\b|^ct"
+_MR_WORDS = r"\b(mri?|t[12]|flair|dwi|adc|pdw?\b|magnetic resonance|dixon|bssfp)"
 _REMEDY = "correct it, or name the files in a .csv with the columns case,image,label"
 
 
@@ -82,7 +86,8 @@ class _Pair(msgspec.Struct, frozen=True):
 
 class _Decathlon(msgspec.Struct, frozen=True):
     training: tuple[_Pair, ...]
-    modality: dict[str, str] | tuple[str, ...] | str = ""
+    modality: object = None
+    capital_modality: object = msgspec.field(default=None, name="Modality")
 
 
 class _Files(msgspec.Struct, frozen=True):
@@ -91,7 +96,7 @@ class _Files(msgspec.Struct, frozen=True):
 
 
 class _NnunetV2(msgspec.Struct, frozen=True):
-    channel_names: dict[str, str]
+    channel_names: dict[str, str] | tuple[str, ...]
     file_ending: str = ".nii.gz"
     dataset: dict[str, _Files] = {}
 
@@ -164,9 +169,11 @@ def located(folder: pathlib.Path, text: str) -> pathlib.Path:
     """The file that a description names, relative to a folder; it may be missing.
 
     Where there is none of this very name, backslashes count as slashes, and the suffix may be in
-    other letters: SCAN.NII.GZ for SCAN.nii.gz.
+    other letters or of the other kind: SCAN.NII.GZ and SCAN.nii for SCAN.nii.gz.
     """
     path = folder / text
+    if text.startswith("~") and not path.exists():
+        path = path if path.exists() else pathlib.Path(os.path.expanduser(text))
     if path.exists():
         return path
     if "\\" in text:
@@ -179,15 +186,17 @@ def located(folder: pathlib.Path, text: str) -> pathlib.Path:
         for other in sorted(os.listdir(path.parent)):
             if other.lower() == path.name.lower() and other.startswith(stem):
                 return path.with_name(other)
-    return path
+    other_kind = path.with_name(stem + (".nii" if suffix == ".nii.gz" else ".nii.gz"))
+    return other_kind if other_kind.is_file() else path
 
 
 def understood_modality(name: str) -> Modality | None:
     """The modality that the name of a channel, such as 'T1w', means."""
-    name = name.strip().lower()
-    if name.startswith("ct"):
-        return "CT"
-    return "MR" if name.startswith(_MR_NAMES) else None
+    name = name.strip().lower().replace("_", " ")
+    is_ct, is_mr = (re.search(words, name) is not None for words in (_CT_WORDS, _MR_WORDS))
+    if is_ct == is_mr:
+        return None
+    return "CT" if is_ct else "MR"
 
 
 def _from_decathlon(folder: pathlib.Path, description: _Decathlon) -> list[Entry]:
@@ -197,49 +206,70 @@ def _from_decathlon(folder: pathlib.Path, description: _Decathlon) -> list[Entry
             "is empty; list pairs of image and label in it, or name the files in a .csv with the "
             "columns case,image,label."
         )
-    named = description.modality
-    names = list(named.values()) if isinstance(named, dict) else named
-    modality = _first_modality((names,) if isinstance(names, str) else names)
+    modality = _first_name(description.modality or description.capital_modality)
     entries = []
     for pair in description.training:
         image, label = located(folder, pair.image), located(folder, pair.label)
-        entries.append(Entry(_stem(image), str(image), str(label), modality))
+        # nnU-Net v1 lists CASE.nii.gz, and names the file CASE_0000.nii.gz.
+        channel = _channel(image)
+        is_v1 = not image.exists() and channel(0).exists() and not channel(1).exists()
+        file = channel(0) if is_v1 else image
+        entries.append(Entry(_stem(image), str(file), str(label), modality))
     return entries
 
 
+def _channel(image: pathlib.Path) -> Callable[[int], pathlib.Path]:
+    """A function from a channel's number to its file, as nnU-Net names it after a case's."""
+    stem = _stem(image)
+    return lambda number: image.with_name(f"{stem}_{number:04d}{image.name[len(stem) :]}")
+
+
 def _from_nnunet(folder: pathlib.Path, description: _NnunetV2) -> list[Entry]:
-    path, ending = folder / DESCRIPTION, description.file_ending
-    if len(description.channel_names) != 1:
+    path, ending = folder / DESCRIPTION, f".{description.file_ending.lstrip('.')}"
+    named = description.channel_names
+    names_of_channels = list(named.values()) if isinstance(named, dict) else list(named)
+    if len(names_of_channels) != 1:
         raise DatasetError(
             f"{path}: expected one channel in channel_names, found "
-            f"{', '.join(description.channel_names.values()) or 'none'}."
+            f"{', '.join(names_of_channels) or 'none'}."
         )
     if ending.lower() not in nifti.SUFFIXES:
         raise DatasetError(
             f"{path}: expected a file_ending of {' or '.join(nifti.SUFFIXES)}, found {ending!r}."
         )
-    modality = _first_modality(description.channel_names.values())
+    modality = _first_name(names_of_channels)
     if description.dataset:
         return [_nnunet_entry(folder, *item, modality) for item in description.dataset.items()]
     labels = folder / "labelsTr"
     names = _visible(labels)
-    entries = [
-        Entry(
-            name[: -len(ending)],
-            str(located(folder / "imagesTr", f"{name[: -len(ending)]}_0000{ending}")),
-            str(labels / name),
-            modality,
-        )
-        for name in names
-        if name.lower().endswith(ending.lower())
-    ]
+    images = folder / "imagesTr"
+    entries = []
+    for name in names:
+        if name.lower().endswith(ending.lower()):
+            case = name[: -len(ending)]
+            image = located(images, f"{case}_0000{ending}")
+            if not image.exists() and (plain := located(images, f"{case}{ending}")).exists():
+                image = plain
+            entries.append(Entry(case, str(image), str(labels / name), modality))
     if not entries:
         others = f"{len(names)} others, such as {names[0]}" if names else "no file"
         raise DatasetError(
             f"{path}: expected at least one labelled case, found none: {labels} holds no file that "
             f"ends in {ending}, as file_ending says, but {others}."
         )
+    _warn_of_unlabelled(images, {pathlib.Path(entry.image).name for entry in entries})
     return entries
+
+
+def _warn_of_unlabelled(images: pathlib.Path, used: Set[str]) -> None:
+    unlabelled = [name for name in _visible(images) if nifti.is_nifti(name) and name not in used]
+    if unlabelled:
+        more = f" and {len(unlabelled) - 1} more" if len(unlabelled) > 1 else ""
+        warnings.warn(
+            f"{images}: {unlabelled[0]}{more} without a label in labelsTr: left out",
+            InputWarning,
+            stacklevel=4,
+        )
 
 
 def _nnunet_entry(folder: pathlib.Path, name: str, named: _Files, modality: str) -> Entry:
@@ -254,9 +284,13 @@ def _nnunet_entry(folder: pathlib.Path, name: str, named: _Files, modality: str)
     )
 
 
-def _first_modality(names: Iterable[str]) -> str:
-    """Of the first channel; '' where its name is not understood."""
-    return understood_modality(next(iter(names), "")) or ""
+def _first_name(named: object) -> str:
+    """That of the first channel, of an object, a list or a text; '' where there is none."""
+    if isinstance(named, dict):
+        named = list(named.values())
+    if isinstance(named, list | tuple):
+        named = named[0] if named else ""
+    return named.strip() if isinstance(named, str) else ""
 
 
 def _stem(path: pathlib.Path) -> str:

@@ -43,9 +43,9 @@ def unnamed_paths(folder: str | os.PathLike[str], info: DatasetInfo) -> list[pat
 def check(folder: str | os.PathLike[str]) -> tuple[str, ...]:
     """Checks in a moment, and without TensorFlow, that records are what they claim to be.
 
-    Looks at names, sizes and counts, and at the first record of every shard. What it cannot see is
-    damage further into a shard that leaves its size as it was: tools/verify_tfrecords.py finds
-    that.
+    Looks at names, sizes and counts, and at the first and last record of every shard. What it
+    cannot see is damage between these that leaves a shard's size as it was:
+    tools/verify_tfrecords.py finds that.
 
     Returns:
         The paths of all shards.
@@ -74,7 +74,7 @@ def check(folder: str | os.PathLike[str]) -> tuple[str, ...]:
     for split, paths in paths_of.items():
         for path in paths:
             _check_first_record(path, split, cases)
-    _check_sizes(folder, info, paths_of)
+    _check_records(folder, info, paths_of)
     return tuple(str(path) for paths in paths_of.values() for path in paths)
 
 
@@ -109,15 +109,12 @@ def _check_first_record(path: pathlib.Path, split: str, cases: Mapping[str, Case
             )
 
 
-def _check_sizes(
+def _check_records(
     folder: str | os.PathLike[str], info: DatasetInfo, paths_of: Mapping[str, list[pathlib.Path]]
 ) -> None:
-    """The sizes of a split's files tell at once; records are counted to name the file at fault."""
+    """The number of records in each file, and the sizes of a split's files."""
     for split in info.splits:
         paths = paths_of[split.name]
-        size = sum(path.stat().st_size for path in paths)
-        if size == int(split.num_bytes):
-            continue
         for path, expected in zip(paths, split.slices_per_shard, strict=True):
             counted = framing.count_records(path)
             if counted != expected:
@@ -125,7 +122,9 @@ def _check_sizes(
                     f"{path}: expected {expected} records, as {metadata.INFO} says, found "
                     f"{counted}; {_REMEDY}."
                 )
-        raise RecordError(
-            f"{pathlib.Path(folder) / metadata.INFO}: expected shards of {split.name} of "
-            f"{split.num_bytes} bytes, found {size}; {_REMEDY}."
-        )
+        size = sum(path.stat().st_size for path in paths)
+        if size != int(split.num_bytes):
+            raise RecordError(
+                f"{pathlib.Path(folder) / metadata.INFO}: expected shards of {split.name} of "
+                f"{split.num_bytes} bytes, found {size}; {_REMEDY}."
+            )

@@ -6,6 +6,7 @@ import codecs
 import csv
 import io
 import pathlib
+import re
 from typing import cast
 
 from spleen_tf.datasets.layouts import (
@@ -14,14 +15,13 @@ from spleen_tf.datasets.layouts import (
     Entry,
     Split,
     located,
-    understood_modality,
 )
 
 COLUMNS = "case,image,label[,split][,modality][,series_uid]"
 
 _REQUIRED_COLUMNS = ("case", "image", "label")
-# Spreadsheets write these where a comma is the decimal point, or when asked for text.
-_OTHER_DELIMITERS = {";": "semicolons", "\t": "tabs", "|": "bars"}
+# Spreadsheets write others where a comma is the decimal point, or when asked for text.
+_DELIMITERS = (",", ";", "\t", "|")
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
@@ -36,8 +36,12 @@ def read(path: pathlib.Path) -> list[Entry]:
     entries: list[Entry] = []
     for number, row in _rows(path):
         if not all(row[name] for name in _REQUIRED_COLUMNS):
-            raise DatasetError(f"{path}: expected case, image and label in line {number}.")
-        split = row.get("split", "")
+            empty = ", ".join(name for name in _REQUIRED_COLUMNS if not row[name])
+            raise DatasetError(
+                f"{path}: expected case, image and label in line {number}, found no {empty}."
+            )
+        split = row.get("split", "").lower()
+        split = "validation" if split in ("val", "valid") else split
         if split not in (*SPLITS, "") or (entries and bool(split) != bool(entries[0].split)):
             raise DatasetError(
                 f"{path}: expected the split train or validation in every line or in none, "
@@ -47,7 +51,7 @@ def read(path: pathlib.Path) -> list[Entry]:
         modality = row.get("modality", "")
         entries.append(
             Entry(
-                *(row["case"], image, label, understood_modality(modality) or modality),
+                *(row["case"], image, label, modality),
                 cast("Split", split) if split else None,
                 row.get("series_uid") or None,
             )
@@ -61,20 +65,15 @@ def _rows(path: pathlib.Path) -> list[tuple[int, dict[str, str]]]:
     """Line numbers and cells of a table, without the blanks around them."""
     text = _table_text(path)
     try:
-        reader = csv.reader(io.StringIO(text, newline=""), skipinitialspace=True)
+        reader = csv.reader(
+            io.StringIO(text, newline=""), delimiter=_delimiter(text), skipinitialspace=True
+        )
         lines = [(reader.line_num, [cell.strip() for cell in cells]) for cells in reader if cells]
     except csv.Error as error:
         raise DatasetError(f"{path}: expected a readable CSV, found: {error}.") from None
     columns = [name.lower() for name in lines[0][1]] if lines else []
     missing = [name for name in _REQUIRED_COLUMNS if name not in columns]
     if missing:
-        first = text.splitlines()[0] if text else ""
-        for delimiter, plural in _OTHER_DELIMITERS.items():
-            if delimiter in first and len(columns) == 1:
-                raise DatasetError(
-                    f"{path}: expected the columns {COLUMNS} separated by commas, found {plural}; "
-                    "save the table with commas."
-                )
         raise DatasetError(
             f"{path}: expected the columns {COLUMNS}, found {','.join(columns) or 'none'}; add "
             f"{', '.join(missing)}."
@@ -92,14 +91,24 @@ def _rows(path: pathlib.Path) -> list[tuple[int, dict[str, str]]]:
     ]
 
 
+def _delimiter(text: str) -> str:
+    """What separates the names of the columns; a comma where that cannot be seen."""
+    first = text.lstrip().splitlines()[0].lower() if text.strip() else ""
+    for delimiter in _DELIMITERS:
+        if {name.strip(' "') for name in first.split(delimiter)} >= set(_REQUIRED_COLUMNS):
+            return delimiter
+    return ","
+
+
 def _table_text(path: pathlib.Path) -> str:
     try:
         content = path.read_bytes()
-        if content.startswith(_UTF16):
+        if content.startswith(b"PK\3\4"):
             raise DatasetError(
-                f"{path}: expected a CSV in UTF-8, found UTF-16; save the table as CSV UTF-8."
+                f"{path}: expected a CSV, found a zip archive, as spreadsheets are; save it as CSV."
             )
-        return content.decode("utf-8-sig")
+        text = content.decode("utf-16" if content.startswith(_UTF16) else "utf-8-sig")
+        return re.sub(r"^sep=.\r?\n", "", text)  # Spreadsheets tell each other the separator.
     except OSError as error:
         raise DatasetError(f"{path}: expected a readable CSV, found: {error.strerror}.") from None
     except UnicodeDecodeError as error:

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from spleen_tf.core.files import InputError, InputWarning
-from spleen_tf.datasets import cases
+from spleen_tf.datasets import cases, layouts
 from spleen_tf.datasets.cases import Case, DatasetError
-from spleen_tf.imaging.volume import Volume, VolumeError
+from spleen_tf.imaging.volume import Geometry, Grid, Volume, VolumeError
 from spleen_tf.io import nifti
 
 
@@ -79,7 +79,9 @@ def test_files_whose_names_are_no_text_are_refused(folder):
 def test_nnunet_layout_gives_every_label_and_its_first_channel(folder, ending):
     nnunet(folder, "amos_0007", "amos_0001", channel="T2", ending=ending)
     touch(folder, f"imagesTr/unlabelled_0000{ending}", f"labelsTr/._amos_0001{ending}")
-    assert cases.load(folder) == [
+    with pytest.warns(InputWarning, match=rf"unlabelled_0000{ending} without a label in labelsTr"):
+        listed = cases.load(folder)
+    assert listed == [
         Case(
             name,
             str(folder / f"imagesTr/{name}_0000{ending}"),
@@ -130,7 +132,7 @@ def test_modality_is_taken_from_the_description(folder, kind, said, meant):
     [
         {"training": [{"image": "x", "label": "x"}]},
         {"training": [{"image": "x", "label": "x"}], "modality": {}},
-        {"training": [{"image": "x", "label": "x"}], "modality": {"0": "noNorm"}},
+        {"training": [{"image": "x", "label": "x"}], "modality": None},
     ],
 )
 def test_modality_is_asked_for_when_nothing_says_it(folder, silent):
@@ -168,7 +170,8 @@ PAIR = {"image": "x", "label": "x"}
         ({"training": [{"image": "x"}]}, r"expected the key 'label' at \$\.training\[0\], found"),
         ({"training": [{"image": "x", "label": 3}]}, r"expected `str` at .*\.label, found `int`"),
         ({"training": [PAIR, PAIR], "modality": "CT"}, "expected every case once, found 'x' twice"),
-        ({"channel_names": ["CT"]}, r"expected `object` at \$\.channel_names, found `array`"),
+        ({"channel_names": "CT"}, r"expected `object \| array` at \$\.channel_names, found `str`"),
+        ({"channel_names": ["T1", "T2"]}, "expected one channel in .*, found T1, T2"),
         ({"channel_names": {"0": "CT", "1": "PET"}}, "expected one channel in .*, found CT, PET"),
         (
             {"channel_names": {"0": "CT"}, "file_ending": 3},
@@ -197,11 +200,12 @@ def test_description_that_does_not_fit_is_refused_by_its_name(folder, descriptio
             r"expected the columns case,image,label\[,split\].*, found none; add case, ima",
         ),
         ("case,picture,label\na,x,x\n", r"found case,picture,label; add image\."),
-        ("case;image;label\na;x;x\n", "separated by commas, found semicolons; save the table with"),
-        ("case\timage\tlabel\na\tx\tx\n", "separated by commas, found tabs"),
         ("case,image,label\na,x,x,y\n", "expected 3 cells in line 2, .* found 4; put quotation"),
         ("case,image,label\n", "expected at least one labelled case, found none"),
-        ("case,image,label\na,x,x\n\nb,x\n", "expected case, image and label in line 4"),
+        (
+            "case,image,label\na,x,x\n\nb,x\n",
+            "expected case, image and label in line 4, found no label",
+        ),
         (
             "case,image,label,modality\na,x,x,CT\na,x,x,CT\n",
             "expected every case once, found 'a' twice",
@@ -325,6 +329,23 @@ def test_label_on_another_grid_is_refused_by_its_header_already(saved, make_volu
                 look(case())
 
 
+@pytest.mark.parametrize("flips", [(1, 1, 1), (-1, 1, 1), (-1, -1, 1)])
+def test_a_label_with_rounded_voxel_sizes_is_taken_with_a_warning(flips):
+    """0.7031 mm become 0.70: 1.8 voxels at the end of a row of 400; half a voxel is no grid."""
+    affine = np.diag([0.7031, 0.7031, 2.5, 1.0])
+    image = Geometry(Grid((400, 400, 60), affine), "image.nii")
+    orientation = np.array([[axis, flip] for axis, flip in enumerate(flips)], float)
+    turned = affine @ nibabel.orientations.inv_ornt_aff(orientation, image.shape)
+    turned[:3, :2] *= 0.7 / 0.7031
+    with pytest.warns(
+        InputWarning, match=r"label\.nii: lies off the grid of image\.nii by less th"
+    ):
+        cases._on_grid_of(image, Geometry(Grid(image.shape, turned), "label.nii"))
+    turned[:3, :2] *= 0.72 / 0.7
+    with pytest.raises(VolumeError, match=r"label\.nii: expected the affine of image\.nii, found"):
+        cases._on_grid_of(image, Geometry(Grid(image.shape, turned), "label.nii"))
+
+
 def test_label_with_nan_is_refused(saved):
     label_ijk = organs().astype(np.float32)
     label_ijk[0, 0, 0] = np.nan
@@ -425,10 +446,51 @@ def test_nnunet_may_name_files_that_lie_elsewhere(folder):
         cases.load(folder)
 
 
-def test_a_folder_of_nnunet_v1_gets_a_hint(folder):
+def test_a_folder_of_nnunet_v1_is_read_where_there_is_one_channel(folder):
     decathlon(folder, "a")
     (folder / "imagesTr/a.nii.gz").rename(folder / "imagesTr/a_0000.nii.gz")
-    with pytest.raises(DatasetError, match=r"found none, but a_0000\.nii\.gz, as nnU-Net v1 names"):
+    (case,) = cases.load(folder)
+    assert (case.name, case.image) == ("a", str(folder / "imagesTr/a_0000.nii.gz"))
+    touch(folder, "imagesTr/a_0001.nii.gz")
+    with pytest.raises(DatasetError, match=r"found none; there are several channels a_000N, as nn"):
+        cases.load(folder)
+
+
+def test_images_of_nnunet_v2_without_a_channel_number_are_found(folder):
+    nnunet(folder, "a")
+    (folder / "imagesTr/a_0000.nii.gz").rename(folder / "imagesTr/a.nii.gz")
+    assert cases.load(folder)[0].image == str(folder / "imagesTr/a.nii.gz")
+
+
+def test_a_label_of_the_other_suffix_is_found(folder):
+    decathlon(folder, "a")
+    (folder / "labelsTr/a.nii.gz").rename(folder / "labelsTr/a.nii")
+    assert cases.load(folder)[0].label == str(folder / "labelsTr/a.nii")
+
+
+@pytest.mark.parametrize(
+    ("name", "modality"),
+    [
+        *(("ct", "CT"), ("portal-venous CT", "CT"), ("CECT", "CT"), ("Computed Tomography", "CT")),
+        *(("MRI", "MR"), ("T2w", "MR"), ("magnetic resonance", "MR"), ("abdomen_t1", "MR")),
+        *(("CBCT", None), ("PET", None), ("noNorm", None), ("", None)),
+    ],
+)
+def test_names_of_channels_say_the_modality(name, modality):
+    assert layouts.understood_modality(name) == modality
+
+
+@pytest.mark.parametrize(
+    "key", [{"modality": ["MRI"]}, {"Modality": {"0": "mr"}}, {"modality": "T2 weighted"}]
+)
+def test_the_modality_may_be_a_list_or_a_text(folder, key):
+    decathlon(folder, "a")
+    description = json.loads((folder / "dataset.json").read_text())
+    del description["modality"]
+    describe(folder, description | key)
+    assert cases.load(folder)[0].modality == "MR"
+    describe(folder, description | {"modality": {"0": "noNorm"}})
+    with pytest.raises(DatasetError, match="CT or MR, found 'noNorm'; pass --modality"):
         cases.load(folder)
 
 
@@ -454,8 +516,30 @@ def test_a_table_may_be_of_windows(folder):
     assert cases.load(path) == [
         Case("a", str(folder / "scans/a 1.nii.gz"), str(folder / "masks/ä.nii"), "CT")
     ]
-    path.write_bytes(lines.encode("utf-16"))
-    with pytest.raises(DatasetError, match="expected a CSV in UTF-8, found UTF-16; save the table"):
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+@pytest.mark.parametrize("first_line", ["", "sep=@\n"])
+def test_a_table_may_be_as_a_spreadsheet_writes_it(folder, delimiter, encoding, first_line):
+    path = table(folder, "", "a 1.nii.gz", "ä.nii")
+    lines = first_line + "case@image@label@modality@split\na@a 1.nii.gz@ä.nii@CT@Val\n"
+    path.write_bytes(lines.replace("@", delimiter).encode(encoding))
+    assert cases.load(path) == [
+        Case("a", str(folder / "a 1.nii.gz"), str(folder / "ä.nii"), "CT", "validation")
+    ]
+
+
+def test_a_path_of_windows_gets_a_hint(folder):
+    path = table(folder, "case,image,label,modality\na,C:\\data\\x.nii,x.nii,CT\n", "x.nii")
+    with pytest.raises(DatasetError, match="found none; a path of Windows: write it relative to t"):
+        cases.load(path)
+
+
+def test_a_spreadsheet_in_a_tables_place_is_named(folder):
+    path = table(folder, "")
+    path.write_bytes(b"PK\3\4" + bytes(40))
+    with pytest.raises(DatasetError, match="expected a CSV, found a zip archive, as spreadsheets"):
         cases.load(path)
 
 

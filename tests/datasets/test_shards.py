@@ -43,6 +43,12 @@ def cut(path):
     path.write_bytes(path.read_bytes()[:-1])
 
 
+def zeros_at_end(path):
+    """As a copy leaves a file that was interrupted after its place was taken on the disk."""
+    content = path.read_bytes()
+    path.write_bytes(content[:-30] + bytes(30))
+
+
 def without_label(path):
     message = tf.train.Example.FromString(framing.first_record(path))
     del message.features.feature["label"]
@@ -75,6 +81,7 @@ def test_sound_records_pass_and_give_their_shards(sound):
         (lambda f: (f / TRAIN_1).write_bytes(b""), TRAIN_1, "found an empty file"),
         (lambda f: (f / TRAIN_1).write_text("no records " * 99), TRAIN_1, "found damage"),
         (lambda f: cut(f / VALIDATION), VALIDATION, "found damage .cut short"),
+        (lambda f: zeros_at_end(f / TRAIN_1), TRAIN_1, "found damage .cut short, or a checksum"),
         (lambda f: lose_last_record(f / TRAIN_0), TRAIN_0, "expected 3 records, .* found 2; run"),
         (lambda f: without_label(f / TRAIN_0), TRAIN_0, "the field 'label' .* another schema"),
         (lambda f: write(f / TRAIN_0, [b"\xff"] * 3), TRAIN_0, "expected tf.train.Example records"),
