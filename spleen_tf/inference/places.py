@@ -8,13 +8,29 @@ import pathlib
 from spleen_tf.core.files import InputError
 from spleen_tf.io import nifti
 
+# File systems allow 255, of which files.replacing takes some for the name of a file in the making.
+_LONGEST_NAME_BYTES = 255 - len(".partial-01234567-")
+
 
 def check_place(path: pathlib.Path, suffixes: tuple[str, ...]) -> None:
     """Raises InputError if a file of that name cannot be written there, or should not be."""
-    if not path.name.endswith(suffixes):
+    # Letters of NIfTI's suffix count in either case, as in inputs.
+    name = path.name.lower() if suffixes == nifti.SUFFIXES else path.name
+    if not name.endswith(suffixes):
         raise InputError(f"{path}: expected an output name that ends in {' or '.join(suffixes)}.")
+    if len(os.fsencode(path.name)) > _LONGEST_NAME_BYTES:
+        raise InputError(
+            f"{path}: expected an output name of at most {_LONGEST_NAME_BYTES} bytes, found "
+            f"{len(os.fsencode(path.name))}; shorten it."
+        )
     if path.is_dir():
         raise InputError(f"{path}: expected a file to write, found a folder.")
+    for parent in path.absolute().parents:
+        if parent.is_symlink() and not parent.exists():
+            raise InputError(
+                f"{path}: expected {parent} to be a folder, found a link to a missing one; make "
+                f"{os.readlink(parent)}, or remove the link."
+            )
     folder = next(parent for parent in path.absolute().parents if parent.exists())
     if not folder.is_dir() or not os.access(folder, os.W_OK):
         found = "one that cannot be written to" if folder.is_dir() else "a file"
