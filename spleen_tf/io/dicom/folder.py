@@ -13,6 +13,7 @@ from spleen_tf.imaging.volume import VolumeError
 from spleen_tf.io.dicom.headers import Header, is_dicom, read_header
 
 _NAMED_KINDS = 3
+_PACKED = (".gz", ".zip", ".tar", ".tgz", ".bz2", ".xz", ".7z", ".rar", ".zst")
 
 
 def holds_dicom(folder: str | os.PathLike[str]) -> bool:
@@ -62,7 +63,12 @@ def _entries(path: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
     if not path.is_dir():
         yield path
         return
-    for folder, subfolders, names in os.walk(path, onerror=_refuse):
+    seen = set[str]()  # Links to folders are followed, but not in circles.
+    for folder, subfolders, names in os.walk(path, onerror=_refuse, followlinks=True):
+        if (place := os.path.realpath(folder)) in seen:
+            subfolders.clear()
+            continue
+        seen.add(place)
         subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
         for name in sorted(names):
             hidden = name.startswith(".") or name.upper() == "DICOMDIR"
@@ -80,6 +86,14 @@ def kinds_of(others: Iterable[Header], localizers: int = 0) -> str:
     if localizers:
         kinds.append(f"{localizers} localizers (images for planning)")
     return ", ".join(kinds)
+
+
+def no_dicom(path: str | os.PathLike[str]) -> str:
+    """What to say of a folder without any DICOM file."""
+    for file in paths(path):
+        if file.suffix.lower() in _PACKED:
+            return f"no DICOM file, but a packed one, {file.name}: unpack it"
+    return "no DICOM file"
 
 
 def _is_lost(file: pathlib.Path) -> bool:

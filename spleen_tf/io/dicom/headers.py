@@ -157,7 +157,9 @@ def read_header(path: str | os.PathLike[str]) -> Header | None:
         raise elements.refusal(
             path,
             f"{elements.name('SOPClassUID')}, or {elements.name('Modality')} of CT or MR",
-            "neither",
+            f"none and {elements.text(dataset, 'Modality', path)!r}"
+            if _stated_modality(dataset, path)
+            else "neither",
         )
     return Header(
         path,

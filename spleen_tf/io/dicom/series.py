@@ -78,7 +78,7 @@ def find(path: str | os.PathLike[str]) -> list[Series]:
             headers[header.series_uid].append(header)
     same_series = [header for header in others if header.series_uid in headers]
     if not headers:
-        found = folder.kinds_of(others, len(localizers)) or "no DICOM file"
+        found = folder.kinds_of(others, len(localizers)) or folder.no_dicom(path)
         raise VolumeError(f"{path}: expected a DICOM series of CT or MR images, found {found}.")
     if localizers:
         warnings.warn(

@@ -455,6 +455,23 @@ def test_empty_files_and_dead_links_are_named(tmp_path):
     np.testing.assert_array_equal(image.array_ijk, dicom_files.ramp())
 
 
+def test_links_to_folders_are_followed_but_not_in_circles(tmp_path):
+    dicom_files.write_series(tmp_path / "store", dicom_files.ramp())
+    (tmp_path / "scan").mkdir()
+    (tmp_path / "scan" / "slices").symlink_to(tmp_path / "store")
+    (tmp_path / "store" / "again").symlink_to(tmp_path / "scan")
+    image = dicom_series.read(tmp_path / "scan")
+    np.testing.assert_array_equal(image.array_ijk, dicom_files.ramp())
+
+
+def test_packed_files_in_the_place_of_slices_are_named(tmp_path):
+    (tmp_path / "scan.zip").write_bytes(b"PK")
+    with pytest.raises(
+        InputError, match=r"found no DICOM file, but a packed one, scan\.zip: unpack"
+    ):
+        dicom_series.read(tmp_path)
+
+
 def test_other_objects_of_the_series_are_named(tmp_path):
     dicom_files.write_series(tmp_path, dicom_files.ramp())
     other = {"SOPClassUID": uid.PositronEmissionTomographyImageStorage, "Modality": "PT"}
