@@ -19,6 +19,8 @@ TRAINING = (
 )
 CASES = ("phantom_mr_000", "phantom_mr_001", "phantom_mr_002")
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def line(run_python, tmp_path_factory):
@@ -105,10 +107,11 @@ def test_the_saved_model_names_what_it_was_trained_on(line):
     info = content_of(folder / "models/tiny/saved_model/assets.extra/model.json")
     assert list(info) == [
         *("name", "version", "plane", "modality", "pixel_mm", "window", "image_size"),
-        *("learning_rate", "in_channels", "threshold", "labels", "training", "validation"),
-        "versions",
+        *("learning_rate", "in_channels", "threshold", "labels", "family", "license"),
+        *("training", "validation", "versions"),
     ]
     assert (info["name"], info["plane"], info["modality"]) == ("tiny", "coronal", "MR")
+    assert (info["family"], info["license"]) == ("tiny", None)
     assert (info["pixel_mm"], info["image_size"]) == ([12, 12], 32)
     splits = content_of(folder / "records" / "splits.json")
     images = {name: folder / "data" / "imagesTr" / f"{name}.nii.gz" for name in splits["train"]}

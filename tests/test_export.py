@@ -513,6 +513,7 @@ def test_an_onnx_model_is_made_from_a_saved_model_alone(exported, tmp_path, caps
     assert found[1, 4, 4] == pytest.approx(sigma(1), abs=1e-5)
 
 
+@pytest.mark.slow
 def test_an_onnx_model_that_differs_from_the_saved_model_is_refused(exported, tmp_path):
     """The grid of model.json is not the one that the SavedModel has."""
     place = tmp_path / "released" / "saved_model"

@@ -841,6 +841,7 @@ def test_a_low_predicted_dice_asks_for_a_review(run, write_scan, family, tmp_pat
     assert "low predicted Dice: 0.90, below 0.95" in reasons
 
 
+@pytest.mark.slow
 def test_a_calibration_applies_to_the_whole_family_alone(run, write_scan, family, tmp_path):
     for options in (
         {"model": [family / "axial"]},

@@ -232,6 +232,7 @@ def test_nothing_of_the_patient_leaves_but_in_the_segmentation(
 
 
 @pytest.mark.filterwarnings("ignore:Invalid value")
+@pytest.mark.slow
 def test_nothing_of_the_patient_is_in_records_or_an_exploration(tmp_path, run_python):
     source = tmp_path / "scan"
     dicom_files.write_series(source, bright_block(), AFFINE, "CT", **SENTINELS)

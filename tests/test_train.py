@@ -301,6 +301,7 @@ def test_neighbours_dropout_and_group_norm_train(quick_training, tmp_path):
 # Failing
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_no_number_fails_in_one_line_and_keeps_the_checkpoint(quick_training, copy):
     before = all_checkpointed(copy)
     weights = (copy / checkpoints.BEST_WEIGHTS).read_bytes()
@@ -427,6 +428,7 @@ def test_damaged_records_are_told_in_words_on_a_line_of_their_own(
         assert capsys.readouterr().err.endswith("\n")
 
 
+@pytest.mark.slow
 def test_records_that_vanish_are_told_in_words(quick_training, disc_records, tmp_path, monkeypatch):
     records = pathlib.Path(shutil.copytree(disc_records, tmp_path / "records"))
     path = sorted(records.glob("spleen-validation.*"))[0]
@@ -440,6 +442,7 @@ def test_records_that_vanish_are_told_in_words(quick_training, disc_records, tmp
 # Starting from an earlier model
 
 
+@pytest.mark.slow
 def test_a_training_starts_from_the_weights_of_another(quick_training, four_steps, tmp_path):
     train.main(
         quick_training(
@@ -471,6 +474,7 @@ def test_weights_are_the_same_from_a_folder_of_training_and_of_export(four_steps
 
 
 @pytest.mark.parametrize("kind", ["model_dir", "SavedModel"])
+@pytest.mark.slow
 def test_weights_of_another_architecture_are_refused(four_steps, tmp_path, kind):
     source = four_steps
     if kind == "SavedModel":

@@ -259,6 +259,7 @@ def default_precision():
 
 
 @pytest.mark.usefixtures("default_precision")
+@pytest.mark.slow
 def test_every_precision_finds_the_same_within_its_own(exported, noise):
     """bfloat16 has 8 bits: x is off by 0.002 at a few places, σ' is at most 2."""
     found = {}

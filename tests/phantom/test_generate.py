@@ -248,6 +248,7 @@ def contents(folder):
     }
 
 
+@pytest.mark.slow
 def test_both_modalities_become_two_data_sets_and_workers_change_no_byte(make, tmp_path):
     make(tmp_path / "one", "--num_cases=3", "--modality=both", "--seed=7")
     # As a user would: from the checkout, with a package that need not be installed.

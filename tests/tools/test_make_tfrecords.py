@@ -416,6 +416,7 @@ flags.run(make_tfrecords.main, make_tfrecords.ConvertConfig)
 """
 
 
+@pytest.mark.slow
 def test_conversion_that_was_killed_is_simply_run_again(dataset, tmp_path, convert, run_python):
     out = convert(dataset, tmp_path / "out", plane="axial", num_shards=1)
     earlier = content(out)
@@ -565,6 +566,7 @@ def test_output_dir_that_is_a_file_is_refused(dataset, tmp_path, command):
     assert f"{tmp_path}/file: expected a folder to write to, found: " in told
 
 
+@pytest.mark.slow
 def test_the_program_itself(own, tmp_path, convert, run_python):
     program = "tools/make_tfrecords.py"
     flags = (f"--dataset={own}", f"--output_dir={tmp_path}/out", "--workers=1")

@@ -511,6 +511,7 @@ def test_rebuild_of_cases_whose_files_would_share_a_name_is_refused(
     )
 
 
+@pytest.mark.slow
 def test_the_program_itself(folder, run_python):
     cut_in_a_record(folder)
     done = run_python("tools/verify_tfrecords.py", f"--records={folder}")

@@ -98,6 +98,7 @@ def test_every_training_slice_is_drawn_and_no_other(ct):
     assert set(ids) == TRAIN_IDS
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_batches_and_another_seed_others(ct):
     training = settled(
         {"records": ct, "model_dir": "m", "image_size": (16,), "steps": 1, "seed": 3}
