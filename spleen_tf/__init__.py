@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from spleen_tf.inference.engine import RuntimeChoice
     from spleen_tf.inference.family import Family
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = ["Volume", "load", "read"]
 
 

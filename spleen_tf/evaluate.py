@@ -22,6 +22,7 @@ import pathlib
 import warnings
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Literal
 
 import numpy as np
 from tqdm import tqdm
@@ -59,11 +60,11 @@ class EvaluateConfig:
     prediction_value: int = flag(
         0, "The value of the organ in the predictions; 0: any value > 0.", minimum=0
     )
-    report: str = flag(
-        "", "A self-contained HTML page with all results and pictures of the worst cases."
+    report: str | None = flag(
+        None, "A self-contained HTML page with all results and pictures of the worst cases."
     )
-    images: str = flag(
-        "",
+    images: str | None = flag(
+        None,
         "For the pictures of the report: the image of the label, or a folder of images named like "
         "the labels. If left out, the imagesTr/ beside labelsTr/; without it, outlines only.",
     )
@@ -73,11 +74,10 @@ class EvaluateConfig:
         minimum=1,
     )
     seed: int = flag(0, "Seed of the bootstrap.", minimum=0)
-    decision: str = flag(
-        "",
+    decision: Literal["splenomegaly"] | None = flag(
+        None,
         "A decision to measure: splenomegaly is a volume above --threshold_ml, in truth and as "
         "predicted.",
-        choices=("", "splenomegaly"),
     )
     threshold_ml: float | None = flag(
         None,

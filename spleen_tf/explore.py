@@ -26,6 +26,7 @@ from spleen_tf.datasets import cases, fingerprint, survey
 from spleen_tf.datasets.fingerprint import Fingerprint
 from spleen_tf.datasets.layouts import Case
 from spleen_tf.datasets.survey import CaseSurvey
+from spleen_tf.imaging.intensity import Modality
 from spleen_tf.imaging.planes import Plane
 from spleen_tf.reporting import plots, preview
 
@@ -52,9 +53,7 @@ class ExploreConfig:
     label_value: int = flag(
         0, "The label's value that means spleen; 0: any value above 0.", minimum=0
     )
-    modality: str = flag(
-        "", "CT or MR; needed where the data set does not say it.", choices=("", *cases.MODALITIES)
-    )
+    modality: Modality | None = flag(None, "Needed where the data set does not say it.")
 
 
 def main(config: ExploreConfig) -> int:

@@ -44,7 +44,7 @@ def main(config: PredictConfig) -> int:
     planned = _plan(config)
     named = _named_family(config)
     _check(config)
-    is_batch = bool(config.dataset) or jobs.is_batch(config.input)
+    is_batch = config.input is None or jobs.is_batch(config.input)
     if not is_batch:
         planned = [_with_headers(planned[0], config)]
 
@@ -86,10 +86,10 @@ def _plan(config: PredictConfig) -> list[Job]:
     for flag_name, other in (("dataset", "splits"), ("splits", "dataset"), ("series_uid", "input")):
         if getattr(config, flag_name) and not getattr(config, other):
             raise InputError(f"--{flag_name}: expected together with --{other}, found it alone.")
-    if config.dataset:
-        source = (config.dataset, config.splits, config.split, config.fold)
-        return jobs.plan_split(*source, config.output, asked, config.modality)
-    return jobs.plan(config.input, config.output, asked, config.series_uid, config.modality)
+    if config.dataset and config.splits:
+        cases = (config.dataset, config.splits, config.split, config.fold)
+        return jobs.plan_split(*cases, config.output, asked, config.modality)
+    return jobs.plan(config.input or "", config.output, asked, config.series_uid, config.modality)
 
 
 def _options(config: PredictConfig, job: Job | None = None) -> Options:

@@ -35,6 +35,7 @@ from spleen_tf.datasets import cases
 from spleen_tf.datasets.cases import Case
 from spleen_tf.evaluation import protocol
 from spleen_tf.imaging import masks, planes
+from spleen_tf.imaging.intensity import Modality
 from spleen_tf.imaging.volume import Volume
 from spleen_tf.io import nifti
 
@@ -61,9 +62,7 @@ class CompareConfig:
     label_value: int = flag(
         0, "The label's value that means spleen; 0: any value above 0.", minimum=0
     )
-    modality: str = flag(
-        "", "CT or MR; needed where the data set does not say it.", choices=("", *cases.MODALITIES)
-    )
+    modality: Modality | None = flag(None, "Needed where the data set does not say it.")
 
 
 def main(config: CompareConfig) -> None:

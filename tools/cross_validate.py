@@ -32,6 +32,7 @@ from spleen_tf.datasets import cases
 from spleen_tf.datasets.layouts import Case
 from spleen_tf.evaluation import crossval, protocol
 from spleen_tf.evaluation.protocol import Protocol, Setup
+from spleen_tf.imaging.intensity import Modality
 from spleen_tf.imaging.planes import PLANES, Plane
 from spleen_tf.io import readers
 
@@ -65,9 +66,7 @@ class CrossValidateConfig:
     label_value: int = flag(
         0, "The label's value that means spleen; 0: any value above 0.", minimum=0
     )
-    modality: str = flag(
-        "", "CT or MR; needed where the data set does not say it.", choices=("", *cases.MODALITIES)
-    )
+    modality: Modality | None = flag(None, "Needed where the data set does not say it.")
 
 
 def main(config: CrossValidateConfig) -> None:

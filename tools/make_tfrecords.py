@@ -19,6 +19,7 @@ from spleen_tf.core.flags import flag
 from spleen_tf.datasets import cases, convert
 from spleen_tf.datasets.layouts import Case
 from spleen_tf.datasets.splits import Splits, make_splits, read_splits
+from spleen_tf.imaging.intensity import Modality
 from spleen_tf.imaging.planes import Plane
 
 
@@ -57,9 +58,7 @@ class ConvertConfig:
     label_value: int = flag(
         0, "The label's value that means spleen; 0: any value above 0.", minimum=0
     )
-    modality: str = flag(
-        "", "CT or MR; needed where the data set does not say it.", choices=("", *cases.MODALITIES)
-    )
+    modality: Modality | None = flag(None, "Needed where the data set does not say it.")
     skip_bad: bool = flag(False, "Leaves out cases that cannot be used, and lists them.")
 
 

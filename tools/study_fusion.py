@@ -32,6 +32,7 @@ from spleen_tf.datasets import cases
 from spleen_tf.evaluation import held_out, metrics
 from spleen_tf.evaluation.held_out import CrossValidation
 from spleen_tf.imaging import masks
+from spleen_tf.imaging.intensity import Modality
 from spleen_tf.inference import runtimes
 from spleen_tf.inference.family import Family
 
@@ -54,9 +55,7 @@ class FusionConfig:
         "auto takes float16 on GPUs with tensor cores, bfloat16 on CPUs that have it.",
         choices=("auto", "float32", "bfloat16", "float16"),
     )
-    modality: str = flag(
-        "", "CT or MR; needed where the data set does not say it.", choices=("", *cases.MODALITIES)
-    )
+    modality: Modality | None = flag(None, "Needed where the data set does not say it.")
 
 
 def mean(p: np.ndarray) -> np.ndarray:

@@ -28,6 +28,7 @@ from spleen_tf.datasets import cases
 from spleen_tf.datasets.layouts import Case
 from spleen_tf.evaluation import held_out, quality_figures, quality_study
 from spleen_tf.evaluation.held_out import CrossValidation
+from spleen_tf.imaging.intensity import Modality
 from spleen_tf.quality import calibration
 
 
@@ -49,9 +50,7 @@ class StudyConfig:
         "auto takes float16 on GPUs with tensor cores, bfloat16 on CPUs that have it.",
         choices=("auto", "float32", "bfloat16", "float16"),
     )
-    modality: str = flag(
-        "", "CT or MR; needed where the data set does not say it.", choices=("", *cases.MODALITIES)
-    )
+    modality: Modality | None = flag(None, "Needed where the data set does not say it.")
 
 
 def main(config: StudyConfig) -> None:

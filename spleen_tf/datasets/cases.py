@@ -34,7 +34,7 @@ class UnknownModalityError(DatasetError):
 
 
 def load(
-    dataset: str | os.PathLike[str], modality: str = "", missing_ok: bool = False
+    dataset: str | os.PathLike[str], modality: Modality | None = None, missing_ok: bool = False
 ) -> list[Case]:
     """The labelled cases of a data set, sorted by name.
 
@@ -71,7 +71,7 @@ def load(
     return sorted(listed, key=lambda case: case.name)
 
 
-def _modality(entry: Entry, given: str, source: pathlib.Path) -> Modality:
+def _modality(entry: Entry, given: Modality | None, source: pathlib.Path) -> Modality:
     """What the user says, else the data set, else the DICOM header."""
     said = (
         given

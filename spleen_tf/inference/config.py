@@ -19,14 +19,14 @@ class PredictConfig:
         "A SavedModel folder, or a folder with several below it, which are fused. By default the "
         "released family that is best for the volume's modality.",
     )
-    input: str = flag(
-        "",
+    input: str | None = flag(
+        None,
         "A NIfTI file, a folder of them, or a DICOM series: a folder, or a multi-frame file.",
     )
-    dataset: str = flag(
-        "", "In place of --input, a data set of which --splits names the cases to segment."
+    dataset: str | None = flag(
+        None, "In place of --input, a data set of which --splits names the cases to segment."
     )
-    splits: str = flag("", "The splits.json of --dataset, or nnU-Net's splits_final.json.")
+    splits: str | None = flag(None, "The splits.json of --dataset, or nnU-Net's splits_final.json.")
     split: Split = flag("validation", "The cases to segment.")
     fold: int = flag(0, "Which fold of a list of splits.", minimum=0)
     modality: Modality | None = flag(
@@ -42,8 +42,8 @@ class PredictConfig:
         "The mask's file, or a folder for it, where that of DICOM becomes spleen.nii.gz; for a "
         "folder of volumes, a folder of masks.",
     )
-    preview: str = flag(
-        "", "A PNG with three planes and the outline; for a folder of volumes, a folder of PNGs."
+    preview: str | None = flag(
+        None, "A PNG with three planes and the outline; for a folder of volumes, a folder of PNGs."
     )
     preview_voxel: tuple[int, ...] | None = flag(
         None,
@@ -51,23 +51,25 @@ class PredictConfig:
         "go through the middle of the spleen.",
         minimum=0,
     )
-    report: str = flag(
-        "",
+    report: str | None = flag(
+        None,
         "An HTML page that shows the result, self-contained in one file; for a folder of volumes, "
         "a folder of pages.",
     )
-    mesh: str = flag(
-        "",
+    mesh: str | None = flag(
+        None,
         "The surface in mm (RAS+), as .stl, .obj or .ply; for a folder of volumes, a folder of "
         ".stl. Where no spleen is found, none is written.",
     )
     smooth_mesh: bool = flag(False, "Smooths the steps of the voxels.")
-    dicom_seg: str = flag(
-        "", "A DICOM Segmentation (.dcm) that refers to the images; for DICOM only."
+    dicom_seg: str | None = flag(
+        None, "A DICOM Segmentation (.dcm) that refers to the images; for DICOM only."
     )
-    table: str = flag("", "A CSV with a row per volume: the result, and reasons for a review.")
-    probabilities: str = flag(
-        "", "A NIfTI with the probability of each voxel; for a folder of volumes, a folder."
+    table: str | None = flag(
+        None, "A CSV with a row per volume: the result, and reasons for a review."
+    )
+    probabilities: str | None = flag(
+        None, "A NIfTI with the probability of each voxel; for a folder of volumes, a folder."
     )
     threshold: float | None = flag(
         None,

@@ -84,7 +84,7 @@ class Job:
 def plan(
     source: str,
     output: str,
-    others: Mapping[str, str] | None = None,
+    others: Mapping[str, str | None] | None = None,
     series_uid: str | None = None,
     modality: Modality | None = None,
 ) -> list[Job]:
@@ -134,7 +134,7 @@ def plan_split(
     split: str,
     fold: int,
     output: str,
-    others: Mapping[str, str] | None = None,
+    others: Mapping[str, str | None] | None = None,
     modality: Modality | None = None,
 ) -> list[Job]:
     """The cases that a split of a data set names; outputs are named after the cases.
@@ -153,7 +153,7 @@ def plan_split(
     """
     asked = {kind: path for kind, path in (others or {}).items() if path}
     _check_output(output)
-    by_name = {case.name: case for case in cases.load(dataset, modality or "")}
+    by_name = {case.name: case for case in cases.load(dataset, modality)}
     names = read_splits(splits, fold).of(split)
     if not names:
         raise InputError(f"{splits}: expected cases for {split}, found none.")
