@@ -44,7 +44,7 @@ def main(config: PredictConfig) -> int:
     planned = _plan(config)
     named = _named_family(config)
     _check(config)
-    is_batch = config.input is None or jobs.is_batch(config.input)
+    is_batch = not config.input or jobs.is_batch(config.input)
     if not is_batch:
         planned = [_with_headers(planned[0], config)]
 
