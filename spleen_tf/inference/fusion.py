@@ -15,6 +15,10 @@ from spleen_tf.imaging.volume import Volume
 from spleen_tf.inference import tta as views
 from spleen_tf.inference.member import Member
 
+# float16 holds smaller numbers, too, but NumPy takes ten times as long to convert to them, and far
+# from the organ nearly all probabilities are that small. Near a half, its steps are 0.0005.
+_LEAST_SHARE = float(np.finfo(np.float16).smallest_normal)
+
 
 class ViewMask:
     """The mask that one view of one member gives by itself, one bit per voxel."""
@@ -80,7 +84,9 @@ def probability(
                 view_mask = ViewMask(image, member.info.plane)
                 for start, probability_nhw in member.batches(image, window, view):
                     stop = start + len(probability_nhw)
-                    total_nhw[start:stop] = total_nhw[start:stop] + weight * probability_nhw
+                    share_nhw = weight * probability_nhw
+                    share_nhw[share_nhw < _LEAST_SHARE] = 0.0
+                    total_nhw[start:stop] = total_nhw[start:stop] + share_nhw
                     if view_masks is not None:
                         view_mask.add(start, probability_nhw >= member.info.threshold)
                     bar.update(stop - start)

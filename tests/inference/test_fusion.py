@@ -348,3 +348,33 @@ def test_a_member_by_itself_votes_on_views_that_do_not_count_in_the_mean(member,
     for turned in others[2:4]:  # Noise does not survive being resampled as it is.
         assert turned.any()
         assert (turned != as_is).any()
+
+
+class TheIntensities:
+    """A runtime whose probabilities are the intensities."""
+
+    pixels_per_batch = 1 << 20
+
+    def probability(self, slices_nhw, pixel_mm, window, margins):
+        return slices_nhw
+
+
+def test_shares_too_small_for_half_precision_count_as_none(make_affine):
+    # The smallest normal number of float16 is 2^-14; two members halve each probability.
+    values = np.zeros(SHAPE, np.float32)
+    values[0, 0, :4] = (2.0**-13, 2.0**-14, 1e-6, 0.5)
+    image = Volume(values, make_affine("RAS", (2, 2, 2)), "probabilities")
+    info = model_files.ModelInfo(
+        name="a",
+        version="1.0.0",
+        plane="axial",
+        modality="CT",
+        pixel_mm=(2.0, 2.0),
+        window=(0.0, 1.0),
+        image_size=16,
+        learning_rate=0.001,
+        in_channels=1,
+    )
+    pair = [Member(info, TheIntensities())] * 2
+    total_ijk = fusion.probability(pair, image, [(0.0, 1.0)] * 2)
+    assert total_ijk[0, 0, :4].tolist() == [2.0**-13, 0.0, 0.0, 0.5]
