@@ -10,7 +10,6 @@ from spleen_tf.core import files
 from spleen_tf.imaging.intensity import ModelModality
 
 Norm = Literal["batch", "group", "instance"]
-NORMS: tuple[Norm, ...] = get_args(Norm)
 
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)

@@ -1,12 +1,14 @@
 """The network: its size and shapes, its types, and that every part of it takes part."""
 
+from typing import get_args
+
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from spleen_tf.network import unet
-from spleen_tf.network.spec import NORMS, NetworkSpec
+from spleen_tf.network.spec import NetworkSpec, Norm
 
 
 @pytest.fixture(autouse=True)
@@ -78,7 +80,7 @@ def test_outputs_are_logits_not_probabilities():
     np.testing.assert_array_equal(model(tf.ones([1, 8, 8, 1])), tf.fill([1, 8, 8, 1], -7.0))
 
 
-@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("norm", get_args(Norm))
 @pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16", "mixed_float16"])
 def test_weights_and_logits_are_float32_whatever_computes_between(policy, norm):
     keras.mixed_precision.set_global_policy(policy)
@@ -112,7 +114,7 @@ def test_group_norm_has_groups_of_8_channels_and_instance_norm_of_one():
     assert groups(norm="instance", base_filters=6) == 6
 
 
-@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("norm", get_args(Norm))
 def test_the_gradient_reaches_every_variable(norm):
     keras.utils.set_random_seed(0)
     model = tiny(norm=norm, base_filters=4)
