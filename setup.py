@@ -28,6 +28,7 @@ PREDICTION = [
     "plotly>=6",
     "pydicom>=3",
     "pylibjpeg[openjpeg,rle]>=2",
+    "pynrrd>=1.1",
     "python-gdcm>=3.0.24",
     "scikit-image>=0.22",
     "scipy>=1.15",
@@ -54,6 +55,7 @@ CAN_TRAIN = (
 )
 
 DEVELOPMENT = [
+    "bids-validator-deno>=2.4",
     "dcm2niix>=1.0.20240202",
     "hypothesis>=6.100",
     "import-linter>=2.1",
@@ -64,6 +66,7 @@ DEVELOPMENT = [
     "ruff>=0.4",
     "selenium>=4.20",
     "SimpleITK>=2.3",
+    "slicerio>=1.2",
     "tensorflow-datasets>=4.9,<4.10",
     # Later ones need protobuf 5; TensorFlow 2.15 needs protobuf 4.
     "tensorflow-metadata<1.17",

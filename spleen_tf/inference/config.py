@@ -62,6 +62,11 @@ class PredictConfig:
         ".stl. Where no spleen is found, none is written.",
     )
     smooth_mesh: bool = flag(False, "Smooths the steps of the voxels.")
+    seg_nrrd: str | None = flag(
+        None,
+        "A segmentation of 3D Slicer (.seg.nrrd) with code and colour; for a folder of volumes, a "
+        "folder of them.",
+    )
     dicom_seg: str | None = flag(
         None, "A DICOM Segmentation (.dcm) that refers to the images; for DICOM only."
     )
@@ -86,6 +91,9 @@ class PredictConfig:
     )
     tta: bool = flag(
         False, "Test-time augmentation: also sees the body a little larger and smaller."
+    )
+    full: bool = flag(
+        False, "Looks at every slice, where a family with a first look would skip some: slower."
     )
     skip_existing: bool = flag(
         False, "Skips a volume whose outputs all exist, whichever models made them."

@@ -24,8 +24,13 @@ SUFFIXES: dict[str, tuple[str, ...]] = {
     "probabilities": (".nii.gz", ".nii"),
     "report": (".html",),
     "mesh": (".stl", ".obj", ".ply"),  # As mesh.SUFFIXES, whose module takes longer to import.
+    "seg_nrrd": (".seg.nrrd",),
     "dicom_seg": (".dcm",),
+    "dicom_sr": (".dcm",),
+    "dicom_sc": (".dcm",),
 }
+# Those that belong to the images of a DICOM series, in the order in which they are written.
+DICOM_OBJECTS = ("dicom_seg", "dicom_sr", "dicom_sc")
 
 _MOST_NAMED = 3
 
@@ -111,9 +116,9 @@ def plan(
         )
     _check_output(output)
     is_dicom = readers.is_dicom(source)
-    if not is_dicom and (series_uid or "dicom_seg" in asked):
-        flag = "--series_uid" if series_uid else "--dicom_seg"
-        raise InputError(f"{source}: expected DICOM for {flag}, found none.")
+    for_dicom = ["series_uid"] if series_uid else [kind for kind in DICOM_OBJECTS if kind in asked]
+    if not is_dicom and for_dicom:
+        raise InputError(f"{source}: expected DICOM for --{for_dicom[0]}, found none.")
     if source_path.is_dir() and not is_dicom:
         _check_folders(output, asked, "--input")
         jobs = [

@@ -54,8 +54,9 @@ def write(
     """Writes what was asked for, whole or not at all. Libraries are imported where they are needed.
 
     Args:
-        places: files by kind: preview, probabilities, report, mesh, dicom_seg. Of an empty mask
-            there is no surface, and an earlier one, which would be taken for its, is removed.
+        places: files by kind: preview, probabilities, report, mesh, seg_nrrd, dicom_seg. Of an
+            empty mask there is no surface, and an earlier one, which would be taken for its, is
+            removed.
         image: the volume.
         prediction: of the volume; with its probability, where that is to be written.
         style: how it is shown.
@@ -86,6 +87,10 @@ def write(
             mesh.write(path, mesh.surface(mask_ijk, image.affine, style.smooth))
         else:
             path.unlink(missing_ok=True)
+    if path := places.get("seg_nrrd"):
+        from spleen_tf.io import seg_nrrd
+
+        seg_nrrd.write(path, mask_ijk, image, record.review)
     if path := places.get("dicom_seg"):
         from spleen_tf.io.dicom import segmentation
 

@@ -36,7 +36,7 @@ RECORD = PredictionRecord(
     software="spleen_tf",
 )
 PREDICTION = Prediction(MASK, RECORD, "a family", (-160.0, 240.0), {})
-NAMES = {"preview": "a.png", "report": "a.html", "mesh": "a.stl"}
+NAMES = {"preview": "a.png", "report": "a.html", "mesh": "a.stl", "seg_nrrd": "a.seg.nrrd"}
 
 
 @pytest.mark.parametrize("kind", NAMES)
