@@ -6,6 +6,7 @@ import codecs
 import contextlib
 import csv
 import errno
+import glob
 import hashlib
 import io
 import json
@@ -13,15 +14,21 @@ import os
 import pathlib
 import re
 import secrets
+import shutil
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 import msgspec
 
+if sys.platform != "win32":
+    import fcntl
+
 Record = TypeVar("Record")
 
 # A failing write names no file; these errors come from nothing but writing.
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_PARTIAL = ".partial-"
 
 
 class InputError(ValueError):
@@ -34,10 +41,12 @@ class InputWarning(UserWarning):
 
 @contextlib.contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
-    """Yields a path to write to, beside `path`, and renames it to `path` when all went well.
+    """Yields a path to write to, near `path`, and moves it to `path` when all went well.
 
     A reader never sees half a file, and an earlier one stays until its successor is whole. The
-    yielded name keeps the suffixes of `path`, for writers that look at them.
+    yielded path has the name of `path`, for writers that look at suffixes, in a hidden folder
+    beside it: what a kill leaves behind is in no list of the files there, and the next run that
+    writes `path` removes it.
 
     Raises:
         InputError: if the folder cannot be made or the file cannot be written there.
@@ -46,20 +55,53 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
     make_folder(path.parent)
     if os.path.isdir(path):
         raise InputError(f"{path}: expected a file to write, found a folder.")
-    partial = path.with_name(f".partial-{secrets.token_hex(4)}-{path.name}")
+    _remove_leftovers(path)
+    hidden = path.with_name(f".{path.name}{_PARTIAL}{secrets.token_hex(4)}")
+    partial = hidden / path.name
+    mark = None
     try:
+        hidden.mkdir()
+        mark = _mark(hidden)
         yield partial
         os.replace(partial, path)
     except OSError as error:
-        ours = error.filename is not None and pathlib.Path(error.filename) in (partial, path)
+        places = (partial, hidden, path)
+        ours = error.filename is not None and pathlib.Path(error.filename) in places
         if not ours and error.errno not in _NO_ROOM:
             raise
         raise InputError(
             f"{path}: expected a place to write to, found: {error.strerror}."
         ) from None
     finally:
-        with contextlib.suppress(OSError):  # It was renamed, or could not be made.
-            partial.unlink()
+        shutil.rmtree(hidden, ignore_errors=True)
+        if mark is not None:
+            os.close(mark)
+
+
+def _remove_leftovers(path: pathlib.Path) -> None:
+    """Removes what runs that were killed left of a file."""
+    for hidden in path.parent.glob(f".{glob.escape(path.name)}{_PARTIAL}*"):
+        if (mark := _mark(hidden)) is not None:
+            shutil.rmtree(hidden, ignore_errors=True)
+            os.close(mark)
+
+
+def _mark(folder: pathlib.Path) -> int | None:
+    """Marks a folder as in use until this process ends, or closes the descriptor.
+
+    None where it is in use, or the system cannot mark folders: what is left there stays.
+    """
+    if sys.platform == "win32":
+        return None
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(descriptor)
+        else:
+            return descriptor
+    return None
 
 
 def make_folder(folder: str | os.PathLike[str]) -> pathlib.Path:

@@ -31,7 +31,13 @@ def watching_workers() -> Iterator[None]:
         ) from None
 
 
-def side_by_side(tasks: Sequence[Callable[[], None]], jobs: int, name: str, unit: str) -> None:
+def side_by_side(
+    tasks: Sequence[Callable[[], None]],
+    jobs: int,
+    name: str,
+    unit: str,
+    stop: Callable[[], None] = lambda: None,
+) -> None:
     """Runs tasks, so many at a time, under a progress bar; after a failure none is begun.
 
     Each worker keeps to its share of the cores, and so does every process that it starts: two
@@ -43,6 +49,7 @@ def side_by_side(tasks: Sequence[Callable[[], None]], jobs: int, name: str, unit
         tasks: begun in this order.
         jobs: workers, 1 or more.
         name, unit: for the progress bar: what is done, and to how many of what.
+        stop: ends the tasks that are running; called where a signal stops this process.
 
     Raises:
         Exception: the first that a task raised, once those that were running have ended.
@@ -56,8 +63,10 @@ def side_by_side(tasks: Sequence[Callable[[], None]], jobs: int, name: str, unit
         try:
             for task in tqdm.tqdm(ended, desc=name, unit=unit, total=len(tasks), disable=None):
                 task.result()
-        except BaseException:
+        except BaseException as error:
             pool.shutdown(wait=False, cancel_futures=True)
+            if isinstance(error, KeyboardInterrupt):
+                stop()
             raise
 
 

@@ -14,6 +14,7 @@ import types
 import typing
 from collections.abc import Callable, Iterator
 
+from spleen_tf.core import children
 from spleen_tf.core.files import InputError, InputWarning
 
 EXIT_DONE, EXIT_FAILED, EXIT_INPUT = 0, 1, 2
@@ -62,6 +63,7 @@ def run(command: Callable[[], int]) -> typing.NoReturn:
     it, one line. Files are what the commands are for: a reader that closes the pipe behind stdout
     or stderr changes nothing.
     """
+    children.end_with_parent()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     # TensorFlow leaves oneDNN off on CPUs without VNNI, BF16 or AMX; they, too, are faster with it.
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")

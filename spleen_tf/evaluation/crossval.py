@@ -11,19 +11,21 @@ import functools
 import os
 import pathlib
 import shutil
-import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import spleen_tf
-from spleen_tf.core import files, parallel, resume
+from spleen_tf.core import files, locks, parallel, resume
+from spleen_tf.core.children import Children
 from spleen_tf.core.process import CommandFailed
 from spleen_tf.datasets import cases, convert
 from spleen_tf.datasets.splits import make_splits, write_splits
 from spleen_tf.evaluation import held_out, protocol
 from spleen_tf.evaluation.protocol import Setup
 from spleen_tf.imaging.planes import Plane
+from spleen_tf.inference import model_files
 from spleen_tf.io import nifti
+from spleen_tf.network import spec
 
 _SHARDS = 16
 _MOST_WORKERS = 8  # Each of which holds a volume or two in memory.
@@ -37,27 +39,28 @@ def run(setup: Setup) -> str:
         The table of means.
 
     Raises:
-        InputError: if the folder holds another cross-validation.
+        InputError: if the folder holds another cross-validation, or one that is at work.
         CommandFailed: if a step fails.
     """
-    files.make_folder(setup.output)
+    with locks.folder(files.make_folder(setup.output)):
+        return _run(setup, Children())
+
+
+def _run(setup: Setup, children: Children) -> str:
     resume.hold(setup.output, setup.plan(), may_grow={"recipes": protocol.default_settings()})
     _write_inputs(setup)
-    for plane in setup.recipes:
-        _convert(setup, plane)
-    trainings = [
-        functools.partial(_train, setup, fold, plane)
-        for fold in setup.folds
-        for plane in setup.recipes
-    ]
-    parallel.side_by_side(trainings, setup.jobs, "train", "model")
+    _convert_all(setup)
+    trainings = [training for fold in setup.folds for training in _trainings(children, setup, fold)]
+    parallel.side_by_side(trainings, setup.jobs, "train", "model", children.stop)
     predictions = [
-        functools.partial(_predict, setup, fold, planes)
+        functools.partial(_predict, children, setup, fold, planes)
         for planes in setup.planes_of.values()
         for fold in setup.folds
     ]
-    parallel.side_by_side(predictions, setup.jobs, "predict", "fold")
-    evaluated = {name: _evaluate(setup, name, planes) for name, planes in setup.planes_of.items()}
+    parallel.side_by_side(predictions, setup.jobs, "predict", "fold", children.stop)
+    evaluated = {
+        name: _evaluate(children, setup, name, planes) for name, planes in setup.planes_of.items()
+    }
     names = {fold: splits.validation for fold, splits in setup.folds.items()}
     return held_out.write(setup.output, setup.protocol, names, evaluated)
 
@@ -82,9 +85,24 @@ def link(source: str | os.PathLike[str], folder: pathlib.Path, name: str) -> Non
     target.symlink_to(pathlib.Path(source).resolve())
 
 
-def _convert(setup: Setup, plane: Plane) -> None:
+def _records(setup: Setup, plane: Plane) -> pathlib.Path:
+    return setup.output / "records" / plane
+
+
+def _first_look_records(setup: Setup) -> pathlib.Path:
+    return setup.output / "records" / model_files.FIRST_LOOK
+
+
+def _convert_all(setup: Setup) -> None:
+    has_first_look = setup.first_look is not None
+    if has_first_look:
+        _convert(setup, protocol.FIRST_LOOK_PLANE, _first_look_records(setup), around_organ=False)
+    for plane in setup.recipes:
+        _convert(setup, plane, _records(setup, plane), around_organ=has_first_look)
+
+
+def _convert(setup: Setup, plane: Plane, records: pathlib.Path, around_organ: bool) -> None:
     """Converts all cases to slices of a plane, unless that is done."""
-    records = setup.output / "records" / plane
     if (records / "dataset_info.json").is_file():
         return
     listed = [dataclasses.replace(c, split=None) for c in (*setup.cases, *setup.extra_cases)]
@@ -94,28 +112,48 @@ def _convert(setup: Setup, plane: Plane) -> None:
         num_shards=_SHARDS,
         workers=min(parallel.available_cores(), _MOST_WORKERS, len(usable)),
         label_value=setup.protocol.label_value,
+        around_organ=around_organ,
     )
     # Every training names its own splits; those of the records are of no consequence.
     splits = make_splits(usable, seed=0, fold=0, num_folds=setup.protocol.num_folds)
     convert.convert(usable, splits, records, options)
 
 
-def _train(setup: Setup, fold: int, plane: Plane) -> None:
+def _trainings(children: Children, setup: Setup, fold: int) -> list[Callable[[], None]]:
+    """The trainings of a fold, that of the first look before the others."""
+    wanted = [
+        (f"{plane}_fold_{fold}", recipe, _records(setup, plane), setup.model_dir(fold, plane))
+        for plane, recipe in setup.recipes.items()
+    ]
+    if setup.first_look is not None:
+        name = f"{model_files.FIRST_LOOK}_fold_{fold}"
+        folders = (_first_look_records(setup), setup.first_look_dir(fold))
+        wanted.insert(0, (name, setup.first_look, *folders))
+    return [functools.partial(_train, children, setup, fold, *training) for training in wanted]
+
+
+def _train(
+    children: Children,
+    setup: Setup,
+    fold: int,
+    name: str,
+    recipe: Sequence[str],
+    records: pathlib.Path,
+    model_dir: pathlib.Path,
+) -> None:
     """Trains and exports one model, unless that is done."""
-    name = f"{plane}_fold_{fold}"
-    model_dir = setup.output / "models" / plane / f"fold_{fold}"
-    if (model_dir / "saved_model").is_dir():
+    if spec.onnx_path(model_dir / "saved_model").is_file():  # What an export writes last.
         return
     log = setup.output / "logs" / f"train_{name}.txt"
     _command(
-        log,
-        *("-m", "spleen_tf.train", *setup.recipes[plane]),
-        f"--records={setup.output / 'records' / plane}",
+        *(children, log),
+        *("-m", "spleen_tf.train", *recipe),
+        f"--records={records}",
         f"--splits={setup.output / 'splits' / f'fold_{fold}.json'}",
         f"--model_dir={model_dir}",
     )
     _command(
-        log,
+        *(children, log),
         *("-m", "spleen_tf.export", f"--model_dir={model_dir}", f"--name={name}"),
         f"--export_dir={model_dir / 'saved_model'}",
         f"--threshold={setup.protocol.threshold:g}",
@@ -127,13 +165,14 @@ def _masks(setup: Setup, planes: Sequence[str]) -> pathlib.Path:
     return setup.output / "predictions" / "_".join(planes)
 
 
-def _predict(setup: Setup, fold: int, planes: Sequence[str]) -> None:
+def _predict(children: Children, setup: Setup, fold: int, planes: Sequence[Plane]) -> None:
     """Segments a fold's held-out cases, unless that is done."""
     masks = _masks(setup, planes)
     if all((masks / f"{case}.json").is_file() for case in setup.folds[fold].validation):
         return
-    models = [setup.output / "models" / plane / f"fold_{fold}" for plane in planes]
+    models = [setup.model_dir(fold, plane) for plane in planes]
     _command(
+        children,
         setup.output / "logs" / f"predict_{masks.name}_fold_{fold}.txt",
         *("-m", "spleen_tf.predict", *(f"--model={model / 'saved_model'}" for model in models)),
         f"--input={setup.output / 'images' / f'fold_{fold}'}",
@@ -142,13 +181,14 @@ def _predict(setup: Setup, fold: int, planes: Sequence[str]) -> None:
     )
 
 
-def _evaluate(setup: Setup, name: str, planes: Sequence[str]) -> pathlib.Path:
+def _evaluate(children: Children, setup: Setup, name: str, planes: Sequence[str]) -> pathlib.Path:
     """Measures the masks of these folds alone; returns the folder with the results."""
     chosen = setup.output / "evaluated_masks" / name
     names = [case for splits in setup.folds.values() for case in splits.validation]
     gather(_masks(setup, planes), chosen, names)
     folder = setup.output / "evaluation" / name
     _command(
+        children,
         setup.output / "logs" / f"evaluate_{name}.txt",
         *("-m", "spleen_tf.evaluate", f"--predictions={chosen}"),
         *(f"--labels={setup.output / 'labels'}", f"--output_dir={folder}"),
@@ -168,7 +208,7 @@ def gather(masks: pathlib.Path, folder: pathlib.Path, names: Sequence[str]) -> N
                 (folder / path.name).symlink_to(path.resolve())
 
 
-def _command(log: pathlib.Path, *arguments: str) -> None:
+def _command(children: Children, log: pathlib.Path, *arguments: str) -> None:
     """Runs Python in a process of its own, its output appended to a log.
 
     Raises:
@@ -176,14 +216,9 @@ def _command(log: pathlib.Path, *arguments: str) -> None:
     """
     files.make_folder(log.parent)
     path = os.pathsep.join(filter(None, [str(_ROOT), os.environ.get("PYTHONPATH")]))
-    with log.open("a") as out:
-        code = subprocess.run(
-            [sys.executable, *arguments],
-            stdout=out,
-            stderr=subprocess.STDOUT,
-            # Trainings side by side share a GPU, of which one would take all memory otherwise.
-            env={"TF_FORCE_GPU_ALLOW_GROWTH": "true", **os.environ, "PYTHONPATH": path},
-        ).returncode
+    # Trainings side by side share a GPU, of which one would take all memory otherwise.
+    environment = {"TF_FORCE_GPU_ALLOW_GROWTH": "true", **os.environ, "PYTHONPATH": path}
+    code = children.run([sys.executable, *arguments], log, environment)
     if code:
         lines = log.read_text(errors="replace").split("\n")
         last = next((line for line in reversed(lines) if line.strip()), "no output").strip()

@@ -74,11 +74,13 @@ def test_two_writers_of_one_file_do_not_share_a_partial_one(tmp_path):
     assert names_in(tmp_path) == ["out.txt"]
 
 
-def test_the_partial_name_keeps_all_suffixes_and_the_folder(tmp_path):
+def test_the_partial_file_has_its_name_and_is_in_no_list_of_the_folder(tmp_path):
     with files.replacing(tmp_path / "mask.nii.gz") as partial:
-        assert partial.name.endswith("mask.nii.gz")
-        assert partial.parent == tmp_path
-        partial.touch()
+        partial.write_bytes(b"half")
+        assert partial.name == "mask.nii.gz"
+        assert partial.stat().st_dev == tmp_path.stat().st_dev
+        assert list(tmp_path.glob("*.nii.gz")) == []
+        assert all(name.startswith(".") for name in names_in(tmp_path))
 
 
 def test_folders_on_the_way_are_made(tmp_path):

@@ -12,6 +12,7 @@ import pytest
 
 from spleen_tf import evaluate
 from spleen_tf.core import flags
+from spleen_tf.core.children import Children
 from spleen_tf.core.files import InputError
 from spleen_tf.core.flags import CommandFailed
 from spleen_tf.datasets import cases
@@ -57,11 +58,13 @@ def commands(data, monkeypatch):
         output.mkdir(parents=True)
         (output / "dataset_info.json").touch()
 
-    def run(log, *arguments):
+    def run(children, log, *arguments):
         started.append(log.stem)
         options = dict(argument[2:].split("=", 1) for argument in arguments if "=" in argument)
         if "spleen_tf.export" in arguments:
-            pathlib.Path(options["export_dir"]).mkdir(parents=True)
+            saved_model = pathlib.Path(options["export_dir"])
+            saved_model.mkdir(parents=True)
+            (saved_model.parent / "model.onnx").touch()
         if "spleen_tf.predict" in arguments:
             output = pathlib.Path(options["output"])
             output.mkdir(parents=True, exist_ok=True)
@@ -183,6 +186,6 @@ def test_a_command_that_fails_names_its_log_and_the_last_line(tmp_path):
     script = "import sys; print('first'); sys.exit('error: the last')"
     log = tmp_path / "logs" / "train.txt"
     with pytest.raises(CommandFailed) as failed:
-        crossval._command(log, "-c", script)
+        crossval._command(Children(), log, "-c", script)
     assert str(failed.value) == f"{log}: expected exit code 0, found 1: error: the last"
     assert "first" in log.read_text()
