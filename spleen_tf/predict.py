@@ -24,18 +24,19 @@ import sys
 import warnings
 from collections.abc import Sequence
 
-from spleen_tf.core import files, flags, timing
+from spleen_tf.core import files, flags, locks, timing
 from spleen_tf.core.files import InputError
 from spleen_tf.imaging.intensity import Modality
 from spleen_tf.imaging.volume import Geometry, Volume
+from spleen_tf.inference import bids, jobs, modality, places, released
 from spleen_tf.inference import family as families
-from spleen_tf.inference import jobs, modality, places, prediction, released
 from spleen_tf.inference.config import PredictConfig
 from spleen_tf.inference.engine import Engine
 from spleen_tf.inference.family import Family
 from spleen_tf.inference.jobs import Job
 from spleen_tf.inference.prediction import Options, PredictionRecord
 from spleen_tf.io import nifti, readers
+from spleen_tf.io.dicom import sources
 from spleen_tf.reporting import outputs, preview
 
 
@@ -44,13 +45,15 @@ def main(config: PredictConfig) -> int:
     planned = _plan(config)
     named = _named_family(config)
     _check(config)
-    is_batch = not config.input or jobs.is_batch(config.input)
+    is_batch = config.bids or not config.input or jobs.is_batch(config.input)
     if not is_batch:
         planned = [_with_headers(planned[0], config)]
 
     # TensorFlow takes seconds to import, which a wrong flag should not cost.
     if named:
         _start(named, config)
+    if config.bids:
+        bids.write_description(pathlib.Path(config.output), pathlib.Path(config.input or ""))
     records, failed = {}, []
     for job in planned:
         try:
@@ -83,12 +86,20 @@ def _plan(config: PredictConfig) -> list[Job]:
             "--input: expected a NIfTI file, a folder of them, or a DICOM series, or --dataset "
             f"with --splits in its place, found {found}."
         )
-    for flag_name, other in (("dataset", "splits"), ("splits", "dataset"), ("series_uid", "input")):
+    together = (
+        *(("dataset", "splits"), ("splits", "dataset")),
+        *(("series_uid", "input"), ("bids", "input")),
+    )
+    for flag_name, other in together:
         if getattr(config, flag_name) and not getattr(config, other):
             raise InputError(f"--{flag_name}: expected together with --{other}, found it alone.")
     if config.dataset and config.splits:
         cases = (config.dataset, config.splits, config.split, config.fold)
         return jobs.plan_split(*cases, config.output, asked, config.modality)
+    if config.bids and config.series_uid:
+        raise InputError("--series_uid: expected DICOM, found --bids, whose images are NIfTI.")
+    if config.bids:
+        return jobs.plan_bids(config.input or "", config.output, asked, config.modality)
     return jobs.plan(config.input or "", config.output, asked, config.series_uid, config.modality)
 
 
@@ -98,6 +109,7 @@ def _options(config: PredictConfig, job: Job | None = None) -> Options:
         largest_component=config.largest_component,
         fill_holes=config.fill_holes,
         tta=config.tta,
+        full=config.full,
         modality=job.modality if job else None,
         with_probability=bool(config.probabilities),
     )
@@ -168,10 +180,8 @@ def _with_headers(job: Job, config: PredictConfig) -> Job:
                 warning.message, warning.category, warning.filename, warning.lineno
             )
     _check_voxel(config, geometry)
-    if "dicom_seg" in job.others:
-        from spleen_tf.io.dicom import segmentation  # Its library takes a second to import.
-
-        segmentation.check(geometry)
+    if kind := next((kind for kind in jobs.DICOM_OBJECTS if kind in job.others), None):
+        sources.check(geometry, f"--{kind}")
     return dataclasses.replace(job, geometry=geometry)
 
 
@@ -186,7 +196,9 @@ def _result(job: Job, named: Family | None, config: PredictConfig) -> Prediction
     if config.skip_existing and (earlier := job.result()):
         print(f"{job.mask}: exists already", flush=True)
         return earlier
-    record = segment(job, named, config)
+    files.make_folder(job.mask.parent)
+    with locks.output(job.mask):
+        record = segment(job, named, config)
     print(f"{job.mask}: {_sentence(record)}", flush=True)
     if "mesh" in job.others and not record.voxels:
         print(f"{job.others['mesh']}: not written: there is no surface", flush=True)
@@ -222,14 +234,14 @@ def segment(job: Job, named: Family | None, config: PredictConfig) -> Prediction
         clock.lap("probabilities")
     nifti.write_mask(job.mask, result.mask_ijk, like=image)
     # If another output fails, the mask still has its JSON.
-    prediction.write(job.json, result.record)
+    job.write_record(result.record)
     clock.lap("write")
     if job.others:
         style = outputs.Style(config.preview_voxel or None, config.smooth_mesh)
         outputs.write(job.others, image, result, style)
         clock.lap("others")
     record = result.record.with_cost(clock.seconds(), timing.peak_rss_mb())
-    prediction.write(job.json, record)
+    job.write_record(record)
     return record
 
 

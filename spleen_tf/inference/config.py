@@ -23,6 +23,11 @@ class PredictConfig:
         None,
         "A NIfTI file, a folder of them, or a DICOM series: a folder, or a multi-frame file.",
     )
+    bids: bool = flag(
+        False,
+        "--input is a BIDS data set: its anatomical images are segmented, and --output becomes a "
+        "derivative of it.",
+    )
     dataset: str | None = flag(
         None, "In place of --input, a data set of which --splits names the cases to segment."
     )
@@ -69,6 +74,16 @@ class PredictConfig:
     )
     dicom_seg: str | None = flag(
         None, "A DICOM Segmentation (.dcm) that refers to the images; for DICOM only."
+    )
+    dicom_sr: str | None = flag(
+        None,
+        "A DICOM report (.dcm) of the measurements, by template TID 1500; with --dicom_seg, it "
+        "refers to that.",
+    )
+    dicom_sc: str | None = flag(
+        None,
+        "A DICOM picture (.dcm, Secondary Capture) of three planes with outline and figures, for "
+        "viewers that show no Segmentation.",
     )
     table: str | None = flag(
         None, "A CSV with a row per volume: the result, and reasons for a review."

@@ -13,7 +13,7 @@ from spleen_tf.datasets import cases
 from spleen_tf.datasets.splits import read_splits
 from spleen_tf.imaging.intensity import Modality
 from spleen_tf.imaging.volume import Geometry
-from spleen_tf.inference import places, prediction
+from spleen_tf.inference import bids, places, prediction
 from spleen_tf.inference.prediction import PredictionRecord
 from spleen_tf.io import nifti, readers
 
@@ -46,6 +46,7 @@ class Job:
         series_uid: the SeriesInstanceUID that was asked for; None: the only series.
         modality: of the volume, where the user or a data set says it.
         geometry: what the volume's headers say, where they are read already.
+        bids_uri: of the source, where the mask belongs to a BIDS derivative.
     """
 
     source: pathlib.Path
@@ -54,6 +55,7 @@ class Job:
     series_uid: str | None = None
     modality: Modality | None = None
     geometry: Geometry | None = dataclasses.field(default=None, compare=False)
+    bids_uri: str | None = None
 
     @property
     def case(self) -> str:
@@ -84,6 +86,15 @@ class Job:
         # Of an empty mask there is no surface.
         needed = [path for kind, path in self.others.items() if kind != "mesh" or record.voxels]
         return record if all(path.is_file() for path in (self.mask, *needed)) else None
+
+    def write_record(self, record: PredictionRecord) -> None:
+        """Writes the JSON, whole or not at all.
+
+        Raises:
+            InputError: if it cannot be written.
+        """
+        content = bids.Sidecar.of(record, self.bids_uri) if self.bids_uri else record
+        prediction.write(self.json, content)
 
 
 def plan(
@@ -175,6 +186,41 @@ def plan_split(
     return _checked(jobs)
 
 
+def plan_bids(
+    source: str,
+    output: str,
+    others: Mapping[str, str | None] | None = None,
+    modality: Modality | None = None,
+) -> list[Job]:
+    """The images of a BIDS data set; masks are a derivative of it.
+
+    Args:
+        source: the data set's folder.
+        output: the derivative's folder.
+        others: as in `plan`, for a folder of volumes.
+        modality: of all images; None: by their suffixes.
+
+    Raises:
+        InputError: as `plan` and `bids.images` do, or if another data set lies in the output.
+    """
+    asked = {kind: path for kind, path in (others or {}).items() if path}
+    if kind := next((kind for kind in DICOM_OBJECTS if kind in asked), None):
+        raise InputError(f"--{kind}: expected DICOM, found --bids, whose images are NIfTI.")
+    _check_output(output)
+    images = bids.images(pathlib.Path(source))
+    _check_folders(output, asked, "--bids")
+    bids.check_output(pathlib.Path(output))
+    jobs = []
+    for image in images:
+        job = _in_folder(
+            *(image.path, image.mask.name, output, asked),
+            modality=modality or image.modality,
+        )
+        mask = pathlib.Path(output, image.mask)
+        jobs.append(dataclasses.replace(job, mask=mask, bids_uri=image.uri))
+    return _checked(jobs)
+
+
 def is_batch(source: str | os.PathLike[str]) -> bool:
     """Whether a path names a folder of volumes, and not one volume."""
     return os.path.isdir(source) and not readers.is_dicom(source)
@@ -221,8 +267,11 @@ def _volumes(folder: pathlib.Path) -> list[pathlib.Path]:
     shown = [path for path in sorted(folder.iterdir()) if not path.name.startswith(".")]
     volumes = [path for path in shown if path.is_file() and nifti.is_nifti(path)]
     if not volumes:
+        is_bids = (folder / bids.DESCRIPTION).is_file()
+        remedy = "; a BIDS data set needs --bids" if is_bids else ""
         raise InputError(
-            f"{folder}: expected .nii or .nii.gz files, or a DICOM series, in it, found none."
+            f"{folder}: expected .nii or .nii.gz files, or a DICOM series, in it, found none"
+            f"{remedy}."
         )
     # A JSON beside a volume describes it, as BIDS has it.
     own = {*volumes, *map(places.sidecar, volumes)}
