@@ -11,6 +11,7 @@ from spleen_tf.core import files
 from spleen_tf.imaging import intensity
 from spleen_tf.imaging.intensity import Modality
 from spleen_tf.imaging.volume import Volume
+from spleen_tf.inference import jobs
 from spleen_tf.inference.prediction import Prediction, PredictionRecord
 from spleen_tf.reporting import preview
 
@@ -35,6 +36,10 @@ def row(case: str, record: PredictionRecord) -> dict[str, Any]:
         "case": case,
         "volume_ml": record.volume_ml,
         "complete": record.complete,
+        "length_mm": record.length_mm,
+        "width_mm": record.width_mm,
+        "thickness_mm": record.thickness_mm,
+        "splenic_index_ml": record.splenic_index_ml,
         "modality": record.modality,
         "predicted_dice": record.predicted_dice,
         "predicted_dice_low": low,
@@ -54,9 +59,8 @@ def write(
     """Writes what was asked for, whole or not at all. Libraries are imported where they are needed.
 
     Args:
-        places: files by kind: preview, probabilities, report, mesh, seg_nrrd, dicom_seg. Of an
-            empty mask there is no surface, and an earlier one, which would be taken for its, is
-            removed.
+        places: files by kind, as in `jobs.SUFFIXES`. Of an empty mask there is no surface, and an
+            earlier one, which would be taken for its, is removed.
         image: the volume.
         prediction: of the volume; with its probability, where that is to be written.
         style: how it is shown.
@@ -91,10 +95,10 @@ def write(
         from spleen_tf.io import seg_nrrd
 
         seg_nrrd.write(path, mask_ijk, image, record.review)
-    if path := places.get("dicom_seg"):
-        from spleen_tf.io.dicom import segmentation
+    if any(kind in places for kind in jobs.DICOM_OBJECTS):
+        from spleen_tf.reporting import dicom_objects
 
-        segmentation.write(path, mask_ijk, image, prediction.family, record.version)
+        dicom_objects.write(places, image, prediction, window=window, modality=modality)
 
 
 def write_probability(

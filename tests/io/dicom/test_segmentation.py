@@ -13,7 +13,7 @@ from pydicom.dataelem import DataElement
 
 from spleen_tf.core.files import InputError, InputWarning
 from spleen_tf.imaging.volume import Volume
-from spleen_tf.io.dicom import segmentation, series
+from spleen_tf.io.dicom import segmentation, series, sources
 
 
 def mask_of(shape=(8, 6, 5)):
@@ -156,7 +156,7 @@ def test_anonymized_images_that_lack_what_may_be_empty_are_taken(tmp_path, read_
 def test_images_without_a_frame_of_reference_are_refused(tmp_path, read_series):
     image = read_series(change=without("FrameOfReferenceUID"))
     with pytest.raises(InputError, match=r"IM\d+: expected FrameOfReferenceUID \(0020,0052\) "):
-        segmentation.check(image)
+        sources.check(image, "--dicom_seg")
 
 
 # Elements as anonymizers and archives leave them, and what stands in the segmentation.
@@ -223,13 +223,13 @@ def test_a_segmentation_is_written_without_any_one_element(tmp_path, read_series
 def test_images_without_a_uid_that_is_referred_to_are_refused(tmp_path, read_series, keyword):
     image = read_series(change=without(keyword))
     with pytest.raises(InputError, match=rf"IM\d+: expected {keyword} \(0020,.* for --dicom_seg"):
-        segmentation.check(image)
+        sources.check(image, "--dicom_seg")
 
 
 def test_slices_of_one_instance_uid_are_refused(read_series):
     image = read_series(SOPInstanceUID="1.2.3.4")
     with pytest.raises(InputError, match=r"expected SOPInstanceUID \(0008,0018\) of its own for"):
-        segmentation.check(image)
+        sources.check(image, "--dicom_seg")
 
 
 @pytest.mark.parametrize(
@@ -338,13 +338,13 @@ def test_a_series_of_several_multi_frame_files_is_refused(tmp_path):
     image = series.read(tmp_path)
     assert image.shape == (8, 6, 10)
     with pytest.raises(InputError, match="found 2 multi-frame files"):
-        segmentation.check(image)
+        sources.check(image, "--dicom_seg")
 
 
 def test_a_volume_that_is_not_dicom_is_refused():
     image = Volume(dicom_files.ramp(), np.eye(4), "scan.nii.gz")
     with pytest.raises(InputError, match=r"scan\.nii\.gz: expected DICOM for --dicom_seg, found N"):
-        segmentation.check(image)
+        sources.check(image, "--dicom_seg")
 
 
 def test_a_mask_of_another_shape_is_refused(tmp_path, read_series):
