@@ -141,6 +141,17 @@ class Volume:
         return self.grid.orientation
 
 
+def every_nth(image: Volume, axis: int, step: int) -> Volume:
+    """Every `step`-th slice across a stored axis, from the first on; a view of the array."""
+    chosen = [slice(None)] * 3
+    chosen[axis] = slice(None, None, step)
+    affine = image.affine.copy()
+    affine[:3, axis] *= step
+    return dataclasses.replace(
+        image, array_ijk=image.array_ijk[tuple(chosen)], affine=affine, header=None
+    )
+
+
 Placed = TypeVar("Placed", Volume, Geometry)
 
 

@@ -17,14 +17,15 @@ from spleen_tf.imaging import masks
 from spleen_tf.imaging.intensity import ModelModality
 from spleen_tf.imaging.volume import Volume
 from spleen_tf.inference import engine as engines
-from spleen_tf.inference import fusion, model_files, orientation, prediction, released
+from spleen_tf.inference import fusion, model_files, prediction, released
 from spleen_tf.inference import modality as modalities
+from spleen_tf.inference import search as searches
 from spleen_tf.inference.engine import DEFAULT_ENGINE, Engine, RuntimeChoice
-from spleen_tf.inference.fusion import ViewMask
 from spleen_tf.inference.member import Member
 from spleen_tf.inference.modality import TakenModality
 from spleen_tf.inference.model_files import ModelInfo, Models
 from spleen_tf.inference.prediction import DEFAULTS, Options, Prediction
+from spleen_tf.inference.search import Plan
 from spleen_tf.quality import calibration as calibrations
 from spleen_tf.quality import checks, evidence
 from spleen_tf.quality.calibration import Calibration
@@ -43,6 +44,7 @@ class _Finding:
     mirrored_ml: dict[Direction, tuple[float, float]]
     evidence: Evidence | None
     probability_ijk: npt.NDArray[Any] | None
+    doubt: str | None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -55,12 +57,15 @@ class Family:
         calibration: what cross-validation has taught of them; None: no Dice is predicted.
         second_opinion: other models, which are asked where the members disagree, and whose result
             is taken if they agree; None: there are none.
+        first_look: other members, of one plane, that say where these ones look; (): these ones look
+            at the whole volume.
     """
 
     name: str
     members: tuple[Member, ...]
     calibration: Calibration | None = None
     second_opinion: Family | None = None
+    first_look: tuple[Member, ...] = ()
 
     @property
     def infos(self) -> tuple[ModelInfo, ...]:
@@ -86,9 +91,10 @@ class Family:
         Raises:
             InputError: if one cannot be loaded, or the device does not exist here.
         """
-        note = engines.start([member.runtime for member in self.members], engine)
-        for member in self.members:
-            member.runtime.load()
+        runtimes = [member.runtime for member in (*self.first_look, *self.members)]
+        note = engines.start(runtimes, engine)
+        for runtime in runtimes:
+            runtime.load()
         return note
 
     def segment(self, image: Volume, options: Options = DEFAULTS) -> Prediction:
@@ -119,8 +125,8 @@ class Family:
     def probability(self, image: Volume, tta: bool = False) -> npt.NDArray[Any]:
         """(I, J, K) float16: the mean of the members' probabilities, and nothing else."""
         taken = modalities.taken(image, self.modality)
-        windows = modalities.windows(image, taken.modality, self.infos)
-        return fusion.probability(self.members, image, windows, tta)
+        found = searches.search(image, Plan(self.members, self.first_look, taken.modality, tta))
+        return found.in_volume(found.probability_ijk, image.shape)
 
     def _find(
         self,
@@ -130,30 +136,34 @@ class Family:
         with_evidence: bool,
         clock: Clock,
     ) -> _Finding:
-        windows = modalities.windows(image, taken.modality, self.infos)
-        view_masks: list[ViewMask] | None = [] if with_evidence else None
-        probability = fusion.probability(self.members, image, windows, options.tta, view_masks)
-        mirrored_ml = orientation.mirrored_ml(self.members, image, windows)
+        how = (taken.modality, options.tta, options.full, with_evidence)
+        found = searches.search(image, Plan(self.members, self.first_look, *how))
         clock.lap("network")
-        threshold = options.threshold
+        probability, threshold = found.probability_ijk, options.threshold
         mask = probability >= (fusion.threshold(self.members) if threshold is None else threshold)
         voxels_above = int(np.count_nonzero(mask))
-        is_needed = view_masks is not None or options.with_probability
-        kept = probability if is_needed else None
-        del probability  # As large as the image; what follows may need the room.
         components = masks.count_components(mask)
         if options.largest_component:
             mask = masks.largest_component(mask)
         if options.fill_holes:
             mask = masks.fill_holes(mask)
         collected = None
-        if view_masks is not None and kept is not None:
-            views = (view_mask.mask_ijk() for view_mask in view_masks)
-            collected = evidence.collect(image, windows[0], kept, mask, views, voxels_above)
+        if with_evidence:
+            views = (view_mask.mask_ijk() for view_mask in found.views)
+            window = found.windows[0]
+            collected = evidence.collect(found.crop, window, probability, mask, views, voxels_above)
         clock.lap("postprocess")
         return _Finding(
-            *(mask, components, voxels_above, windows[0], mirrored_ml, collected),
-            kept if options.with_probability else None,
+            mask_ijk=found.in_volume(mask, image.shape),
+            components=components,
+            voxels_above=voxels_above,
+            window=found.windows[0],
+            mirrored_ml=found.mirrored_ml,
+            evidence=collected,
+            probability_ijk=(
+                found.in_volume(probability, image.shape) if options.with_probability else None
+            ),
+            doubt=found.doubt,
         )
 
     def _judge(
@@ -180,6 +190,7 @@ class Family:
             review_below=calibration.review_below if calibration else 0.0,
             flipped=checks.flipped_directions(finding.mirrored_ml),
             modality_doubt=taken.doubt,
+            place_doubt=finding.doubt,
             main_share=main_share,
             evidence=finding.evidence,
             is_second_opinion=is_second_opinion,
@@ -248,7 +259,8 @@ def resolve(
         calibration = calibrations.read(path)
         if calibration.members != len(models):
             calibration = None
-    return Family(name, members(models, engine), calibration, second)
+    looks = members(model_files.find_first_look(models), engine)
+    return Family(name, members(models, engine), calibration, second, looks)
 
 
 def _second_opinion(name: str, others: tuple[Member, ...]) -> Family | None:

@@ -55,6 +55,7 @@ def probability(
     windows: Sequence[tuple[float, float]],
     tta: bool = False,
     view_masks: list[ViewMask] | None = None,
+    skip_below_mm: float = 0.0,
 ) -> npt.NDArray[Any]:
     """The mean of the members' probabilities.
 
@@ -65,6 +66,7 @@ def probability(
         tta: the mean is over views.AUGMENTED.
         view_masks: receives the mask of each view of each member. A single member has no other to
             agree with: it is shown views.OF_SINGLE_MEMBER, whether or not they count in the mean.
+        skip_below_mm: as in `Member.batches`.
 
     Returns:
         (I, J, K) float16: its steps near a half are 0.0005, and it takes half of the memory.
@@ -82,7 +84,8 @@ def probability(
             for view in shown:
                 weight = 1.0 / (len(members) * len(counted)) if view in counted else 0.0
                 view_mask = ViewMask(image, member.info.plane)
-                for start, probability_nhw in member.batches(image, window, view):
+                batches = member.batches(image, window, view, skip_below_mm)
+                for start, probability_nhw in batches:
                     stop = start + len(probability_nhw)
                     share_nhw = weight * probability_nhw
                     share_nhw[share_nhw < _LEAST_SHARE] = 0.0

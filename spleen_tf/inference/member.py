@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -34,14 +34,19 @@ class Member:
         return planes.split(image.array_ijk, image.affine, self.info.plane)
 
     def batches(
-        self, image: Volume, window: tuple[float, float], view: View = AS_IS
+        self,
+        image: Volume,
+        window: tuple[float, float],
+        view: View = AS_IS,
+        skip_below_mm: float = 0.0,
     ) -> Iterator[tuple[int, npt.NDArray[Any]]]:
-        """Runs the model on all slices.
+        """Runs the model on all slices, or on some, between which it interpolates.
 
         Args:
             image: the volume.
             window: the intensities that become 0 and 1.
             view: how the body is shown.
+            skip_below_mm: slices may be skipped as long as those left lie no further apart.
 
         Yields:
             The first slice of a batch, and (n, H, W) float32 probabilities of its slices.
@@ -49,12 +54,14 @@ class Member:
         Raises:
             InputError: if the network finds NaN, or the slices do not fit into memory.
         """
-        slices_nhw = self.slices(image)
+        every_nhw = self.slices(image)
+        stride = max(1, int(skip_below_mm / planes.slice_mm(image.affine, self.info.plane)))
+        slices_nhw = every_nhw[::stride]
         pixels = slices_nhw.shape[1] * slices_nhw.shape[2]
         step = max(1, self.runtime.pixels_per_batch // pixels)
-        for start in range(0, len(slices_nhw), step):
-            stop = min(start + step, len(slices_nhw))
-            yield start, self.probability(image, slices_nhw, (start, stop), window, view)
+        spans = [(s, min(s + step, len(slices_nhw))) for s in range(0, len(slices_nhw), step)]
+        batches = ((s[0], self.probability(image, slices_nhw, s, window, view)) for s in spans)
+        return batches if stride == 1 else interpolated(batches, stride, len(every_nhw))
 
     def probability(
         self,
@@ -101,3 +108,26 @@ class Member:
                 "another model if that does not help."
             )
         return probability_nhw
+
+
+def interpolated(
+    batches: Iterable[tuple[int, npt.NDArray[Any]]], stride: int, count: int
+) -> Iterator[tuple[int, npt.NDArray[Any]]]:
+    """Batches of all of `count` slices from batches of every `stride`-th, by linear interpolation.
+
+    Slices after the last of these are as that one.
+    """
+    before: npt.NDArray[Any] | None = None
+    position = 0
+    for start, probability_nhw in batches:
+        if before is not None:
+            start, probability_nhw = start - 1, np.concatenate([before, probability_nhw])
+        stop = start + len(probability_nhw)
+        last = count if stop * stride >= count else (stop - 1) * stride + 1
+        place = np.arange(position, last) / stride - start
+        below = np.minimum(place.astype(int), len(probability_nhw) - 1)
+        above = np.minimum(below + 1, len(probability_nhw) - 1)
+        share = (place - below).astype(np.float32)[:, np.newaxis, np.newaxis]
+        lower_nhw = probability_nhw[below]
+        yield position, lower_nhw + share * (probability_nhw[above] - lower_nhw)
+        position, before = last, probability_nhw[-1:]

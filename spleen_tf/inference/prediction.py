@@ -31,6 +31,7 @@ class Options:
         largest_component: only the largest connected component is kept.
         fill_holes: cavities become part of the mask.
         tta: members also see the body a little larger and smaller.
+        full: no slice is skipped.
         modality: of the volume; None: the header's or, without one, what the voxels look like.
         with_evidence: the evidence is collected without a calibration, too.
         with_probability: the prediction holds the probability of each voxel.
@@ -40,6 +41,7 @@ class Options:
     largest_component: bool = True
     fill_holes: bool = True
     tta: bool = False
+    full: bool = False
     modality: Modality | None = None
     with_evidence: bool = False
     with_probability: bool = False

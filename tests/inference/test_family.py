@@ -52,7 +52,7 @@ class Finder:
     def slices(self, image):
         return planes.split(image.array_ijk, image.affine, "axial")
 
-    def batches(self, image, window, view):
+    def batches(self, image, window, view, skip_below_mm=0.0):
         found_ijk = np.zeros(image.shape, np.float32)
         found_ijk[self.block_ijk] = 1
         yield 0, planes.split(found_ijk, image.affine, "axial")
@@ -64,7 +64,7 @@ class Finder:
 class Unused(Finder):
     """A member that must not be asked."""
 
-    def batches(self, image, window, view):
+    def batches(self, image, window, view, skip_below_mm=0.0):
         raise AssertionError("nobody was to ask it")
 
 
