@@ -1,5 +1,6 @@
 """Measurements and evidence of a mask, computed by hand, in the patient's millimetres."""
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -73,6 +74,38 @@ def test_a_mask_at_any_of_the_six_sides_is_incomplete(image, axis, end):
     assert evidence.measure(image, block(*ranges)).complete is False
     ranges[axis] = [1, SHAPE[axis] - 1]
     assert evidence.measure(image, block(*ranges)).complete is True
+
+
+def test_intensities_by_hand(make_affine):
+    """1, 2, 3, 4 and 10: the mean is 4, squares from it are 9 + 4 + 1 + 0 + 36 = 50 of 5 voxels.
+
+    The 5th percentile lies a fifth of the way from 1 to 2, the 95th four fifths from 4 to 10.
+    """
+    array = np.full((9, 3, 3), -1000, np.int16)
+    array[2:7, 1, 1] = [10, 1, 4, 2, 3]
+    image = Volume(array, make_affine("RAS"), "a.nii")
+    found = evidence.measure(image, array > 0).intensity
+    expected = {"mean": 4.0, "sd": 10**0.5, "median": 3.0, "p5": 1.2, "p95": 8.8}
+    assert msgspec.structs.asdict(found) == pytest.approx(expected)
+
+
+def test_percentiles_of_a_mask_that_no_spleen_fills_are_those_of_a_sample(make_affine, monkeypatch):
+    """Of 1000 values from 0 to 999 every tenth is sorted: 0, 10, …, 990."""
+    monkeypatch.setattr(evidence, "_MOST_SORTED_VOXELS", 100)
+    array = np.arange(1000.0).reshape(1000, 1, 1)
+    image = Volume(array, make_affine("RAS"), "a.nii")
+    found = evidence.measure(image, np.ones(array.shape, bool)).intensity
+    assert (found.mean, found.median) == (pytest.approx(499.5), pytest.approx(495))
+    assert found.sd == pytest.approx(np.sqrt((1000**2 - 1) / 12))
+
+
+def test_size_and_index_are_those_of_the_mask(image):
+    """10 slices of 5 mm; the diagonal between edges of the block's pixels, and across it."""
+    measured = evidence.measure(image, block((30, 40), (10, 30), (5, 15)))
+    assert measured.length_mm == 50
+    assert measured.width_mm == pytest.approx(np.hypot(60, 18))
+    product_ml = measured.length_mm * measured.width_mm * measured.thickness_mm / 1000
+    assert measured.splenic_index_ml == pytest.approx(product_ml)
 
 
 def test_a_mean_of_many_large_values_does_not_overflow(make_affine):
