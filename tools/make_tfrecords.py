@@ -58,6 +58,10 @@ class ConvertConfig:
     label_value: int = flag(
         0, "The label's value that means spleen; 0: any value above 0.", minimum=0
     )
+    around_organ: bool = flag(
+        False,
+        "Keeps the region around the organ alone, for members of a family that has a first look.",
+    )
     modality: Modality | None = flag(None, "Needed where the data set does not say it.")
     skip_bad: bool = flag(False, "Leaves out cases that cannot be used, and lists them.")
 
@@ -80,6 +84,7 @@ def main(config: ConvertConfig) -> None:
         num_shards=config.num_shards,
         workers=config.workers,
         label_value=config.label_value,
+        around_organ=config.around_organ,
     )
     splits = _splits(usable, listed, config)
     conversion = convert.convert(usable, splits, config.output_dir, options)

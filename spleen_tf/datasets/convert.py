@@ -24,7 +24,7 @@ from spleen_tf.datasets import cases, metadata, shards
 from spleen_tf.datasets.layouts import SPLITS, Case, Split
 from spleen_tf.datasets.metadata import CaseRecord
 from spleen_tf.datasets.splits import Splits, write_splits
-from spleen_tf.imaging import planes
+from spleen_tf.imaging import intensity, masks, planes, regions
 from spleen_tf.imaging.planes import Plane
 from spleen_tf.imaging.volume import Volume
 from spleen_tf.io import readers
@@ -40,6 +40,7 @@ class Options:
         num_shards: files per split; a split of fewer cases gets one per case.
         workers: processes that read volumes, each of which holds one or two in memory.
         label_value: the label's value that means spleen; 0 for any value above 0.
+        around_organ: only the region around the organ is kept; a case without spleen stays whole.
     """
 
     plane: Plane = "coronal"
@@ -47,6 +48,7 @@ class Options:
     num_shards: int = 8
     workers: int = 1
     label_value: int = 0
+    around_organ: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,6 +74,7 @@ class _Loaded:
     label: Volume
     source_sha256: str
     label_sha256: str
+    percentiles: tuple[float, ...]
     warnings: tuple[str, ...] = ()
 
 
@@ -152,7 +155,11 @@ def _write_shards(
         for position, loaded in enumerate(progress):
             plane, shard = _plane(loaded.image, options), position % num_shards
             identity = records.Identity(
-                loaded.case.name, loaded.case.modality, loaded.source_sha256, loaded.label_sha256
+                loaded.case.name,
+                loaded.case.modality,
+                loaded.source_sha256,
+                loaded.label_sha256,
+                loaded.percentiles,
             )
             for serialized in records.encode(loaded.image, loaded.label, plane, identity):
                 writers[shard].write(serialized)
@@ -199,7 +206,7 @@ def _load_all(members: Sequence[Case], options: Options) -> Iterator[_Loaded]:
     """Loads cases in order; with several workers, a few of them ahead in other processes."""
     if options.workers == 1 or len(members) < 2:
         for case in members:
-            yield _load(case, options.label_value)
+            yield _load(case, options)
         return
     # "spawn", because a fork of a process that runs TensorFlow's threads may hang.
     context = multiprocessing.get_context("spawn")
@@ -212,7 +219,7 @@ def _load_all(members: Sequence[Case], options: Options) -> Iterator[_Loaded]:
         try:
             while waiting or ahead:
                 while waiting and len(ahead) <= options.workers:  # Bounds the memory.
-                    ahead.append(pool.submit(_load_quietly, waiting.popleft(), options.label_value))
+                    ahead.append(pool.submit(_load_quietly, waiting.popleft(), options))
                 loaded = ahead.popleft().result()
                 for message in loaded.warnings:
                     warnings.warn(message, InputWarning, stacklevel=2)
@@ -221,18 +228,23 @@ def _load_all(members: Sequence[Case], options: Options) -> Iterator[_Loaded]:
             pool.shutdown(cancel_futures=True)
 
 
-def _load_quietly(case: Case, label_value: int) -> _Loaded:
+def _load_quietly(case: Case, options: Options) -> _Loaded:
     """_load in another process, which hands its warnings over to be shown in order."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        loaded = _load(case, label_value)
+        loaded = _load(case, options)
     messages = (str(w.message) for w in caught if issubclass(w.category, InputWarning))
     return dataclasses.replace(loaded, warnings=tuple(messages))
 
 
-def _load(case: Case, label_value: int) -> _Loaded:
-    image, label = cases.read(case, label_value)
-    return _Loaded(case, image, label, readers.sha256(image), files.sha256(case.label))
+def _load(case: Case, options: Options) -> _Loaded:
+    image, label = cases.read(case, options.label_value)
+    image_sha256, percentiles = readers.sha256(image), intensity.percentiles(image.array_ijk)
+    if options.around_organ and (box := masks.bounding_box(label.array_ijk)):
+        region = regions.around(box, image.grid)
+        image, label = region.crop(image), region.crop(label)
+    label_sha256 = files.sha256(case.label)
+    return _Loaded(case, image, label, image_sha256, label_sha256, tuple(percentiles.tolist()))
 
 
 def _publish(staging: pathlib.Path, output: pathlib.Path) -> None:

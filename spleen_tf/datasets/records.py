@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from spleen_tf.core.files import InputError
 from spleen_tf.datasets import schema
 from spleen_tf.datasets.schema import DTYPES, FIELDS, RecordError, SliceRecord
-from spleen_tf.imaging import intensity, planes
+from spleen_tf.imaging import planes
 from spleen_tf.imaging.intensity import Modality
 from spleen_tf.imaging.planes import Plane
 from spleen_tf.imaging.volume import Volume, VolumeError
@@ -25,12 +25,20 @@ _SLICES_PER_COPY = 32
 
 @dataclasses.dataclass(frozen=True)
 class Identity:
-    """What a record says of the case that its slice is from."""
+    """What a record says of the case that its slice is from.
+
+    Attributes:
+        case, modality: of the case.
+        source_sha256, label_sha256: of its files.
+        intensity_percentiles: intensity.PERCENTILES of its whole volume, of which the slices may
+            show a part.
+    """
 
     case: str
     modality: Modality
     source_sha256: str
     label_sha256: str
+    intensity_percentiles: tuple[float, ...]
 
 
 def encode(image: Volume, label: Volume, plane: Plane, identity: Identity) -> Iterator[bytes]:
@@ -69,7 +77,6 @@ def encode(image: Volume, label: Volume, plane: Plane, identity: Identity) -> It
         affine=image.affine.astype("<f8").tobytes(),
         source_shape=image.shape,
         has_spleen=0,
-        intensity_percentiles=tuple(intensity.percentiles(image.array_ijk).tolist()),
         **dataclasses.asdict(identity),
     )
     little_endian = dtype.newbyteorder("<")

@@ -26,6 +26,9 @@ from spleen_tf.quality import calibration
 _FAMILY_DEPTH = 2
 # FAMILY/second_opinion/PLANE/saved_model: members that are asked where the others disagree.
 SECOND_OPINION = "second_opinion"
+# FAMILY/first_look/PLANE/saved_model: members that say where the others look.
+FIRST_LOOK = "first_look"
+_PARTS = (SECOND_OPINION, FIRST_LOOK)
 _INFO = "assets.extra/model.json"
 
 _Millimetres = Annotated[float, Meta(gt=0)]
@@ -142,6 +145,21 @@ def find_second_opinion(paths: Sequence[_StrPath]) -> Models:
     return find([folder]) if folder.is_dir() else {}
 
 
+def find_first_look(models: Models) -> Models:
+    """The models of the first look that belong to all of some members; {} without any.
+
+    Members of a family that has one have learnt the surroundings of the organ alone. So it belongs
+    to a single one of them, too.
+
+    Raises:
+        InputError: as `find` does.
+    """
+    places = {folder.resolve().parents[1] / FIRST_LOOK for folder in models}
+    if len(places) != 1 or not (place := places.pop()).is_dir():
+        return {}
+    return find([place])
+
+
 def find_calibration(paths: Sequence[_StrPath], models: Models) -> pathlib.Path | None:
     """The quality.json of a family; None without one, and where several paths are fused.
 
@@ -158,7 +176,7 @@ def find_calibration(paths: Sequence[_StrPath], models: Models) -> pathlib.Path 
 def folders(path: _StrPath) -> list[pathlib.Path]:
     """The SavedModel folders at a path or below it, sorted.
 
-    Hidden ones and those of a second opinion are left out.
+    Hidden ones, and those of a first look or a second opinion, are left out.
 
     Raises:
         InputError: if there is none, or one lies so deep that the path holds several families.
@@ -173,8 +191,7 @@ def folders(path: _StrPath) -> list[pathlib.Path]:
         for folder in sorted(places)
         if _is_model(folder)
         and not any(
-            part.startswith(".") or part == SECOND_OPINION
-            for part in folder.relative_to(path).parts
+            part.startswith(".") or part in _PARTS for part in folder.relative_to(path).parts
         )
     ]
     if not members:
@@ -232,4 +249,4 @@ def family_name(paths: Sequence[_StrPath], models: Models) -> str:
 
 def _folder_name(path: pathlib.Path) -> str:
     path = path.resolve()
-    return f"{path.parent.name}_{path.name}" if path.name == SECOND_OPINION else path.name
+    return f"{path.parent.name}_{path.name}" if path.name in _PARTS else path.name

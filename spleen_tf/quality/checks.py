@@ -52,6 +52,7 @@ def reasons_for_review(
     review_below: float = 0.0,
     flipped: Sequence[Direction] = (),
     modality_doubt: str | None = None,
+    place_doubt: str | None = None,
     main_share: float = 1.0,
     evidence: Evidence | None = None,
     is_second_opinion: bool = False,
@@ -65,6 +66,7 @@ def reasons_for_review(
         review_below: the calibration's bound.
         flipped: what `flipped_directions` returned.
         modality_doubt: why the volume may be of another modality than it was taken for.
+        place_doubt: why the spleen may have been looked for in the wrong place.
         main_share: the mask's share of all that was found. It only counts without a calibration,
             which takes account of it.
         evidence: of the prediction, where it was collected and there is a mask.
@@ -79,6 +81,8 @@ def reasons_for_review(
         reasons.append(f"modality: {modality_doubt}")
     if image.geometry_doubt:
         reasons.append(f"geometry: {image.geometry_doubt}")
+    if place_doubt:
+        reasons.append(place_doubt)
     if is_like_a_mask(image):
         reasons.append("intensities: the volume has as few values as a mask; check the input file")
     if is_second_opinion:

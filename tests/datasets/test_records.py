@@ -11,7 +11,7 @@ from spleen_tf.core.files import InputError
 from spleen_tf.datasets import records
 from spleen_tf.datasets.records import Identity
 from spleen_tf.datasets.schema import FIELDS, RecordError
-from spleen_tf.imaging import planes
+from spleen_tf.imaging import intensity, planes
 from spleen_tf.imaging.planes import PLANES
 from spleen_tf.imaging.volume import Volume, VolumeError
 from spleen_tf.io import nifti
@@ -33,7 +33,9 @@ def box(shape=(8, 6, 5)):
 
 def encoded(image, plane="coronal", label_ijk=None, **about):
     label = Volume(box(image.shape) if label_ijk is None else label_ijk, image.affine, "label")
-    return list(records.encode(image, label, plane, Identity(**ABOUT | about)))
+    percentiles = tuple(intensity.percentiles(image.array_ijk).tolist())
+    identity = Identity(**{**ABOUT, "intensity_percentiles": percentiles, **about})
+    return list(records.encode(image, label, plane, identity))
 
 
 def fields_of(serialized):
