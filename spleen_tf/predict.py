@@ -17,47 +17,40 @@ Examples:
 from __future__ import annotations
 
 import dataclasses
-import functools
 import pathlib
 import re
 import sys
 import warnings
-from collections.abc import Sequence
 
-from spleen_tf.core import files, flags, locks, timing
+from spleen_tf.core import files, flags
 from spleen_tf.core.files import InputError
-from spleen_tf.imaging.intensity import Modality
-from spleen_tf.imaging.volume import Geometry, Volume
-from spleen_tf.inference import bids, jobs, modality, places, released
-from spleen_tf.inference import family as families
+from spleen_tf.inference import bids, jobs, places
 from spleen_tf.inference.config import PredictConfig
-from spleen_tf.inference.engine import Engine
-from spleen_tf.inference.family import Family
 from spleen_tf.inference.jobs import Job
-from spleen_tf.inference.prediction import Options, PredictionRecord
-from spleen_tf.io import nifti, readers
+from spleen_tf.inference.prediction import PredictionRecord
+from spleen_tf.io import readers
 from spleen_tf.io.dicom import sources
-from spleen_tf.reporting import outputs, preview
+from spleen_tf.reporting import outputs
+from spleen_tf.reporting.segmenter import Segmenter, check_voxel
 
 
 def main(config: PredictConfig) -> int:
     """Segments every volume; a bad one of many is named, and the others are still done."""
     planned = _plan(config)
-    named = _named_family(config)
+    segmenter = Segmenter(config)
     _check(config)
     is_batch = config.bids or not config.input or jobs.is_batch(config.input)
     if not is_batch:
         planned = [_with_headers(planned[0], config)]
 
     # TensorFlow takes seconds to import, which a wrong flag should not cost.
-    if named:
-        _start(named, config)
+    segmenter.start()
     if config.bids:
         bids.write_description(pathlib.Path(config.output), pathlib.Path(config.input or ""))
     records, failed = {}, []
     for job in planned:
         try:
-            records[job.case] = _result(job, named, config)
+            records[job.case] = _result(job, segmenter, config)
         except InputError as error:
             if not is_batch:
                 raise
@@ -103,54 +96,6 @@ def _plan(config: PredictConfig) -> list[Job]:
     return jobs.plan(config.input or "", config.output, asked, config.series_uid, config.modality)
 
 
-def _options(config: PredictConfig, job: Job | None = None) -> Options:
-    return Options(
-        threshold=config.threshold or None,
-        largest_component=config.largest_component,
-        fill_holes=config.fill_holes,
-        tta=config.tta,
-        full=config.full,
-        modality=job.modality if job else None,
-        with_probability=bool(config.probabilities),
-    )
-
-
-def _named_family(config: PredictConfig) -> Family | None:
-    """The family that --model names, not loaded yet; None where each volume gets a released one.
-
-    Raises:
-        InputError: if it is not there or not in order, or there is no released one at all.
-    """
-    if config.model:
-        return _resolve(config.model, config)
-    needed: tuple[Modality, ...] = (config.modality,) if config.modality else ("CT", "MR")
-    for modality_of_volume in needed:
-        released.best_for(modality_of_volume)
-    return None
-
-
-@functools.cache
-def _released_family(place: pathlib.Path, config: PredictConfig) -> Family:
-    family = _resolve([str(place)], config)
-    _start(family, config)
-    return family
-
-
-def _resolve(paths: Sequence[str], config: PredictConfig) -> Family:
-    is_calibrated = _options(config).is_as_calibrated
-    return families.resolve(paths, _engine(config), config.second_opinion, is_calibrated)
-
-
-def _engine(config: PredictConfig) -> Engine:
-    return Engine(config.runtime, config.device, config.precision)
-
-
-def _start(family: Family, config: PredictConfig) -> None:
-    note = family.start(_engine(config))
-    names = ", ".join(info.name for info in family.infos)
-    print(f"{family.name}: {names}; {note}", flush=True)
-
-
 def _check(config: PredictConfig) -> None:
     """Raises InputError for what can be seen without TensorFlow."""
     if not re.fullmatch(r"auto|cpu|gpu(:\d+)?", config.device):
@@ -179,75 +124,22 @@ def _with_headers(job: Job, config: PredictConfig) -> Job:
             warnings.warn_explicit(
                 warning.message, warning.category, warning.filename, warning.lineno
             )
-    _check_voxel(config, geometry)
+    check_voxel(config, geometry)
     if kind := next((kind for kind in jobs.DICOM_OBJECTS if kind in job.others), None):
         sources.check(geometry, f"--{kind}")
     return dataclasses.replace(job, geometry=geometry)
 
 
-def _check_voxel(config: PredictConfig, image: Volume | Geometry) -> None:
-    """Raises VolumeError if --preview_voxel is not in the volume."""
-    if config.preview_voxel:
-        preview.check_voxel(image, config.preview_voxel)
-
-
-def _result(job: Job, named: Family | None, config: PredictConfig) -> PredictionRecord:
+def _result(job: Job, segmenter: Segmenter, config: PredictConfig) -> PredictionRecord:
     """The result of a volume, from an earlier run if there is one and that is asked for."""
     if config.skip_existing and (earlier := job.result()):
         print(f"{job.mask}: exists already", flush=True)
         return earlier
-    files.make_folder(job.mask.parent)
-    with locks.output(job.mask):
-        record = segment(job, named, config)
+    record = segmenter.segment(job)
     print(f"{job.mask}: {_sentence(record)}", flush=True)
     if "mesh" in job.others and not record.voxels:
         print(f"{job.others['mesh']}: not written: there is no surface", flush=True)
     return record
-
-
-def segment(job: Job, named: Family | None, config: PredictConfig) -> PredictionRecord:
-    """One volume from file to files.
-
-    Args:
-        job: what to read and write.
-        named: the models; None: the released family that is best for the volume.
-        config: how to use them.
-
-    Returns:
-        The content of the JSON.
-    """
-    clock = timing.Clock()
-    image = (
-        readers.read_voxels(job.geometry)
-        if job.geometry
-        else readers.read(job.source, job.series_uid)
-    )
-    _check_voxel(config, image)  # In a folder, each volume has a shape of its own.
-    clock.lap("read")
-    if not (family := named):
-        family = _best_family(image, job, config)
-        clock.lap("load")
-    result = family.segment(image, _options(config, job))
-    clock.take_over(result.seconds)
-    if "probabilities" in job.others:
-        outputs.write_probability(job.others, image, result)
-        clock.lap("probabilities")
-    nifti.write_mask(job.mask, result.mask_ijk, like=image)
-    # If another output fails, the mask still has its JSON.
-    job.write_record(result.record)
-    clock.lap("write")
-    if job.others:
-        style = outputs.Style(config.preview_voxel or None, config.smooth_mesh)
-        outputs.write(job.others, image, result, style)
-        clock.lap("others")
-    record = result.record.with_cost(clock.seconds(), timing.peak_rss_mb())
-    job.write_record(record)
-    return record
-
-
-def _best_family(image: Volume, job: Job, config: PredictConfig) -> Family:
-    volume_modality = modality.of_volume(image, job.modality)
-    return _released_family(released.best_for(volume_modality.modality), config)
 
 
 def _sentence(record: PredictionRecord) -> str:
