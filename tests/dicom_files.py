@@ -30,8 +30,8 @@ PLANES = {
 
 
 def affine_of(plane="axial", zooms_mm=(0.8, 0.7, 5.0), origin_lps_mm=(-90.0, 40.0, 700.0)):
-    """From (column, row, slice) to RAS+ mm."""
-    row, column = np.array(PLANES[plane], float)
+    """From (column, row, slice) to RAS+ mm; `plane` is one of PLANES, or such a pair."""
+    row, column = np.array(PLANES[plane] if isinstance(plane, str) else plane, float)
     affine = np.eye(4)
     affine[:3, :3] = np.transpose([row, column, np.cross(row, column)]) * zooms_mm
     affine[:3, 3] = origin_lps_mm

@@ -39,10 +39,10 @@ def write(
         findings = measurements.Findings(
             volume_ml=record.volume_ml,
             volume_ml_interval=getattr(record, "volume_ml_interval", None),
-            length_mm=getattr(record, "length_mm", None),
-            width_mm=getattr(record, "width_mm", None),
-            thickness_mm=getattr(record, "thickness_mm", None),
-            splenic_index_ml=getattr(record, "splenic_index_ml", None),
+            length_mm=record.length_mm,
+            width_mm=record.width_mm,
+            thickness_mm=record.thickness_mm,
+            splenic_index_ml=record.splenic_index_ml,
             reasons=record.reasons,
         )
         measurements.write(path, findings, image, *model, segmented)

@@ -61,7 +61,7 @@ def figure_lines(record: PredictionRecord, family: str) -> list[str]:
     if record.complete is False:
         volume += ", at least: cut off by the edge of the volume"
     lines = [volume]
-    if getattr(record, "length_mm", None) is not None:
+    if record.length_mm is not None:
         lines.append(
             f"length {record.length_mm:.0f} mm, width {record.width_mm:.0f} mm, thickness "
             f"{record.thickness_mm:.0f} mm, splenic index {record.splenic_index_ml:.0f} mL"

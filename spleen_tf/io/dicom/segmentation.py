@@ -59,6 +59,7 @@ def write(
     segmentation = _segmentation(images.images(), frames_krc, name[:_LO], version[:_LO])
     if len(images.files) > 1:
         sources.refer_to_class(segmentation, images.files[0].sop_class)
+    segmentation.ContentCreatorName = ""  # May be empty, but not absent (PS3.3 10.9).
     with files.replacing(path) as partial:
         segmentation.save_as(partial)
     return segmentation
