@@ -11,6 +11,9 @@ Examples:
     python tools/cross_validate.py --dataset=data/mr_t2 --always_train=data/phantoms/ct \\
         --output_dir=data/cv_any --flagfile=models/spleen_any/{plane}/train.flags --jobs=2 \\
         --planes=axial,coronal
+    python tools/cross_validate.py --dataset=data/ct_btcv --output_dir=data/cv_ct --num_folds=3 \\
+        --flagfile=models/spleen_ct/{plane}/train.flags \\
+        --first_look=models/spleen_ct/first_look/axial/train.flags
     python tools/cross_validate.py --dataset=data/mr_t2 --output_dir=data/cv_tversky \\
         --flagfile=models/spleen_mr_t2/axial/train.flags --planes=axial --folds=0,1 --minutes=8 \\
         --override=loss=tversky
@@ -48,6 +51,11 @@ class CrossValidateConfig:
         "each can have a recipe of its own.",
         required=True,
     )
+    first_look: str | None = flag(
+        None,
+        "A recipe likewise for models of axial slices that say where the others look. These then "
+        "train on the surroundings of the organ alone.",
+    )
     always_train: tuple[str, ...] = flag(
         (), "Another data set, whose cases train in every fold and are never held out."
     )
@@ -72,6 +80,7 @@ class CrossValidateConfig:
 def main(config: CrossValidateConfig) -> None:
     recipes = {plane: _recipe(config, plane) for plane in _planes(config.planes)}
     settings = {plane: protocol.settings(recipe) for plane, recipe in recipes.items()}
+    first_look = [f"--flagfile={config.first_look}"] if config.first_look else None
     held_out = _held_out(config)
     extra = [case for path in config.always_train for case in _extra(path)]
     _check_apart(config, held_out, extra)
@@ -87,10 +96,12 @@ def main(config: CrossValidateConfig) -> None:
             seed=config.seed,
             always_train=config.always_train,
             recipes=settings,
+            first_look=protocol.settings(first_look) if first_look else None,
             threshold=config.threshold,
             tta=config.tta,
             label_value=config.label_value,
         ),
+        first_look=first_look,
         jobs=config.jobs,
     )
     print(crossval.run(setup))

@@ -76,7 +76,7 @@ class CrossValidation:
     def model_folders(self, fold: str) -> list[pathlib.Path]:
         """The SavedModel folders of a fold, in the order of planes."""
         return [
-            self.folder / "models" / plane / f"fold_{fold}" / "saved_model" for plane in self.planes
+            self.folder / "models" / f"fold_{fold}" / plane / "saved_model" for plane in self.planes
         ]
 
     def family(self, fold: str) -> Family:
@@ -84,7 +84,8 @@ class CrossValidation:
         from spleen_tf.inference import family
 
         models = model_files.find(self.model_folders(fold))
-        return family.Family(f"fold_{fold}", family.members(models))
+        first_look = family.members(model_files.find_first_look(models))
+        return family.Family(f"fold_{fold}", family.members(models), first_look=first_look)
 
 
 def read(folder: str | os.PathLike[str], cases: Container[str]) -> CrossValidation:

@@ -15,10 +15,12 @@ from spleen_tf.datasets import fingerprint
 from spleen_tf.datasets.layouts import Case
 from spleen_tf.datasets.splits import Splits, make_splits
 from spleen_tf.imaging.planes import Plane
+from spleen_tf.inference import model_files
 from spleen_tf.io import nifti
 from spleen_tf.training.config import TrainConfig
 
 FUSED = "fused"
+FIRST_LOOK_PLANE: Plane = "axial"
 # Where the files of a training lie, which says nothing about how it goes.
 _PLACES = ("records", "model_dir", "splits", "fingerprint")
 
@@ -31,6 +33,7 @@ class Protocol(msgspec.Struct, frozen=True, kw_only=True):
         seed: of the folds.
         always_train: other data sets, whose cases train in every fold.
         recipes: by plane, the settings of its trainings (`TrainConfig`) without places of files.
+        first_look: those of the models that say where the others look; None: there are none.
         threshold: the probability from which a voxel is spleen.
         tta: whether prediction uses test-time augmentation.
         label_value: the labels' value that means spleen; 0 for any value above 0.
@@ -40,6 +43,7 @@ class Protocol(msgspec.Struct, frozen=True, kw_only=True):
     seed: int
     always_train: tuple[str, ...] = ()
     recipes: dict[Plane, dict[str, object]]
+    first_look: dict[str, object] | None = None
     threshold: float = 0.5
     tta: bool = False
     label_value: int = 0
@@ -57,6 +61,7 @@ class Setup:
         folds: the splits of each fold, by its number; `deal` makes them.
         recipes: by plane, the flags of spleen_tf.train without places of files.
         protocol: how models are made and used; `settings` makes its recipes from the flags.
+        first_look: flags likewise, of the models that say where the others look; None: none do.
         jobs: trainings side by side.
     """
 
@@ -67,6 +72,7 @@ class Setup:
     folds: Mapping[int, Splits]
     recipes: Mapping[Plane, Sequence[str]]
     protocol: Protocol
+    first_look: Sequence[str] | None = None
     jobs: int = 1
 
     @property
@@ -75,6 +81,15 @@ class Setup:
         planes = list(self.recipes)
         alone: dict[str, list[Plane]] = {plane: [plane] for plane in planes}
         return {**alone, FUSED: planes} if len(planes) > 1 else alone
+
+    def model_dir(self, fold: int, plane: Plane) -> pathlib.Path:
+        """Where the model of a fold and plane is trained."""
+        return self.output / "models" / f"fold_{fold}" / plane
+
+    def first_look_dir(self, fold: int) -> pathlib.Path:
+        """Where the first look of a fold is trained: predict finds it beside the fold's models."""
+        folder = self.output / "models" / f"fold_{fold}" / model_files.FIRST_LOOK
+        return folder / FIRST_LOOK_PLANE
 
     def plan(self) -> dict[str, object]:
         """What makes two runs the same cross-validation; planes and folds may be added to one."""

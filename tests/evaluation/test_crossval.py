@@ -32,7 +32,9 @@ def data(make_dataset, tmp_path_factory):
     return folder
 
 
-def make_setup(data, output, planes=("axial", "coronal"), folds="0", extra=(), recipe=RECIPE):
+def make_setup(
+    data, output, planes=("axial", "coronal"), folds="0", extra=(), recipe=RECIPE, first_look=None
+):
     listed = cases.load(data / "held_out")
     recipes = dict.fromkeys(planes, recipe)
     settings = {plane: protocol.settings(recipe) for plane in planes}
@@ -44,6 +46,7 @@ def make_setup(data, output, planes=("axial", "coronal"), folds="0", extra=(), r
         folds=protocol.deal(listed, seed=0, num_folds=2, asked=folds),
         recipes=recipes,
         protocol=Protocol(num_folds=2, seed=0, recipes=settings),
+        first_look=first_look,
     )
 
 
@@ -54,7 +57,9 @@ def commands(data, monkeypatch):
 
     def convert(listed, splits, output, options):
         assert sorted(case.name for case in listed) == sorted([*splits.train, *splits.validation])
-        started.append(f"convert_{options.plane}_{''.join(case.name for case in listed)}")
+        part = "around_organ_" if options.around_organ else ""
+        names = "".join(case.name for case in listed)
+        started.append(f"convert_{part}{options.plane}_{names}")
         output.mkdir(parents=True)
         (output / "dataset_info.json").touch()
 
@@ -106,6 +111,20 @@ def test_every_held_out_case_is_measured_in_each_plane_and_fused(data, commands,
         *("predict_axial_fold_0", "predict_coronal_fold_0", "predict_axial_coronal_fold_0"),
         *("evaluate_axial", "evaluate_coronal", "evaluate_fused"),
     ]
+
+
+def test_a_first_look_sees_whole_volumes_and_the_others_what_is_around_the_organ(
+    data, commands, tmp_path
+):
+    setup = make_setup(data, tmp_path, planes=("coronal",), first_look=RECIPE)
+    crossval.run(setup)
+    assert commands[:6] == [
+        *("convert_axial_abcd", "convert_around_organ_coronal_abcd"),
+        *("train_first_look_fold_0", "train_first_look_fold_0"),
+        *("train_coronal_fold_0", "train_coronal_fold_0"),
+    ]
+    # predict finds the first look of a member in the folder that both lie in.
+    assert setup.first_look_dir(0).parent == setup.model_dir(0, "coronal").parent / "first_look"
 
 
 def test_no_held_out_case_is_trained_on_or_chooses_weights(data, commands, tmp_path):

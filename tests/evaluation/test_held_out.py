@@ -28,7 +28,7 @@ def finished(tmp_path, exported):
     (tmp_path / "cv.json").write_text(json.dumps(content))
     for plane in ("axial", "coronal"):
         for fold in ("0", "1"):
-            folder = tmp_path / "models" / plane / f"fold_{fold}"
+            folder = tmp_path / "models" / f"fold_{fold}" / plane
             folder.mkdir(parents=True)
             (folder / "saved_model").symlink_to(exported["MR"])
     return tmp_path
@@ -46,8 +46,8 @@ def test_the_models_of_a_fold_are_a_family(finished):
 
 
 def test_a_missing_model_is_told_before_anything_is_done(finished):
-    (finished / "models" / "axial" / "fold_1" / "saved_model").unlink()
-    with pytest.raises(InputError, match=r"axial.fold_1.saved_model: expected a SavedModel folder"):
+    (finished / "models" / "fold_1" / "axial" / "saved_model").unlink()
+    with pytest.raises(InputError, match=r"fold_1.axial.saved_model: expected a SavedModel folder"):
         held_out.read(finished, cases_named("a", "b", "c"))
 
 

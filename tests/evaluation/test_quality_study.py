@@ -69,7 +69,7 @@ def test_a_measured_case_comes_back_from_its_file_and_is_not_measured_again(
 ):
     make_dataset(tmp_path / "data", "a", modality="MR")
     case_of = {case.name: case for case in cases.load(tmp_path / "data")}
-    saved = tmp_path / "cv" / "models" / "coronal" / "fold_0"
+    saved = tmp_path / "cv" / "models" / "fold_0" / "coronal"
     saved.mkdir(parents=True)
     (saved / "saved_model").symlink_to(exported["MR"])
     record = Record(num_folds=2, seed=0, recipes={"coronal": {}}, folds={"0": ("a",)})

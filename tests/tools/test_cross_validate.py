@@ -138,7 +138,7 @@ def test_real_models_are_trained_without_the_cases_that_they_are_measured_on(cro
     record = read_json(folder / "cv" / "cv.json")
     held_out = record["folds"]["0"]
     for plane in ("axial", "coronal"):
-        training = read_json(folder / "cv" / "models" / plane / "fold_0" / "training.json")
+        training = read_json(folder / "cv" / "models" / "fold_0" / plane / "training.json")
         assert sorted([*training["train"], *held_out]) == list(NAMES)
         assert not training["validation"]
     with (folder / "cv" / "cases.csv").open(newline="") as stream:
