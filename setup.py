@@ -18,6 +18,7 @@ PREDICTION = [
     "absl-py>=2.0",
     "connected-components-3d>=3.12",
     "highdicom>=0.27",
+    "isal>=1.7",
     "jinja2>=3.1",
     "matplotlib>=3.8",
     "msgspec>=0.19",

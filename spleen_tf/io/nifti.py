@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import gzip
 import io
 import os
 import pathlib
-import zlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,7 +15,7 @@ from numpy.typing import NDArray
 
 from spleen_tf.core import files
 from spleen_tf.imaging.volume import Geometry, Grid, Volume, VolumeError, corner_distance_voxels
-from spleen_tf.io import nifti_header, nifti_placement, nifti_voxels
+from spleen_tf.io import nifti_gzip, nifti_header, nifti_placement, nifti_voxels
 
 SUFFIXES = (".nii", ".nii.gz")
 
@@ -124,32 +122,36 @@ def _save(path: str | os.PathLike[str], array_ijk: NDArray[Any], header: nib.Nif
     image_class: type[nib.Nifti1Image] = nib.Nifti1Image
     if isinstance(header, nib.Nifti2Header):
         image_class = nib.Nifti2Image
-    with files.replacing(path) as partial:
-        # An affine of None keeps sform, qform and their codes as they stand in the header.
-        image = image_class(array_ijk, None, header)
-        # nib.save would rename SCAN.Nii.gz; only the suffix .gz counts here, in capitals or not.
-        image.to_file_map(image_class.make_file_map({"image": str(partial)}))
+    is_zipped = str(path).lower().endswith(".gz")
+    # An affine of None keeps sform, qform and their codes as they stand in the header.
+    image = image_class(array_ijk, None, header)
+    with (
+        files.replacing(path) as partial,
+        open(partial, "wb") as raw,
+        nifti_gzip.writer(raw) if is_zipped else contextlib.nullcontext(raw) as stream,
+    ):
+        image.to_file_map(image_class.make_file_map({"image": stream}))
 
 
 @contextlib.contextmanager
-def _opened(source: str) -> Iterator[tuple[io.BufferedIOBase, nib.Nifti1Header]]:
+def _opened(source: str) -> Iterator[tuple[io.BufferedReader, nib.Nifti1Header]]:
     """The stream, behind its header, and the header; raises VolumeError where reading fails."""
     try:
         if not pathlib.Path(source).is_file():  # Which raises what keeps it from being looked at.
             found = "a folder" if os.path.isdir(source) else "no such file"
             raise VolumeError(f"{source}: expected a NIfTI file, found {found}.")
         with open(source, "rb") as raw:
-            zipped = raw.read(2) == b"\x1f\x8b"
+            is_zipped = raw.read(2) == nifti_gzip.MAGIC
             raw.seek(0)
-            stream: io.BufferedIOBase = gzip.GzipFile(fileobj=raw) if zipped else raw
+            stream: io.BufferedReader = raw
+            if is_zipped:
+                stream = nifti_gzip.reader(raw)
             yield stream, nifti_header.read(stream, source)
     except EOFError:
         raise VolumeError(
             f"{source}: expected a whole gzip stream, found one that is cut short; copy it again."
         ) from None
-    except gzip.BadGzipFile as error:
-        raise _damaged(source, error) from None
-    except zlib.error as error:
+    except nifti_gzip.DamagedError as error:
         raise _damaged(source, error) from None
     except OSError as error:
         raise VolumeError(f"{source}: expected a readable file, found: {error.strerror}.") from None
@@ -161,7 +163,7 @@ def _damaged(source: str, error: Exception) -> VolumeError:
     )
 
 
-def _geometry(stream: io.BufferedIOBase, header: nib.Nifti1Header, source: str) -> Geometry:
+def _geometry(stream: io.BufferedReader, header: nib.Nifti1Header, source: str) -> Geometry:
     shape = nifti_header.shape_3d(header, source)
     nifti_voxels.check_room(stream, header, shape, source)
     placed = nifti_placement.read(header, shape, source)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import io
 import math
 import os
@@ -15,7 +14,7 @@ from numpy.typing import NDArray
 
 from spleen_tf.core.files import InputWarning
 from spleen_tf.imaging.volume import VolumeError
-from spleen_tf.io import nifti_header
+from spleen_tf.io import nifti_gzip, nifti_header
 
 # DEFLATE cannot expand further: RFC 1951 codes at most 258 bytes in two bits or so.
 _MAX_GZIP_RATIO = 1032
@@ -23,7 +22,7 @@ _BLOCK_BYTES = 1 << 24
 
 
 def check_room(
-    stream: io.BufferedIOBase, header: nib.Nifti1Header, shape: tuple[int, ...], source: str
+    stream: io.BufferedReader, header: nib.Nifti1Header, shape: tuple[int, ...], source: str
 ) -> None:
     """Raises VolumeError for a claim that the file cannot keep, before memory is taken for it."""
     offset, lowest = float(header["vox_offset"]), header.single_vox_offset
@@ -43,14 +42,14 @@ def check_room(
 
 
 def read(
-    stream: io.BufferedIOBase, header: nib.Nifti1Header, shape: tuple[int, ...], source: str
+    stream: io.BufferedReader, header: nib.Nifti1Header, shape: tuple[int, ...], source: str
 ) -> NDArray[Any]:
     """(I, J, K) in the stored type and byte order; a gzip stream is read to its checksum.
 
     Raises:
         VolumeError: if there are fewer voxels than the header says.
     """
-    stream.seek(int(header["vox_offset"]))  # Past header extensions.
+    _skip(stream, int(header["vox_offset"]) - header.sizeof_hdr)  # Header extensions.
     dtype = nifti_header.dtype(header, source)
     num_bytes = math.prod(shape) * dtype.itemsize
     stored = np.empty(shape, dtype, order="F")
@@ -63,19 +62,23 @@ def read(
             f"{source}: expected {num_bytes:,} bytes of voxels, found {filled:,}; it is cut "
             "short, or its dim or datatype is wrong."
         )
-    if isinstance(stream, gzip.GzipFile):
-        _read_to_end(stream, source)
+    _read_to_end(stream, source)
     return stored
 
 
-def _read_to_end(stream: gzip.GzipFile, source: str) -> None:
-    """Reads past the checksum; warns of bytes behind it, as gzip itself does."""
-    try:
-        while stream.read(1 << 20):
-            continue
-    except gzip.BadGzipFile as error:
-        if "Not a gzipped file" not in str(error):
-            raise
+def _skip(stream: io.BufferedReader, num_bytes: int) -> None:
+    while num_bytes > 0 and (skipped := len(stream.read(min(num_bytes, 1 << 20)))):
+        num_bytes -= skipped
+
+
+def _read_to_end(stream: io.BufferedReader, source: str) -> None:
+    """Reads a gzip stream past its checksum; warns of bytes behind it, as gzip itself does."""
+    unzipped = stream.raw
+    if not isinstance(unzipped, nifti_gzip.Reader):
+        return
+    while stream.read(1 << 20):
+        continue
+    if unzipped.has_other_bytes:
         warnings.warn(
             f"{source}: other bytes stand behind the end of the gzip stream; they are left out",
             InputWarning,
@@ -118,8 +121,8 @@ def physical(stored: NDArray[Any], header: nib.Nifti1Header, source: str) -> NDA
     return as_float32
 
 
-def _is_zipped(stream: io.BufferedIOBase) -> bool:
-    return isinstance(stream, gzip.GzipFile)
+def _is_zipped(stream: io.BufferedReader) -> bool:
+    return isinstance(stream.raw, nifti_gzip.Reader)
 
 
 def _scaled(slab: NDArray[Any], scaling: tuple[float, float] | None) -> NDArray[Any]:
