@@ -49,6 +49,28 @@ def count_components(mask_ijk: NDArray[Any]) -> int:
     return 0 if box is None else _Components(mask_ijk[box], connectivity=26).count
 
 
+def pieces(mask_ijk: NDArray[Any], least_share: float) -> list[tuple[int, tuple[slice, ...]]]:
+    """Voxels and bounding box of the larger 26-connected components, the largest first.
+
+    Args:
+        mask_ijk: (I, J, K) bool.
+        least_share: of the largest's voxels that a component has at least.
+    """
+    box = bounding_box(mask_ijk)
+    if box is None:
+        return []
+    components = _Components(mask_ijk[box], connectivity=26)
+    found = []
+    for index in np.argsort(-components.sizes, kind="stable").tolist():
+        if components.sizes[index] < least_share * components.sizes.max():
+            break
+        piece = _empty_like(mask_ijk)
+        components.select(np.arange(components.count) == index, piece[box])
+        side = bounding_box(piece)
+        found.append((int(components.sizes[index]), side or box))
+    return found
+
+
 def bounding_box(mask_ijk: NDArray[Any]) -> tuple[slice, ...] | None:
     """The smallest slices that hold a mask; None if it is empty."""
     box = []

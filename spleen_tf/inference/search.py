@@ -1,8 +1,8 @@
 """The probability of spleen in a volume: where members look, and what they find there.
 
-Members of a family with a first look know the surroundings of the organ alone. The first look sees
-the whole volume, coarsely, and says where these are. Where it sees nothing, and where what the
-members find goes on beyond, the members look again.
+Members of a family with a first look know the surroundings of the organ alone. The first look
+sees the whole volume, coarsely, and says where these are. Where it is wrong, or sees a part of the
+organ alone, the members look elsewhere, too.
 """
 
 from __future__ import annotations
@@ -14,25 +14,30 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from spleen_tf.imaging import masks, planes, regions
+from spleen_tf.imaging import masks, regions
 from spleen_tf.imaging.intensity import Modality
 from spleen_tf.imaging.regions import Box, Region
-from spleen_tf.imaging.volume import Volume, every_nth
-from spleen_tf.inference import fusion, modality, orientation
+from spleen_tf.imaging.volume import Volume
+from spleen_tf.inference import first_look, fusion, modality, orientation
 from spleen_tf.inference.fusion import ViewMask
 from spleen_tf.inference.member import Member
 from spleen_tf.quality.checks import Direction
 
 Windows = list[tuple[float, float]]
 
-# Slices that lie nearer are not all looked at: between 1.5 mm, an outline hardly moves, and in a
-# few mm, nothing as large as the organ hides from the first look.
+# Between slices that lie nearer, an outline hardly moves: they are not all looked at.
 _SKIP_BELOW_MM = 1.5
-_FIRST_LOOK_SKIPS_BELOW_MM = 5.0
 # A region that cuts off what was found in it is replaced by a larger one, so often at most.
 _MOST_REGIONS = 3
+# Of what the first look takes for the organ, the members must find this share there. Where they do
+# not, they look at its next candidate.
+_LEAST_CONFIRMED_SHARE = 0.5
 
 NOTHING_SEEN = "the first look found no spleen; the whole volume was searched"
+NOT_CONFIRMED = (
+    "where the first look saw the spleen, the other models found none; "
+    "the whole volume was searched"
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,45 +104,40 @@ def search(image: Volume, plan: Plan) -> Found:
         return _found_in(image, None, plan, windows, mirrored_ml)
     look_infos = [member.info for member in plan.first_look]
     look_windows = modality.windows(image, plan.modality, look_infos)
-    shown = overview(plan.first_look, image, plan.full)
+    shown = first_look.overview(plan.first_look, image, plan.full)
     mirrored_ml = orientation.mirrored_ml(plan.first_look, shown, look_windows)
-    region = _region(plan.first_look, image, shown, look_windows)
-    found = _found_in(image, region, plan, windows, mirrored_ml)
-    for _ in range(_MOST_REGIONS - 1):
-        threshold = fusion.threshold(plan.members)
-        box = masks.bounding_box(masks.largest_component(found.probability_ijk >= threshold))
-        if not region or not box or not region.is_cut_by(box, image.shape):
+    candidates = first_look.candidates(plan.first_look, image, shown, look_windows)
+    best: Found | None = None
+    most_voxels = 0
+    for candidate in candidates:
+        found, voxels = _found_around(image, candidate.region, plan, windows, mirrored_ml)
+        if voxels > most_voxels:
+            best, most_voxels = found, voxels
+        if voxels * image.voxel_mm3 >= _LEAST_CONFIRMED_SHARE * candidate.volume_mm3:
+            break
+    if best is not None:
+        return best
+    found = _found_in(image, None, plan, windows, mirrored_ml)
+    return dataclasses.replace(found, doubt=NOT_CONFIRMED if candidates else NOTHING_SEEN)
+
+
+def _found_around(
+    image: Volume,
+    region: Region,
+    plan: Plan,
+    windows: Windows,
+    mirrored_ml: dict[Direction, tuple[float, float]],
+) -> tuple[Found, int]:
+    """What the members find in a region, or in a larger one where it cuts that off; its voxels."""
+    threshold = fusion.threshold(plan.members)
+    for _ in range(_MOST_REGIONS):
+        found = _found_in(image, region, plan, windows, mirrored_ml)
+        organ_ijk = masks.largest_component(found.probability_ijk >= threshold)
+        box = masks.bounding_box(organ_ijk)
+        if box is None or not region.is_cut_by(box, image.shape):
             break
         region = regions.around(region.to_volume(box), image.grid)
-        found = _found_in(image, region, plan, windows, mirrored_ml)
-    return found
-
-
-def overview(first_look: Sequence[Member], image: Volume, every_slice: bool = False) -> Volume:
-    """What the first look sees of a volume: some of its slices, a view of its array."""
-    plane = first_look[0].info.plane
-    step = int(_FIRST_LOOK_SKIPS_BELOW_MM / planes.slice_mm(image.affine, plane))
-    if every_slice or step <= 1:
-        return image
-    return every_nth(image, planes.layout_of(image.affine, plane).axes[0], step)
-
-
-def _region(
-    first_look: Sequence[Member], image: Volume, shown: Volume, windows: Windows
-) -> Region | None:
-    """The region around the largest thing that looks like the organ; None where nothing does."""
-    probability = fusion.probability(first_look, shown, windows)
-    box = masks.bounding_box(masks.largest_component(probability >= fusion.threshold(first_look)))
-    if box is None:
-        return None
-    # Voxels of the overview as those of the volume, up to the next slice that was not looked at.
-    steps = np.round(shown.zooms_mm / image.zooms_mm).astype(int).tolist()
-    sides = zip(box, steps, image.shape, strict=True)
-    in_volume = tuple(
-        slice(max(0, (side.start - 1) * step + 1), min(size, side.stop * step))
-        for side, step, size in sides
-    )
-    return regions.around(in_volume, image.grid)
+    return found, int(np.count_nonzero(organ_ijk))
 
 
 def _found_in(
@@ -159,5 +159,4 @@ def _found_in(
         views if plan.with_views else None,
         _SKIP_BELOW_MM if plan.first_look and not plan.full else 0.0,
     )
-    doubt = NOTHING_SEEN if plan.first_look and not region else None
-    return Found(crop, box, probability_ijk, windows, views, mirrored_ml, doubt)
+    return Found(crop, box, probability_ijk, windows, views, mirrored_ml)

@@ -160,3 +160,15 @@ def test_labels_never_take_more_than_a_chunk(monkeypatch):
     finally:
         tracemalloc.stop()
     assert peak_bytes < 5e6
+
+
+def test_pieces_are_the_larger_components_with_their_boxes_the_largest_first():
+    mask_ijk = np.zeros((20, 20, 20), bool)
+    mask_ijk[1:3, 1:3, 1:3] = True  # 8 voxels.
+    mask_ijk[5:9, 5:9, 5:7] = True  # 32 voxels.
+    mask_ijk[15, 15, 15:18] = True  # 3 voxels, less than a fifth of 32.
+    assert masks.pieces(mask_ijk, 0.2) == [
+        (32, (slice(5, 9), slice(5, 9), slice(5, 7))),
+        (8, (slice(1, 3), slice(1, 3), slice(1, 3))),
+    ]
+    assert masks.pieces(np.zeros((4, 4, 4), bool), 0.2) == []

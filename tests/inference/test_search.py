@@ -90,6 +90,24 @@ def test_what_the_first_look_cuts_off_is_found_by_a_second_region():
     np.testing.assert_array_equal(mask_of(found, image), image.array_ijk > 50)
 
 
+def test_where_the_members_find_nothing_the_next_candidate_is_looked_at():
+    image = volume(ORGAN, 120)
+    image.array_ijk[5:40, 5:40, 40:70] = 80  # Larger, and too dark for the members.
+    member = Bright(100)
+    found = searches.search(image, Plan([member], [Bright(50)], "CT"))
+    assert len(member.shown) == 2
+    np.testing.assert_array_equal(mask_of(found, image), image.array_ijk > 100)
+    assert found.doubt is None
+
+
+def test_where_no_candidate_holds_spleen_the_whole_volume_is_searched():
+    image = volume(np.s_[5:40, 5:40, 40:70], 80)
+    image.array_ijk[100:104, 100:104, 5:10] = 120  # Too small a share for a candidate.
+    found = searches.search(image, Plan([Bright(100)], [Bright(50)], "CT"))
+    assert found.doubt == searches.NOT_CONFIRMED
+    np.testing.assert_array_equal(mask_of(found, image), image.array_ijk > 100)
+
+
 def test_without_a_first_look_members_see_the_whole_volume_and_skip_nothing():
     image, member = volume(), Bright(50)
     found = searches.search(image, Plan([member], [], "CT", with_views=True))
