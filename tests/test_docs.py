@@ -255,6 +255,9 @@ def test_the_schema_has_the_keys_that_predict_writes(schema):
             mean_intensity=None,
         ),
         [],
+        volume_ml_interval=None,
+        volume_ml_nested=None,
+        volume_reference=None,
         runtime="onnx",
         components=0,
         modality="CT",
@@ -262,6 +265,7 @@ def test_the_schema_has_the_keys_that_predict_writes(schema):
         predicted_dice=None,
         predicted_dice_interval=None,
         predicted_dice_note=None,
+        calibrated_on=None,
         evidence=None,
         reasons=("no spleen was found",),
     )

@@ -108,16 +108,26 @@ def test_the_json_says_what_was_found_and_by_what(run, write_scan, tmp_path):
         "volume_ml": pytest.approx(6.4),
         "volume_mm3": pytest.approx(6400),
         "voxels": 800,
+        # 16 × 20 × 20 mm; the longest way between middles of pixel edges is 14 mm by 20 mm.
+        "length_mm": pytest.approx(20),
+        "width_mm": pytest.approx(math.hypot(14, 20)),
+        "thickness_mm": pytest.approx(16 * math.hypot(14, 20) / 20, abs=0.2),
+        "splenic_index_ml": pytest.approx(20 * (14**2 + 20**2) * 16 / 20 / 1000, rel=0.01),
         "bounding_box_ijk": [[4, 11], [6, 15], [3, 12]],
         "centroid_ras_mm": pytest.approx([-75.0, 61.0, 715.0]),
         "complete": True,
         "mean_intensity": 1000.0,
+        "intensity": {"mean": 1000.0, "sd": 0.0, "median": 1000.0, "p5": 1000.0, "p95": 1000.0},
+        "volume_ml_interval": None,
+        "volume_ml_nested": None,
+        "volume_reference": content["volume_reference"],
         "components": 1,
         "modality": "MR",
         "modality_reason": "the model is for MR",
         "predicted_dice": None,
         "predicted_dice_interval": None,
         "predicted_dice_note": None,
+        "calibrated_on": None,
         "signs": None,
         "review": True,
         "reasons": ["unusual size: 6.4 mL is outside 30 to 3000 mL, the range of adult spleens"],
@@ -129,6 +139,7 @@ def test_the_json_says_what_was_found_and_by_what(run, write_scan, tmp_path):
         "software": content["software"],
     }
     assert content["software"].startswith("spleen_tf ")
+    assert content["volume_reference"]["place"] == "below"
     assert list(seconds) == ["read", "network", "postprocess", "write", "total"]
     parts = [seconds[stage] for stage in list(seconds)[:-1]]
     assert seconds["total"] == pytest.approx(sum(parts), abs=0.01)
@@ -418,6 +429,21 @@ def test_nothing_of_the_patient_is_in_the_outputs(run, write_scan, tmp_path):
         for secret in secrets:
             assert secret not in plain, f"{secret} in {name}"
             assert secret not in bytes_, f"{secret} in {name}"
+
+
+def test_the_volume_is_compared_with_those_of_the_patient_s_sex_and_height(
+    run, write_scan, tmp_path
+):
+    run(write_scan(), sex="M", height_cm=180.0)
+    reference = content_of(tmp_path / "out.json")["volume_reference"]
+    assert reference["population"] == "healthy men of 180 cm, ultrasound, 95th percentile"
+
+
+def test_one_patient_s_data_are_not_those_of_a_folder(run, write_scan, tmp_path):
+    write_scan("cases/a.nii.gz")
+    with pytest.raises(InputError, match="--height_cm: expected one volume .* found a folder"):
+        run(tmp_path / "cases", "masks", height_cm=170.0)
+    assert not (tmp_path / "masks").exists()
 
 
 def test_a_folder_becomes_a_mask_and_a_json_a_case(run, write_scan, tmp_path):

@@ -11,6 +11,7 @@ from nibabel.nifti1 import Nifti1Header
 from numpy.typing import NDArray
 
 from spleen_tf.core.files import InputError
+from spleen_tf.imaging.demographics import NOTHING_KNOWN, Demographics
 from spleen_tf.imaging.intensity import Modality
 
 # Beyond these a header is wrong, in its unit most likely, and slices would be as large as memory.
@@ -66,7 +67,7 @@ class Geometry:
 
     Attributes:
         grid: where the voxels lie.
-        source, header, modality, geometry_doubt: as in Volume.
+        source, header, modality, geometry_doubt, demographics: as in Volume.
     """
 
     grid: Grid
@@ -74,6 +75,7 @@ class Geometry:
     header: SourceHeader = None
     modality: Modality | None = None
     geometry_doubt: str | None = None
+    demographics: Demographics = NOTHING_KNOWN
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -90,6 +92,7 @@ class Geometry:
         return Volume(
             *(array_ijk, self.affine, self.source),
             *(self.header, self.modality, self.geometry_doubt),
+            demographics=self.demographics,
         )
 
 
@@ -106,6 +109,7 @@ class Volume:
         modality: where the file itself says it.
         geometry_doubt: why the affine may be wrong, as a reason for a review; None if nothing
             in the header speaks against it.
+        demographics: what the file itself says of the patient.
     """
 
     array_ijk: NDArray[Any]
@@ -114,6 +118,7 @@ class Volume:
     header: SourceHeader = None
     modality: Modality | None = None
     geometry_doubt: str | None = None
+    demographics: Demographics = NOTHING_KNOWN
 
     @property
     def grid(self) -> Grid:

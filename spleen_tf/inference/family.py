@@ -27,7 +27,7 @@ from spleen_tf.inference.model_files import ModelInfo, Models
 from spleen_tf.inference.prediction import DEFAULTS, Options, Prediction
 from spleen_tf.inference.search import Plan
 from spleen_tf.quality import calibration as calibrations
-from spleen_tf.quality import checks, evidence
+from spleen_tf.quality import checks, evidence, reference
 from spleen_tf.quality.calibration import Calibration
 from spleen_tf.quality.checks import Direction
 from spleen_tf.quality.evidence import Evidence
@@ -43,6 +43,7 @@ class _Finding:
     window: tuple[float, float]
     mirrored_ml: dict[Direction, tuple[float, float]]
     evidence: Evidence | None
+    nested_ml: tuple[float, float] | None
     probability_ijk: npt.NDArray[Any] | None
     doubt: str | None
 
@@ -119,8 +120,10 @@ class Family:
             other = second._find(image, taken, options, True, clock)
             if not checks.is_disputed(other.evidence):
                 # The calibration is not of these models.
-                return second._judge(image, taken, other, None, clock, is_second_opinion=True)
-        return self._judge(image, taken, finding, calibration, clock, is_judged)
+                return second._judge(
+                    *(image, options, taken, other, None, clock), is_second_opinion=True
+                )
+        return self._judge(image, options, taken, finding, calibration, clock, is_judged)
 
     def probability(self, image: Volume, tta: bool = False) -> npt.NDArray[Any]:
         """(I, J, K) float16: the mean of the members' probabilities, and nothing else."""
@@ -139,19 +142,22 @@ class Family:
         how = (taken.modality, options.tta, options.full, with_evidence)
         found = searches.search(image, Plan(self.members, self.first_look, *how))
         clock.lap("network")
-        probability, threshold = found.probability_ijk, options.threshold
-        mask = probability >= (fusion.threshold(self.members) if threshold is None else threshold)
+        probability, cutoff = found.probability_ijk, options.threshold
+        if cutoff is None:
+            cutoff = fusion.threshold(self.members)
+        mask = probability >= cutoff
         voxels_above = int(np.count_nonzero(mask))
         components = masks.count_components(mask)
         if options.largest_component:
             mask = masks.largest_component(mask)
         if options.fill_holes:
             mask = masks.fill_holes(mask)
-        collected = None
+        collected, nested_ml = None, None
         if with_evidence:
             views = (view_mask.mask_ijk() for view_mask in found.views)
             window = found.windows[0]
             collected = evidence.collect(found.crop, window, probability, mask, views, voxels_above)
+            nested_ml = evidence.nested_ml(found.crop, probability, mask, cutoff)
         clock.lap("postprocess")
         return _Finding(
             mask_ijk=found.in_volume(mask, image.shape),
@@ -160,6 +166,7 @@ class Family:
             window=found.windows[0],
             mirrored_ml=found.mirrored_ml,
             evidence=collected,
+            nested_ml=nested_ml,
             probability_ijk=(
                 found.in_volume(probability, image.shape) if options.with_probability else None
             ),
@@ -169,6 +176,7 @@ class Family:
     def _judge(
         self,
         image: Volume,
+        options: Options,
         taken: TakenModality,
         finding: _Finding,
         calibration: Calibration | None,
@@ -177,10 +185,13 @@ class Family:
         is_second_opinion: bool = False,
     ) -> Prediction:
         measurements = evidence.measure(image, finding.mask_ijk)
-        dice, interval, note = None, None, None
+        dice, interval, note, interval_ml = None, None, None, None
         if calibration and finding.evidence:
             dice, interval = calibration.predict(finding.evidence)
             note = calibration.note(taken.modality)
+            interval_ml = calibration.interval_ml(
+                *(taken.modality, measurements.volume_ml, finding.nested_ml, finding.evidence)
+            )
         # Where the evidence is judged, the main share is part of it.
         main_share = 1.0 if is_judged else measurements.voxels / max(1, finding.voxels_above)
         reasons = checks.reasons_for_review(
@@ -195,9 +206,13 @@ class Family:
             evidence=finding.evidence,
             is_second_opinion=is_second_opinion,
         )
+        patient = image.demographics.with_given(options.demographics)
         record = prediction.record_of(
             measurements,
             self.infos,
+            volume_ml_interval=interval_ml,
+            volume_ml_nested=finding.nested_ml,
+            volume_reference=reference.of(measurements, patient),
             runtime=self.runtime,
             components=finding.components,
             modality=taken.modality,
@@ -205,6 +220,7 @@ class Family:
             predicted_dice=dice,
             predicted_dice_interval=interval,
             predicted_dice_note=note,
+            calibrated_on=calibration.basis if calibration and finding.evidence else None,
             evidence=finding.evidence,
             reasons=reasons,
         )

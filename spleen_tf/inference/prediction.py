@@ -14,10 +14,12 @@ from msgspec import UNSET, UnsetType
 
 import spleen_tf
 from spleen_tf.core import files
+from spleen_tf.imaging.demographics import NOTHING_KNOWN, Demographics
 from spleen_tf.imaging.intensity import Modality
 from spleen_tf.inference.model_files import ModelInfo
 from spleen_tf.quality.checks import Direction
 from spleen_tf.quality.evidence import Evidence, Measurements
+from spleen_tf.quality.reference import Reference
 
 Size = int | tuple[int, ...]
 
@@ -33,6 +35,7 @@ class Options:
         tta: members also see the body a little larger and smaller.
         full: no slice is skipped.
         modality: of the volume; None: the header's or, without one, what the voxels look like.
+        demographics: of the patient; what is not given is the header's.
         with_evidence: the evidence is collected without a calibration, too.
         with_probability: the prediction holds the probability of each voxel.
     """
@@ -43,6 +46,7 @@ class Options:
     tta: bool = False
     full: bool = False
     modality: Modality | None = None
+    demographics: Demographics = NOTHING_KNOWN
     with_evidence: bool = False
     with_probability: bool = False
 
@@ -60,12 +64,20 @@ class PredictionRecord(Measurements, frozen=True, kw_only=True):
     """The content of CASE.json. Its first keys are those of Measurements.
 
     Attributes:
+        volume_ml_interval: the 90% interval of the true volume, by conformal prediction from the
+            family's cross-validation; None without one for this modality, for a second opinion,
+            and where nothing is found.
+        volume_ml_nested: the volume at a stricter and at a looser threshold, by which the interval
+            is scaled; None where no evidence was collected.
+        volume_reference: where the volume lies among published ones; None for an empty mask.
         components: connected components before any was dropped.
         modality: what the volume was taken for; None in files of version 0.1.
         modality_reason: why.
         predicted_dice, predicted_dice_interval: what a calibration expects, with its 90% interval;
             None without one, for a second opinion, and where nothing is found.
         predicted_dice_note: why the interval may not be valid.
+        calibrated_on: the cases that the calibration was learnt from, such as '14 MR cases'; None
+            without one.
         evidence: of quality; None where it was not collected, or nothing is found; `signs` in the
             file.
         review: whether a person should look at the result.
@@ -78,12 +90,16 @@ class PredictionRecord(Measurements, frozen=True, kw_only=True):
         peak_rss_mb: of the process, in MiB; likewise.
     """
 
+    volume_ml_interval: tuple[float, float] | None = None
+    volume_ml_nested: tuple[float, float] | None = None
+    volume_reference: Reference | None = None
     components: int
     modality: Modality | None = None
     modality_reason: str | None = None
     predicted_dice: float | None
     predicted_dice_interval: tuple[float, float] | None
     predicted_dice_note: str | None
+    calibrated_on: str | None = None
     evidence: Evidence | None = msgspec.field(default=None, name="signs")
     review: bool
     reasons: tuple[str, ...]
@@ -145,6 +161,9 @@ def record_of(
     measurements: Measurements,
     infos: Sequence[ModelInfo],
     *,
+    volume_ml_interval: tuple[float, float] | None,
+    volume_ml_nested: tuple[float, float] | None,
+    volume_reference: Reference | None,
     runtime: str,
     components: int,
     modality: Modality,
@@ -152,6 +171,7 @@ def record_of(
     predicted_dice: float | None,
     predicted_dice_interval: tuple[float, float] | None,
     predicted_dice_note: str | None,
+    calibrated_on: str | None,
     evidence: Evidence | None,
     reasons: Sequence[str],
 ) -> PredictionRecord:
@@ -160,12 +180,16 @@ def record_of(
     sizes: list[Size] = [info.image_size for info in infos]
     return PredictionRecord(
         **msgspec.structs.asdict(measurements),
+        volume_ml_interval=volume_ml_interval,
+        volume_ml_nested=volume_ml_nested,
+        volume_reference=volume_reference,
         components=components,
         modality=modality,
         modality_reason=modality_reason,
         predicted_dice=predicted_dice,
         predicted_dice_interval=predicted_dice_interval,
         predicted_dice_note=predicted_dice_note,
+        calibrated_on=calibrated_on,
         evidence=evidence,
         review=bool(reasons),
         reasons=tuple(reasons),

@@ -22,6 +22,7 @@ from spleen_tf.core import files
 from spleen_tf.core.files import InputError
 from spleen_tf.imaging.intensity import Modality
 from spleen_tf.quality.evidence import Evidence
+from spleen_tf.quality.volume_interval import Doubt, VolumeInterval
 
 FILE_NAME = "quality.json"
 EVIDENCE_KEYS = Evidence.__struct_fields__
@@ -48,7 +49,12 @@ class Calibration(msgspec.Struct, frozen=True):
         offset: the Dice that is predicted where all evidence is 0.
         scaled_error: the interval's half width, in units of 1 - predicted Dice + 0.05.
         review_below: a predicted Dice below this asks for a review.
-        modality: of the cases that it was learnt from; None (earlier files: '') if not known.
+        modality: of the cases that it was learnt from; None (earlier files: '') if not known, or
+            both.
+        patients: how many of these there were; None if not known.
+        patients_by_modality: the same, by modality; empty in files before 0.3.
+        volume_intervals: by modality, what the cases say of the error of a volume; empty in files
+            before 0.3, and without a modality of which there were too few cases.
     """
 
     members: int
@@ -59,6 +65,19 @@ class Calibration(msgspec.Struct, frozen=True):
     scaled_error: float
     review_below: float
     modality: Modality | Literal[""] | None = None
+    patients: int | None = None
+    patients_by_modality: dict[Modality, int] = {}
+    volume_intervals: dict[Modality, VolumeInterval] = {}
+
+    @property
+    def basis(self) -> str:
+        """The cases that it was learnt from, such as '18 CT and 14 MR cases'."""
+        if self.patients_by_modality:
+            counts = [f"{count} {name}" for name, count in self.patients_by_modality.items()]
+            return f"{' and '.join(counts)} cases"
+        if self.modality and self.patients:
+            return f"{self.patients} {self.modality} cases"
+        return f"{self.modality or 'cases of a modality that was not recorded'}"
 
     def note(self, modality: Modality) -> str | None:
         """Why the interval is not valid for a case of some modality; None if it is."""
@@ -74,6 +93,19 @@ class Calibration(msgspec.Struct, frozen=True):
         )
         dice = min(1.0, max(0.0, line))
         return dice, self.interval(dice)
+
+    def interval_ml(
+        self,
+        modality: Modality,
+        volume_ml: float,
+        nested_ml: tuple[float, float] | None,
+        evidence: Evidence,
+    ) -> tuple[float, float] | None:
+        """The 90% interval of a volume; None without one for the modality."""
+        interval = self.volume_intervals.get(modality)
+        if interval is None:
+            return None
+        return interval.predict(volume_ml, Doubt(nested_ml, evidence.agreement))
 
     def interval(self, dice: float) -> tuple[float, float]:
         """The 90% interval of a predicted Dice, within 0..1."""
@@ -136,6 +168,7 @@ def fit(
             dice, (low, high) = by_others.predict(evidence[row])
             judgements[int(row)] = Judgement(dice, low, high, dice < by_others.review_below)
     calibration = _learn(evidence, y, patient, members, list(brightness_of.values()))
+    calibration = msgspec.structs.replace(calibration, patients=len(set(patients)))
     return calibration, [judgements[row] for row in range(len(evidence))]
 
 

@@ -184,11 +184,7 @@ def collect(
     box = masks.bounding_box(mask_ijk)
     if box is None:
         return None
-    around = tuple(
-        slice(max(0, side.start - margin), side.stop + margin)
-        for side in box
-        for margin in [(side.stop - side.start) // 2]
-    )
+    around = _surroundings(box)
     mask, p = mask_ijk[around], probability_ijk[around].astype(np.float32)
     views = [view_ijk[around].copy() for view_ijk in views_ijk]
     voxels = int(np.count_nonzero(mask))
@@ -201,6 +197,45 @@ def collect(
         main_share=min(1.0, voxels / max(1, voxels_above)),
         smoothness=_smoothness(mask, int(np.argmax(image.zooms_mm))),
         brightness=float((mean_intensity - window[0]) / max(window[1] - window[0], 1e-6)),
+    )
+
+
+def nested_ml(
+    image: Volume,
+    probability_ijk: npt.NDArray[Any],
+    mask_ijk: npt.NDArray[np.bool_],
+    threshold: float,
+) -> tuple[float, float] | None:
+    """The volume within a mask, and around it, at a stricter and at a looser threshold.
+
+    These lie half way from the threshold to 1 and to 0. Of what the looser one finds, the largest
+    component in the mask's surroundings counts.
+
+    Args:
+        image: the volume.
+        probability_ijk: (I, J, K) floating point.
+        mask_ijk: (I, J, K) bool, the result at the threshold.
+        threshold: the probability from which a voxel is spleen.
+
+    Returns:
+        None for an empty mask.
+    """
+    box = masks.bounding_box(mask_ijk)
+    if box is None:
+        return None
+    around = _surroundings(box)
+    mask, p = mask_ijk[around], probability_ijk[around]
+    inner = np.count_nonzero(mask & (p >= (threshold + 1) / 2))
+    outer = np.count_nonzero(masks.largest_component(mask | (p >= threshold / 2)))
+    return inner * image.voxel_mm3 / 1000, outer * image.voxel_mm3 / 1000
+
+
+def _surroundings(box: tuple[slice, ...]) -> tuple[slice, ...]:
+    """A box and half of its length on each side."""
+    margins = [(side.stop - side.start) // 2 for side in box]
+    return tuple(
+        slice(max(0, side.start - margin), side.stop + margin)
+        for side, margin in zip(box, margins, strict=True)
     )
 
 

@@ -1,10 +1,12 @@
 """Which models are believed, with models that find what the test says; and README's example."""
 
+import dataclasses
 import math
 import pathlib
 import re
 import types
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -12,8 +14,10 @@ import spleen_tf
 from spleen_tf import predict
 from spleen_tf.core.files import InputError, InputWarning
 from spleen_tf.imaging import planes
+from spleen_tf.imaging.demographics import Demographics
 from spleen_tf.imaging.volume import Volume
 from spleen_tf.inference import engine, family, runtimes
+from spleen_tf.inference import prediction as records
 from spleen_tf.inference.family import Family
 from spleen_tf.inference.model_files import ModelInfo
 from spleen_tf.inference.prediction import Options
@@ -22,6 +26,7 @@ from spleen_tf.network import spec
 from spleen_tf.phantom import generate
 from spleen_tf.predict import PredictConfig
 from spleen_tf.quality.calibration import Calibration
+from spleen_tf.quality.volume_interval import VolumeInterval
 
 ROOT = pathlib.Path(__file__).parents[2]
 SHAPE = (40, 40, 20)
@@ -121,6 +126,32 @@ def test_a_calibration_of_the_first_models_says_nothing_of_a_second_opinion(imag
     assert found.record.predicted_dice_interval is None
 
 
+def test_the_volume_s_interval_is_scaled_by_what_members_show(image):
+    """Sure members that agree: nothing but 2% of 38.88 mL as the unit, of which it reaches 5."""
+    intervals = {"MR": VolumeInterval(14, 13, ("nested", "agreement"), 5.0)}
+    calibration = msgspec.structs.replace(CALIBRATION, volume_intervals=intervals, patients=14)
+    record = of(SPLEEN, SPLEEN, calibration=calibration).segment(image).record
+    assert record.volume_ml == pytest.approx(38.88)
+    assert record.volume_ml_nested == pytest.approx((38.88, 38.88))
+    assert record.volume_ml_interval == pytest.approx((0.9 * 38.88, 1.1 * 38.88))
+    assert of(SPLEEN, SPLEEN, calibration=CALIBRATION).segment(image).record.calibrated_on
+    # Without a calibration, or with one for other volumes, there is none.
+    assert of(SPLEEN, SPLEEN).segment(image).record.volume_ml_interval is None
+    elsewhere = msgspec.structs.replace(calibration, volume_intervals={"CT": intervals["MR"]})
+    found = of(SPLEEN, SPLEEN, calibration=elsewhere).segment(image).record
+    assert found.volume_ml_interval is None
+
+
+def test_the_volume_is_compared_by_what_the_header_and_the_user_say_of_the_patient(image):
+    """A man of 180 cm by the header; 165 cm by the user."""
+    man = dataclasses.replace(image, demographics=Demographics(sex="M", height_cm=180.0))
+    assert "men of 180 cm" in of(SPLEEN).segment(man).record.volume_reference.population
+    options = Options(demographics=Demographics(height_cm=165.0))
+    assert "men of 165 cm" in of(SPLEEN).segment(man, options).record.volume_reference.population
+    assert of(SPLEEN).segment(image).record.volume_reference.place == "below"
+    assert of(NOTHING).segment(image).record.volume_reference is None
+
+
 @pytest.mark.parametrize("changes", [{"threshold": 0.4}, {"tta": True}, {"fill_holes": False}])
 def test_a_calibration_is_valid_for_the_way_that_it_was_made_in(image, changes):
     found = of(SPLEEN, SPLEEN, calibration=CALIBRATION).segment(image, Options(**changes))
@@ -212,7 +243,7 @@ def test_the_example_of_readme_gives_what_the_command_gives(tmp_path, monkeypatc
     assert predict.main(config) == 0
     mask = spleen_tf.read("out.nii.gz")
     assert np.array_equal(mask.array_ijk > 0, prediction.mask_ijk)
-    written = predict.prediction.read("out.json")
+    written = records.read("out.json")
     assert written.with_cost({}, 0.0) == prediction.record.with_cost({}, 0.0)
     assert prediction.review
     assert mask.shape == cut.shape

@@ -1,6 +1,7 @@
 """A predicted Dice and its interval: what is learnt, how honest it is, and where it applies."""
 
 import json
+import pathlib
 
 import msgspec
 import numpy as np
@@ -10,6 +11,7 @@ from spleen_tf.core.files import InputError
 from spleen_tf.quality import calibration
 from spleen_tf.quality.calibration import Calibration
 from spleen_tf.quality.evidence import Evidence
+from spleen_tf.quality.volume_interval import VolumeInterval
 
 
 def evidence(**values):
@@ -101,6 +103,38 @@ def test_evidence_that_never_varies_does_no_harm(fitted):
     known, _ = fitted
     weights = dict(zip(known.keys, known.weights, strict=True))
     assert weights["main_share"] == pytest.approx(0, abs=1e-9)
+
+
+def test_the_interval_of_a_volume_is_that_of_its_modality():
+    """2% and 1 - 0.9 of 100 mL are a unit of 12 mL, of which the interval reaches 2."""
+    intervals = {"MR": VolumeInterval(14, 13, ("agreement",), 2.0)}
+    known = Calibration(1, (0.5, 0.1), (), (), 0.9, 0.5, 0.8, volume_intervals=intervals)
+    found = evidence(agreement=0.9)
+    assert known.interval_ml("MR", 100.0, None, found) == (pytest.approx(76), pytest.approx(124))
+    assert known.interval_ml("CT", 100.0, None, found) is None
+
+
+@pytest.mark.parametrize(
+    ("fields", "basis"),
+    [
+        ({"patients": 14, "modality": "MR"}, "14 MR cases"),
+        ({"patients": 32, "patients_by_modality": {"CT": 18, "MR": 14}}, "18 CT and 14 MR cases"),
+        ({"modality": "CT"}, "CT"),
+        ({"modality": ""}, "cases of a modality that was not recorded"),
+    ],
+)
+def test_a_calibration_says_what_it_was_made_of(fields, basis):
+    assert Calibration(1, (0.5, 0.1), (), (), 0.9, 0.5, 0.8, **fields).basis == basis
+
+
+@pytest.mark.parametrize("family", ["spleen_mr_t2", "spleen_any"])
+def test_files_of_version_0_2_are_read(family):
+    """They hold no intervals of volumes, or some that were added since."""
+    path = pathlib.Path(__file__).parents[2] / "models" / family / "quality.json"
+    content = json.loads(path.read_text())
+    content.pop("volume_intervals", None)
+    known = msgspec.convert(content, Calibration)
+    assert (known.basis, known.volume_intervals) == ("14 MR cases", {})
 
 
 def test_three_patients_are_too_few():

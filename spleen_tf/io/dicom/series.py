@@ -15,7 +15,7 @@ import numpy.typing as npt
 from spleen_tf.core.files import InputWarning
 from spleen_tf.imaging.intensity import Modality
 from spleen_tf.imaging.volume import Geometry, Grid, Volume, VolumeError
-from spleen_tf.io.dicom import elements, folder, pixels, stack
+from spleen_tf.io.dicom import demographics, elements, folder, pixels, stack
 from spleen_tf.io.dicom import frames as dicom_frames
 from spleen_tf.io.dicom import headers as dicom_headers
 from spleen_tf.io.dicom.frames import Frame
@@ -154,7 +154,10 @@ def read_geometry(path: str | os.PathLike[str], series_uid: str | None = None) -
     for file in dict.fromkeys(frame.file for frame in frames):
         pixels.check(file)
     slices = stack.stack(frames, str(path))
-    return Geometry(Grid(slices.shape, slices.affine), str(path), slices, series.modality)
+    return Geometry(
+        *(Grid(slices.shape, slices.affine), str(path), slices, series.modality),
+        demographics=demographics.of(series.headers[0].dataset),
+    )
 
 
 def read_voxels(geometry: Geometry) -> Volume:
