@@ -9,6 +9,8 @@ Examples:
         --output=data/out.nii.gz --preview=data/out.png --mesh=data/out.stl
     python -m spleen_tf.predict --input=DICOM_FOLDER --output=data/out.nii.gz \\
         --dicom_seg=data/out.dcm
+    python -m spleen_tf.predict --input=dicomweb+https://HOST/dicom-web/studies/UID/series/UID \\
+        --output=data/out.nii.gz --dicom_seg=data/out.dcm --send=AET@HOST:PORT
     python -m spleen_tf.predict --model=models/spleen_mr_t2 --input=imagesTs --output=data/masks
     python -m spleen_tf.predict --model=models/mine --dataset=data/mr_t2 \\
         --splits=data/records/splits.json --output=data/masks
@@ -22,27 +24,65 @@ import re
 import sys
 import warnings
 
-from spleen_tf.core import files, flags
+from spleen_tf.core import files, flags, runners
 from spleen_tf.core.files import InputError
+from spleen_tf.core.process import CommandFailed
 from spleen_tf.inference import bids, jobs, places
 from spleen_tf.inference.config import PredictConfig
 from spleen_tf.inference.jobs import Job
 from spleen_tf.inference.prediction import PredictionRecord
 from spleen_tf.io import readers
-from spleen_tf.io.dicom import sources
+from spleen_tf.io.dicom import network, sources, web
+from spleen_tf.io.dicom.network import Archive
 from spleen_tf.reporting import outputs
 from spleen_tf.reporting.segmenter import Segmenter, check_voxel
 
 
 def main(config: PredictConfig) -> int:
     """Segments every volume; a bad one of many is named, and the others are still done."""
+    runners.check_flags(
+        config.runner,
+        config.runner_option,
+        {name: getattr(config, name) for name in ("input", "dataset", "splits", "output")},
+    )
+    if config.runner:
+        return _on_cluster(config)
+    if not (config.input and web.is_address(config.input)):
+        return _segment_all(config)
+    _check(config)
+    asked = {kind: getattr(config, kind) for kind in jobs.SUFFIXES}
+    jobs.check_single_places(config.output, asked)  # Before a download that takes its time.
+    with web.fetched(config.input) as folder:
+        return _segment_all(dataclasses.replace(config, input=str(folder)))
+
+
+def _on_cluster(config: PredictConfig) -> int:
+    """The same by Apache Beam: cases that have no result yet."""
+    _check(config)
+    _check_no_patient(config)
+    for name in ("bids", "series_uid", "send"):
+        if getattr(config, name):
+            raise InputError(f"--{name}: expected no --runner beside it, found {config.runner}.")
+    from spleen_tf.cluster import prediction  # The file systems that it needs are an extra.
+
+    outcome = prediction.predict(config, _plan)
+    print(f"{config.output}: {outcome}", flush=True)
+    return flags.EXIT_FAILED if outcome.failed else flags.EXIT_DONE
+
+
+def _segment_all(config: PredictConfig) -> int:
     planned = _plan(config)
     segmenter = Segmenter(config)
     _check(config)
     is_batch = config.bids or not config.input or jobs.is_batch(config.input)
-    if not is_batch:
+    if is_batch:
+        _check_no_patient(config)
+    else:
         planned = [_with_headers(planned[0], config)]
 
+    archive = _archive(config)
+    if archive:
+        network.verify(archive, _sent_kinds(config))
     # TensorFlow takes seconds to import, which a wrong flag should not cost.
     segmenter.start()
     if config.bids:
@@ -51,7 +91,9 @@ def main(config: PredictConfig) -> int:
     for job in planned:
         try:
             records[job.case] = _result(job, segmenter, config)
-        except InputError as error:
+            if archive:
+                _send(job, archive)
+        except (InputError, CommandFailed) as error:
             if not is_batch:
                 raise
             failed.append(job.source.name)
@@ -98,6 +140,10 @@ def _plan(config: PredictConfig) -> list[Job]:
 
 def _check(config: PredictConfig) -> None:
     """Raises InputError for what can be seen without TensorFlow."""
+    if _archive(config) and not _sent_kinds(config):
+        raise InputError(
+            "--send: expected together with --dicom_seg, --dicom_sr or --dicom_sc, found it alone."
+        )
     if not re.fullmatch(r"auto|cpu|gpu(:\d+)?", config.device):
         raise InputError(f"--device: expected auto, cpu, gpu or gpu:N, found {config.device!r}.")
     if config.table:
@@ -108,6 +154,13 @@ def _check(config: PredictConfig) -> None:
     if config.preview_voxel and len(config.preview_voxel) != 3:
         found = ",".join(map(str, config.preview_voxel))
         raise InputError(f"--preview_voxel: expected three whole numbers i,j,k, found {found}.")
+
+
+def _check_no_patient(config: PredictConfig) -> None:
+    """Raises InputError where one patient's data would be taken for those of many."""
+    for name in ("sex", "age_years", "height_cm", "weight_kg"):
+        if getattr(config, name) is not None:
+            raise InputError(f"--{name}: expected one volume to segment, found a folder of them.")
 
 
 def _with_headers(job: Job, config: PredictConfig) -> Job:
@@ -140,6 +193,22 @@ def _result(job: Job, segmenter: Segmenter, config: PredictConfig) -> Prediction
     if "mesh" in job.others and not record.voxels:
         print(f"{job.others['mesh']}: not written: there is no surface", flush=True)
     return record
+
+
+def _archive(config: PredictConfig) -> Archive | None:
+    """Whom the DICOM objects are sent to, if anyone."""
+    return network.archive(config.send, config.send_from) if config.send else None
+
+
+def _sent_kinds(config: PredictConfig) -> list[str]:
+    return [kind for kind in jobs.DICOM_OBJECTS if getattr(config, kind)]
+
+
+def _send(job: Job, archive: Archive) -> None:
+    """Sends the DICOM objects of a volume, also those of an earlier run: they keep their UIDs."""
+    paths = [job.others[kind] for kind in jobs.DICOM_OBJECTS if kind in job.others]
+    network.send(archive, paths)
+    print(f"{', '.join(map(str, paths))}: sent to {archive}", flush=True)
 
 
 def _sentence(record: PredictionRecord) -> str:

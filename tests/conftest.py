@@ -2,7 +2,14 @@
 
 import hypothesis
 
-pytest_plugins = ["fixtures.volumes", "fixtures.models", "fixtures.programs"]
+pytest_plugins = [
+    "fixtures.volumes",
+    "fixtures.models",
+    "fixtures.programs",
+    "fixtures.zygote",
+    "fixtures.archives",
+    "fixtures.examinations",
+]
 
 # The same examples in every run, and no limit of time, since the machine may be busy.
 hypothesis.settings.register_profile("spleen_tf", derandomize=True, deadline=None)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 
+from spleen_tf.core import runners
 from spleen_tf.core.flags import flag
+from spleen_tf.core.runners import Runner
 from spleen_tf.datasets.layouts import Split
+from spleen_tf.imaging.demographics import Sex
 from spleen_tf.imaging.intensity import Modality
 from spleen_tf.inference.engine import RuntimeChoice
 
@@ -21,7 +24,8 @@ class PredictConfig:
     )
     input: str | None = flag(
         None,
-        "A NIfTI file, a folder of them, or a DICOM series: a folder, or a multi-frame file.",
+        "A NIfTI file, a folder of them, or a DICOM series: a folder, a multi-frame file, or "
+        "dicomweb+https://HOST/…/studies/UID/series/UID.",
     )
     bids: bool = flag(
         False,
@@ -38,6 +42,16 @@ class PredictConfig:
         None,
         "The volume's modality. By default what the DICOM header or the data set says or, where "
         "neither does, what the voxels look like.",
+    )
+    sex: Sex | None = flag(
+        None,
+        "The patient's sex, which the range of usual volumes depends on; by default what the DICOM "
+        "header says. This and the next three are for one volume.",
+    )
+    age_years: float | None = flag(None, "The patient's age, likewise.", minimum=0, maximum=130)
+    height_cm: float | None = flag(None, "The patient's height, likewise.", minimum=30, maximum=260)
+    weight_kg: float | None = flag(
+        None, "The patient's weight, likewise.", minimum=0.3, maximum=500
     )
     series_uid: str | None = flag(
         None, "The SeriesInstanceUID, where a DICOM folder has several series."
@@ -85,6 +99,11 @@ class PredictConfig:
         "A DICOM picture (.dcm, Secondary Capture) of three planes with outline and figures, for "
         "viewers that show no Segmentation.",
     )
+    send: str | None = flag(
+        None,
+        "AET@HOST:PORT of an archive or viewer, which gets the DICOM objects by C-STORE.",
+    )
+    send_from: str = flag("SPLEEN_TF", "The AE title that --send calls from.")
     table: str | None = flag(
         None, "A CSV with a row per volume: the result, and reasons for a review."
     )
@@ -125,3 +144,5 @@ class PredictConfig:
         choices=("auto", "float32", "bfloat16", "float16"),
     )
     device: str = flag("auto", "auto, cpu, gpu, or gpu:N.")
+    runner: Runner | None = flag(None, runners.RUNNER_HELP)
+    runner_option: tuple[str, ...] = flag((), runners.OPTION_HELP)

@@ -221,6 +221,16 @@ def plan_bids(
     return _checked(jobs)
 
 
+def check_single_places(output: str, others: Mapping[str, str | None]) -> None:
+    """Raises InputError for names of outputs that `plan` would refuse for any single volume."""
+    _check_output(output)
+    if not os.path.isdir(output):
+        places.check_place(pathlib.Path(output), nifti.SUFFIXES)
+    for kind, path in others.items():
+        if path:
+            places.check_place(pathlib.Path(path), SUFFIXES[kind])
+
+
 def is_batch(source: str | os.PathLike[str]) -> bool:
     """Whether a path names a folder of volumes, and not one volume."""
     return os.path.isdir(source) and not readers.is_dicom(source)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import textwrap
 from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from spleen_tf.imaging.volume import Volume
@@ -19,7 +19,7 @@ NOTICE = "RESEARCH ONLY: found automatically, not for diagnosis"
 
 _LINE_PX, _MARGIN_PX, _BANNER_PX = 30, 18, 44
 _LINE_CHARACTERS = 130
-_AMBER = tuple(value / 255 for value in panels.PREDICTION_RGB)
+_AMBER = "#{:02x}{:02x}{:02x}".format(*panels.PREDICTION_RGB)
 
 
 def draw(
@@ -78,8 +78,8 @@ def _strip(
     width_px: int,
     line_px: int = _LINE_PX,
     *,
-    background: str | tuple[float, ...] = "black",
-    color: str | tuple[float, ...] = "white",
+    background: str = "black",
+    color: str = "white",
     weight: str = "normal",
 ) -> npt.NDArray[np.uint8]:
     """Lines of text, (H, width_px, 3) uint8."""
@@ -100,6 +100,8 @@ def _strip(
 
 
 def _pixels(figure: Figure) -> npt.NDArray[np.uint8]:
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()
-    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="rgba", dpi=DPI)
+    width_px, height_px = figure.canvas.get_width_height()
+    rgba_hwc = np.frombuffer(buffer.getvalue(), np.uint8).reshape(height_px, width_px, 4)
+    return rgba_hwc[..., :3].copy()

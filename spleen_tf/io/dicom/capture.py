@@ -59,7 +59,7 @@ def write(
         transfer_syntax_uid=uid.ExplicitVRLittleEndian,
     )
     # Three planes have no orientation in common.
-    capture.PatientOrientation = ""
+    capture.PatientOrientation = []
     capture.BodyPartExamined = "SPLEEN"  # Which has no laterality.
     capture.ConversionType = "SYN"  # Synthetic image.
     capture.BurnedInAnnotation = "YES"

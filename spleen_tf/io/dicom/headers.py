@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import io
 import os
 from collections.abc import Iterator
 from typing import BinaryIO, Literal
@@ -14,7 +15,7 @@ from pydicom.dataset import Dataset
 
 from spleen_tf.imaging.intensity import Modality
 from spleen_tf.imaging.volume import VolumeError
-from spleen_tf.io.dicom import elements
+from spleen_tf.io.dicom import demographics, elements
 
 # What an image must be to be read, and the modality that its class says.
 MODALITY_OF_CLASS: dict[str, Modality] = {
@@ -46,6 +47,7 @@ _READ = (
     *("RescaleSlope", "RescaleIntercept", "ModalityLUTSequence"),
     *("Rows", "Columns", "SamplesPerPixel", "PhotometricInterpretation"),
     *("BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation"),
+    *demographics.KEYWORDS,
 )
 _PIXEL_DATA_TAGS = {"little": b"\xe0\x7f\x10\x00", "big": b"\x7f\xe0\x00\x10"}
 _UNDEFINED_LENGTH = 0xFFFFFFFF
@@ -179,6 +181,17 @@ def read_header(path: str | os.PathLike[str]) -> Header | None:
     )
 
 
+class _Bounded(io.BufferedReader):
+    """Reads to the file's end at most: pydicom asks for as much as a length says, right or wrong,
+    and memory would be taken for it."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """As that of other streams."""
+        if size is not None and size > io.DEFAULT_BUFFER_SIZE:
+            size = min(size, max(0, os.fstat(self.fileno()).st_size - self.tell()))
+        return super().read(size)
+
+
 @contextlib.contextmanager
 def readable(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """A file's stream.
@@ -187,7 +200,7 @@ def readable(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         VolumeError: if the system does not let it be opened or read.
     """
     try:
-        with open(path, "rb") as stream:
+        with _Bounded(io.FileIO(path)) as stream:
             yield stream
     except OSError as error:
         raise VolumeError(

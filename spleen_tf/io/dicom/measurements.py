@@ -160,7 +160,9 @@ def _group(
     }
     if segmentation is None:
         tracking = sr.TrackingIdentifier(highdicom.UID(), "Spleen")
-        group = sr.MeasurementsAndQualitativeEvaluations(tracking_identifier=tracking, **content)
+        group: _Group = sr.MeasurementsAndQualitativeEvaluations(
+            tracking_identifier=tracking, **content
+        )
     else:
         (segment,) = segmentation.SegmentSequence
         series = sr.SourceSeriesForSegmentation(image.SeriesInstanceUID)

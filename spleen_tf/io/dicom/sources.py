@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 
-import numpy as np
 import pydicom
 from pydicom import config, uid
 from pydicom.dataelem import DataElement
@@ -47,7 +46,7 @@ class Sources:
         """The slices' indices in the order in which `images` has them."""
         if len(self.files) > 1:
             return list(range(len(self.frames)))
-        return np.argsort([frame.index for frame in self.frames]).tolist()
+        return sorted(range(len(self.frames)), key=lambda k: self.frames[k].index)
 
     def references(self) -> list[Dataset]:
         """A dataset per file with patient, study, and the UIDs by which it is referred to."""
