@@ -27,7 +27,7 @@ from typing import Literal
 import numpy as np
 from tqdm import tqdm
 
-from spleen_tf.core import files, flags, parallel
+from spleen_tf.core import files, flags, locks, parallel
 from spleen_tf.core.files import InputError, InputWarning
 from spleen_tf.core.flags import ConfigError, flag
 from spleen_tf.evaluation import metrics, results, tables
@@ -102,8 +102,17 @@ def main(config: EvaluateConfig) -> None:
         volume.check_same_grid(label, volume.in_order_of(pred, label.grid))
     image_of = _images(config, [pair.case for pair in pairs])
     models = [results.model_of(pair.prediction) for pair in pairs]
-    folder = files.make_folder(config.output_dir)
+    with locks.folder(files.make_folder(config.output_dir)):
+        _evaluate(config, pairs, models, image_of)
 
+
+def _evaluate(
+    config: EvaluateConfig,
+    pairs: Sequence[Pair],
+    models: Sequence[results.Model],
+    image_of: Mapping[str, pathlib.Path],
+) -> None:
+    folder = pathlib.Path(config.output_dir)
     rows = measure(pairs, config)
 
     truth_ml, pred_ml = [row.truth_ml for row in rows], [row.pred_ml for row in rows]

@@ -14,12 +14,13 @@ from __future__ import annotations
 import collections
 import dataclasses
 import os
+import pathlib
 import sys
 from collections.abc import Sequence
 
 import tqdm
 
-from spleen_tf.core import files, flags
+from spleen_tf.core import files, flags, locks
 from spleen_tf.core.files import InputError
 from spleen_tf.core.flags import flag
 from spleen_tf.datasets import cases, fingerprint, survey
@@ -58,11 +59,16 @@ class ExploreConfig:
 
 def main(config: ExploreConfig) -> int:
     """Looks at every case; one that cannot be read is named in the table, and the others go on."""
+    listed = cases.load(config.dataset, config.modality, missing_ok=True)
+    output = files.make_folder(config.output_dir)
+    with locks.folder(output):
+        return _explore(config, listed, output)
+
+
+def _explore(config: ExploreConfig, listed: Sequence[Case], output: pathlib.Path) -> int:
     # The plotting library of the report takes half a second to import.
     from spleen_tf.reporting import exploration
 
-    listed = cases.load(config.dataset, config.modality, missing_ok=True)
-    output = files.make_folder(config.output_dir)
     seen = [
         _look_at(case, config.plane, config.label_value)
         for case in tqdm.tqdm(listed, desc="explore", unit="case", disable=None)

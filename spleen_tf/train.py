@@ -11,7 +11,7 @@ import contextlib
 import pathlib
 from typing import TYPE_CHECKING
 
-from spleen_tf.core import files, flags
+from spleen_tf.core import files, flags, locks
 from spleen_tf.core.files import InputError
 from spleen_tf.training import run
 from spleen_tf.training.config import TrainConfig
@@ -24,18 +24,34 @@ if TYPE_CHECKING:
     from spleen_tf.training.checkpoints import State
 
 
+_BUDGET_ENDS_IT = 2**31
+
+
 def main(config: TrainConfig) -> None:
     """Trains until the budget is spent."""
     training = run.settle(config)
     run.check_resumes(training)
+    model_dir = files.make_folder(config.model_dir)
+    # Workers of one job share the folder; their cluster's ports keep a second job away.
+    is_shared = config.distribution == "multi_worker"
+    with contextlib.nullcontext() if is_shared else locks.folder(model_dir):
+        _train(training, model_dir)
+
+
+def _train(training: Training, model_dir: pathlib.Path) -> None:
     # TensorFlow takes seconds to import, which a wrong flag should not cost.
     import keras
+    import tensorflow as tf
 
     from spleen_tf.network import device
     from spleen_tf.training import callbacks, checkpoints, optimizers
 
-    model_dir = files.make_folder(config.model_dir)
+    config = training.config
     keras.utils.set_random_seed(config.seed)
+    if config.deterministic:
+        tf.config.experimental.enable_op_determinism()
+        # Dropout's random state becomes a variable, which checkpoints hold.
+        keras.backend.experimental.enable_tf_random_generator()
     policy, reason = device.precision_policy(config.precision)
     keras.mixed_precision.set_global_policy(policy)
     print(
@@ -60,6 +76,9 @@ def main(config: TrainConfig) -> None:
     others = callbacks.build(training, state, manager, own_folder)
     with contextlib.closing(callbacks.Budget(training, state)) as budget:
         _fit(model, training, state, [budget, *others])
+        # Each epoch begins as it would after an interruption: see _fit.
+        while config.deterministic and state.progress(training) < 1.0:
+            _fit(model, training, state, [budget, *others])
     best = float(state.best_dice)
     result = f"best val_dice {best:.4f}" if best >= 0 else "not validated"
     print(f"{model_dir}: {int(state.steps)} steps, {result}")
@@ -79,6 +98,11 @@ def _compiled(training: Training) -> keras.Model:
 def _fit(
     model: keras.Model, training: Training, state: State, callbacks: list[keras.callbacks.Callback]
 ) -> None:
+    """Trains on, to the end of the budget; with --deterministic, for one epoch.
+
+    The order of the slices is drawn from the seed and the steps before. So it is the same for every
+    training that begins here, but another one than that of a training which came by.
+    """
     import tensorflow as tf
 
     from spleen_tf.training import pipeline
@@ -88,7 +112,7 @@ def _fit(
             pipeline.for_training(training, start=int(state.steps) * training.batch_size),
             steps_per_epoch=training.steps_per_epoch,
             initial_epoch=int(state.epochs),
-            epochs=2**31,  # The budget ends it.
+            epochs=int(state.epochs) + 1 if training.config.deterministic else _BUDGET_ENDS_IT,
             callbacks=callbacks,
             verbose=0,
         )

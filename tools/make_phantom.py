@@ -22,7 +22,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 import numpy as np
 import tqdm
 
-from spleen_tf.core import files, flags, parallel
+from spleen_tf.core import children, files, flags, parallel
 from spleen_tf.core.files import InputError
 from spleen_tf.core.flags import flag
 from spleen_tf.datasets import layouts
@@ -147,7 +147,9 @@ def _make_all(tasks: list[Task], processes: int) -> Iterator[dict[str, str | flo
     count = min(processes, len(tasks))
     with (
         parallel.watching_workers(),
-        concurrent.futures.ProcessPoolExecutor(count, mp_context=context) as pool,
+        concurrent.futures.ProcessPoolExecutor(
+            count, mp_context=context, initializer=children.as_worker
+        ) as pool,
     ):
         try:
             yield from pool.map(_make, tasks)

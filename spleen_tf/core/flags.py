@@ -187,6 +187,11 @@ def _fill(values: flags.FlagValues, argv: list[str]) -> list[str]:
         raise ConfigError(
             f"--flagfile: expected a text file, found other bytes: {error}."
         ) from None
+    except RecursionError:  # absl looks for a similar name, letter by letter.
+        raise ConfigError(
+            "expected flags that --help lists, found one of a very long name, or flag files that "
+            "name one another without end."
+        ) from None
     except flags.Error as error:
         raise ConfigError(f"{error}; --help lists the flags.") from None
 

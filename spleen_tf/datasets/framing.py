@@ -112,7 +112,9 @@ def _length(stream: BinaryIO, path: str | os.PathLike[str]) -> int | None:
     if len(header) < _HEADER.size:
         raise _damage(path)
     length, crc = _HEADER.unpack(header)
-    if crc != masked_crc32c(header[:8]):
+    # No memory is taken for more than the file holds, whatever it says.
+    room = os.fstat(stream.fileno()).st_size - stream.tell() - _FOOTER.size
+    if crc != masked_crc32c(header[:8]) or length > room:
         raise _damage(path)
     return int(length)
 

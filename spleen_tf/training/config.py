@@ -151,6 +151,11 @@ class TrainConfig:
         "auto",
         "auto takes float16 on GPUs with tensor cores, bfloat16 on CPUs that have it.",
     )
+    deterministic: bool = flag(
+        False,
+        "The same weights from the same command on the same machine, also where the training was "
+        "interrupted: slower, and not with --minutes.",
+    )
     augment_rotation_degrees: float = flag(15.0, "Rotation, up to this.", minimum=0, maximum=180)
     augment_scale: float = flag(0.2, "Zoom, up to this share in or out.", minimum=0, maximum=0.9)
     augment_shift: float = flag(0.05, "Shift, up to this share of the side.", minimum=0, maximum=1)
@@ -229,6 +234,11 @@ class TrainConfig:
             raise ConfigError(f"--in_channels: expected an odd number, found {self.in_channels}.")
         if not (self.epochs or self.steps or self.minutes):
             raise ConfigError("--epochs, --steps or --minutes: expected at least one, found none.")
+        if self.deterministic and self.minutes:
+            raise ConfigError(
+                "--deterministic: expected --steps or --epochs, since no two trainings come "
+                "equally far in some minutes; found --minutes."
+            )
         self._check_optimizer()
 
     def _check_image_size(self) -> None:

@@ -32,7 +32,7 @@ _WILDCARDS = "*?[]"
 # but for precision: float16 goes on from float16 alone, whose loss scale it needs.
 _IDENTITY = (
     *("image_size", "pixel_mm", "window", "in_channels", "base_filters", "max_filters"),
-    *("depth", "norm", "optimizer", "ema", "batch_size"),
+    *("depth", "norm", "optimizer", "ema", "batch_size", "deterministic"),
 )
 
 

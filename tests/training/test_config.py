@@ -78,6 +78,10 @@ def test_what_earlier_releases_wrote_for_not_set_still_means_that():
     [
         ({"image_size": (32, 32, 32)}, "--image_size: expected one or two integers, found"),
         (
+            {"deterministic": True, "minutes": 3.0},
+            "--deterministic: expected --steps or --epochs, since no .*; found --minutes",
+        ),
+        (
             {"image_size": (100,)},
             r"expected a multiple of 16 \(2\^depth\), found 100; 96 would do\.",
         ),

@@ -1,0 +1,244 @@
+"""A command that is killed at any moment, and run again, ends as if it had not been killed.
+
+`make stress` kills each of them at least 20 times, `make test-slow` a few times.
+"""
+
+import dataclasses
+import json
+import pathlib
+import random
+from collections.abc import Callable
+
+import pytest
+
+KILLED = -9  # The exit code.
+# What says how long a run took, or when it was.
+CLOCKS = ("seconds", "peak_rss_mb")
+
+
+def snapshot(folder):
+    """The content of each file below a folder by its relative path, hidden ones as well."""
+    return {
+        str(path.relative_to(folder)): _content(path)
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def _content(path):
+    if path.suffix == ".json" and "seconds" in (content := json.loads(path.read_bytes())):
+        return {key: value for key, value in content.items() if key not in CLOCKS}
+    return path.read_bytes()
+
+
+def killed_at_random(zygote, folders, work, kills):
+    """Kills a command at random times of its work, and runs it again until it ends, in new folders.
+
+    Args:
+        zygote: runs it.
+        folders: makes a new folder.
+        work: the command, and what it should leave.
+        kills: how many.
+    """
+    chance = random.Random(0)
+    while kills:
+        folder = folders()
+        ended = None
+        while ended is None or ended.code == KILLED:
+            after_s = chance.uniform(0, work.seconds) if kills else None
+            ended = zygote.run(*work.command(folder), after_s=after_s)
+            kills -= ended.code == KILLED
+        assert ended.code == 0, ended.text
+        assert work.view(folder) == work.expected
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    return lambda: tmp_path_factory.mktemp("run")
+
+
+@pytest.fixture(scope="module")
+def cases(zygote, folders):
+    """Three tiny synthetic cases, in the Decathlon's layout."""
+    folder = folders() / "cases"
+    flags = ("--num_cases=3", "--max_size=32", "--workers=1")
+    assert zygote.run("tools/make_phantom.py", f"--output_dir={folder}", *flags).code == 0
+    return folder
+
+
+def conversion(cases, workers=1):
+    flags = ("--plane=axial", "--num_shards=2", f"--workers={workers}")
+    return lambda folder: (
+        *("tools/make_tfrecords.py", f"--dataset={cases}", f"--output_dir={folder / 'records'}"),
+        *flags,
+    )
+
+
+@pytest.fixture(scope="module")
+def records(zygote, cases, folders):
+    folder = folders()
+    assert zygote.run(*conversion(cases)(folder)).code == 0
+    return folder / "records"
+
+
+RECIPE = (
+    *("--image_size=32", "--base_filters=2", "--depth=1", "--batch_size=2", "--precision=float32"),
+    *("--steps_per_epoch=2", "--steps=8", "--deterministic", "--dropout=0.3"),
+)
+
+
+def training(records):
+    flags = (f"--records={records}", *RECIPE)
+    return lambda folder: ("spleen_tf.train", f"--model_dir={folder / 'model'}", *flags)
+
+
+@pytest.fixture(scope="module")
+def model(zygote, records, folders):
+    """A training of four epochs that nothing disturbed."""
+    folder = folders()
+    ended = zygote.run(*training(records)(folder))
+    assert ended.code == 0, ended.text
+    return folder / "model"
+
+
+def export(model_dir):
+    return lambda folder: (
+        *("spleen_tf.export", f"--model_dir={model_dir}", "--name=tiny"),
+        f"--export_dir={folder / 'saved_model'}",
+    )
+
+
+@pytest.fixture(scope="module")
+def exported(zygote, model, folders):
+    folder = folders()
+    ended = zygote.run(*export(model)(folder))
+    assert ended.code == 0, ended.text
+    return folder / "saved_model"
+
+
+def prediction(exported, cases):
+    flags = (f"--model={exported}", f"--input={cases / 'imagesTr'}", "--runtime=onnx")
+    return lambda folder: ("spleen_tf.predict", *flags, f"--output={folder / 'masks'}")
+
+
+def evaluation(cases):
+    labels = cases / "labelsTr"
+
+    def command(folder):
+        results = folder / "results"
+        flags = (f"--predictions={labels}", f"--labels={labels}", f"--output_dir={results}")
+        return "spleen_tf.evaluate", *flags, f"--report={results / 'report.html'}"
+
+    return command
+
+
+def cross_validation(cases, folder):
+    """Two folds in one plane, of trainings of two epochs."""
+    recipe = folder / "train.flags"
+    recipe.write_text("\n".join((*RECIPE, "--steps=4")))
+    flags = (f"--dataset={cases}", f"--flagfile={recipe}", "--planes=axial", "--num_folds=2")
+    return lambda folder: (*("tools/cross_validate.py", *flags, f"--output_dir={folder / 'cv'}"),)
+
+
+def trained(folder):
+    """What a training leaves, but for its log, TensorBoard's files and the time that it took.
+
+    A row of the log is lost where a kill comes between an epoch's checkpoint and its row.
+    """
+    import h5py
+    import tensorflow as tf
+
+    model_dir = folder / "model"
+    reader = tf.train.load_checkpoint(str(model_dir / "checkpoints"))
+    names = (n for n in reader.get_variable_to_shape_map() if "OBJECT_GRAPH" not in n)
+    held = {name: reader.get_tensor(name) for name in names if "state/seconds" not in name}
+    with h5py.File(model_dir / "best.weights.h5") as weights:
+        weights.visititems(
+            lambda name, item: held.update({name: item[()]}) if hasattr(item, "dtype") else None
+        )
+    files = [path for path in model_dir.rglob("*") if path.is_file()]
+    names = sorted(str(path.relative_to(model_dir)) for path in files)
+    return {
+        "files": [name for name in names if not name.startswith("tensorboard")],
+        **{name: (str(value.dtype), value.tobytes()) for name, value in held.items()},
+    }
+
+
+def measured(folder):
+    """The results of a cross-validation, and what lies beside them."""
+    names = ("cv.json", "cases.csv", "results.md")
+    return {
+        "beside": sorted(path.name for path in (folder / "cv").iterdir()),
+        **{name: (folder / "cv" / name).read_bytes() for name in names},
+    }
+
+
+@dataclasses.dataclass(frozen=True)
+class Work:
+    """A command that is killed.
+
+    Attributes:
+        command: from a new folder to the command line.
+        view: from that folder to what counts of what the command has left there.
+        expected: the same, of a run that nothing disturbed.
+        seconds: that this run took.
+    """
+
+    command: Callable[[pathlib.Path], tuple[str, ...]]
+    view: Callable[[pathlib.Path], dict[str, object]]
+    expected: dict[str, object]
+    seconds: float
+
+
+@pytest.fixture(scope="module")
+def work(zygote, folders):
+    """A function that runs a command undisturbed, and returns it as Work."""
+
+    def undisturbed(command, view=snapshot):
+        folder = folders()
+        ended = zygote.run(*command(folder))
+        assert ended.code == 0, ended.text
+        return Work(command, view, view(folder), ended.seconds)
+
+    return undisturbed
+
+
+KILLS = [
+    pytest.param(2, marks=pytest.mark.slow),
+    pytest.param(20, marks=pytest.mark.stress),
+]
+
+
+@pytest.mark.parametrize("kills", KILLS)
+def test_killed_conversions(zygote, folders, work, cases, kills):
+    killed_at_random(zygote, folders, work(conversion(cases)), kills)
+
+
+@pytest.mark.stress
+def test_killed_conversions_with_workers(zygote, folders, work, cases):
+    killed_at_random(zygote, folders, work(conversion(cases, workers=2)), 5)
+
+
+@pytest.mark.parametrize("kills", KILLS)
+def test_killed_trainings(zygote, folders, work, records, kills):
+    killed_at_random(zygote, folders, work(training(records), trained), kills)
+
+
+@pytest.mark.parametrize("kills", KILLS)
+def test_killed_exports(zygote, folders, work, model, kills):
+    killed_at_random(zygote, folders, work(export(model)), kills)
+
+
+@pytest.mark.parametrize("kills", KILLS)
+def test_killed_predictions(zygote, folders, work, exported, cases, kills):
+    killed_at_random(zygote, folders, work(prediction(exported, cases)), kills)
+
+
+@pytest.mark.parametrize("kills", KILLS)
+def test_killed_evaluations(zygote, folders, work, cases, kills):
+    killed_at_random(zygote, folders, work(evaluation(cases)), kills)
+
+
+@pytest.mark.stress
+def test_killed_cross_validations(zygote, folders, work, cases):
+    killed_at_random(zygote, folders, work(cross_validation(cases, folders()), measured), 20)
