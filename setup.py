@@ -55,9 +55,13 @@ CAN_TRAIN = (
     ' or sys_platform == "darwin" and platform_machine == "arm64")'
 )
 
+# Archives: sending by C-STORE, reading by DICOMweb.
+NODE = ["dicomweb-client>=0.60", "pynetdicom>=3"]
+
 DEVELOPMENT = [
     "bids-validator-deno>=2.4",
     "dcm2niix>=1.0.20240202",
+    "dicom-validator>=0.8",
     "hypothesis>=6.100",
     "import-linter>=2.1",
     "mypy>=1.8",
@@ -90,12 +94,13 @@ def released_families() -> set[str]:
 
 
 def files_of(family: pathlib.Path) -> list[pathlib.Path]:
-    """What a wheel has of a family: its card, its calibration and its models.
+    """What a wheel has of a family: its card, what was measured of it, and its models.
 
     Of a model these are model.json and model.onnx. The SavedModel holds the same weights again,
     which would double the wheel: it goes along only where there is no model.onnx.
     """
-    files = [*family.glob("MODEL_CARD.md"), *family.glob("quality.json")]
+    names = ("MODEL_CARD.md", "quality.json", "cv.json")
+    files = [path for name in names for path in family.glob(name)]
     for saved_model in family.rglob("saved_model"):
         onnx = saved_model.parent / "model.onnx"
         if onnx.is_file():
@@ -138,7 +143,10 @@ setup(
         "gpu": ["tensorflow[and-cuda]==2.15.1"],
         # GPL-3: decodes the JPEG kinds that GDCM does not.
         "jpeg": ["pylibjpeg-libjpeg>=2"],
-        "dev": DEVELOPMENT,
+        # Registers the images of two examinations.
+        "registration": ["SimpleITK>=2.3"],
+        "node": NODE,
+        "dev": [*DEVELOPMENT, *NODE],
     },
     cmdclass={"build_py": BuildWithModels},
     entry_points={"console_scripts": ["spleen-tf = spleen_tf.__main__:main"]},

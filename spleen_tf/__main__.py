@@ -14,6 +14,7 @@ VERBS = (
     ("predict", "segments volumes with a SavedModel"),
     ("evaluate", "measures predictions against labels"),
     ("explore", "looks a data set over, and plans a training"),
+    ("compare", "tells the change between two examinations from the error of measurement"),
 )
 
 

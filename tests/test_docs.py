@@ -281,6 +281,16 @@ def test_the_page_on_commands_describes_every_key_of_the_json(schema):
     assert [key for key in keys if f"`{key}`" not in page] == []
 
 
+def test_the_schema_of_compare_is_that_of_its_record_and_described():
+    content = json.loads((ROOT / "docs" / "schema" / "compare.json").read_text(encoding="utf-8"))
+    tool = runpy.run_path(str(ROOT / "tools" / "write_schema.py"))
+    written = tool["schema"](tool["RECORDS"]["compare"])
+    assert content == json.loads(json.dumps(written)), "run python tools/write_schema.py"
+    page = text_of(ROOT / "docs" / "commands.md")
+    keys = [key for record in content["$defs"].values() for key in record["properties"]]
+    assert [key for key in keys if f"`{key}`" not in page] == []
+
+
 def test_contributing_lists_every_module():
     page = text_of(ROOT / "CONTRIBUTING.md")
     for folder in sorted({path.parent for path in (ROOT / "spleen_tf").rglob("*.py")}):

@@ -1,39 +1,45 @@
-"""Writes docs/schema/prediction.json: the JSON schema of what predict writes beside a mask.
+"""Writes docs/schema: the JSON schemas of what predict writes beside a mask, and of compare.json.
 
 Example:
-    python tools/write_schema.py --output=docs/schema/prediction.json
+    python tools/write_schema.py --output_dir=docs/schema
 """
 
 from __future__ import annotations
 
 import dataclasses
+import pathlib
 from typing import Any
 
 import msgspec
 
 from spleen_tf.core import files, flags
 from spleen_tf.core.flags import flag
+from spleen_tf.evaluation.change import Comparison
 from spleen_tf.inference.prediction import PredictionRecord
+
+RECORDS = {"prediction": PredictionRecord, "compare": Comparison}
 
 
 @dataclasses.dataclass(frozen=True)
 class SchemaConfig:
     """Where to write."""
 
-    output: str = flag("docs/schema/prediction.json", "The file to write.")
+    output_dir: str = flag("docs/schema", "The folder for the files.")
 
 
 def main(config: SchemaConfig) -> None:
-    """Writes the schema."""
-    files.write_json(config.output, schema())
+    """Writes the schemas."""
+    folder = files.make_folder(config.output_dir)
+    for name, record in RECORDS.items():
+        files.write_json(pathlib.Path(folder, f"{name}.json"), schema(record))
 
 
-def schema() -> dict[str, Any]:
-    """The JSON schema (2020-12) of PredictionRecord; docs/commands.md describes the keys."""
+def schema(record: type[msgspec.Struct] = PredictionRecord) -> dict[str, Any]:
+    """The JSON schema (2020-12) of a record; docs/commands.md describes the keys."""
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "$comment": "made by tools/write_schema.py; docs/commands.md describes the keys",
-        **without_docstrings(msgspec.json.schema(PredictionRecord)),
+        **without_docstrings(msgspec.json.schema(record)),
     }
 
 

@@ -49,3 +49,43 @@ def limits_of_agreement(truth_ml: Sequence[float], pred_ml: Sequence[float]) -> 
     bias = float(difference.mean()) if len(difference) else math.nan
     sd = float(difference.std(ddof=1)) if len(difference) > 1 else math.nan
     return Agreement((truth + pred) / 2, difference, bias, (bias - 1.96 * sd, bias + 1.96 * sd))
+
+
+@dataclasses.dataclass(frozen=True)
+class MeasurementError:
+    """How far measured volumes lie from the true ones.
+
+    Attributes:
+        bias_percent: the mean error, in percent of the true volume.
+        sd_percent: its standard deviation between patients.
+    """
+
+    bias_percent: float
+    sd_percent: float
+
+    @property
+    def log_bias(self) -> float:
+        """The bias of the logarithm of a measured volume."""
+        return math.log1p(self.bias_percent / 100)
+
+    @property
+    def log_sd(self) -> float:
+        """The standard deviation of the logarithm of a measured volume, to first order."""
+        return self.sd_percent / (100 + self.bias_percent)
+
+
+def limits_of_change(before: MeasurementError, after: MeasurementError) -> tuple[float, float]:
+    """The 95% limits of agreement of two independent measurements of an unchanged organ.
+
+    Errors of volume grow with the volume, so that ratios are compared and not differences (Bland &
+    Altman, Stat Methods Med Res 1999; 8: 135-160, section 3.1): the logarithm of later / earlier
+    has the SD √(s₁² + s₂²), which for two measurements of one make is √2·s. Earlier and later
+    exchanged give the same verdict.
+
+    Returns:
+        The lowest and the highest change to expect without a true one, in percent of the earlier
+        volume.
+    """
+    shift = after.log_bias - before.log_bias
+    reach = 1.96 * math.hypot(before.log_sd, after.log_sd)
+    return 100 * math.expm1(shift - reach), 100 * math.expm1(shift + reach)

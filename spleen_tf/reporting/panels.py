@@ -23,7 +23,12 @@ PREDICTION_RGB = (255, 176, 0)
 TRUTH_RGB = (40, 190, 255)
 
 # Colours and widths in points. The truth is wider, so that both are seen where they coincide.
-PENS = {"prediction": (PREDICTION_RGB, 1.44), "reference": (TRUTH_RGB, 3.2)}
+PENS = {
+    "prediction": (PREDICTION_RGB, 1.44),
+    "reference": (TRUTH_RGB, 3.2),
+    "earlier": (TRUTH_RGB, 3.2),
+    "later": (PREDICTION_RGB, 1.44),
+}
 
 _WIDTH_PX, _MAX_PANEL_PX, _STRIP_PX, _GAP_PX = 1500, 1000, 46, 12
 _FIELD_MM = 500.0  # Of a longer patient, this much is shown around the centre.

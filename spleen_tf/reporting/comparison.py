@@ -1,0 +1,126 @@
+"""The page of a comparison: the change, and both outlines side by side and over each other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.figure import Figure
+
+from spleen_tf.evaluation import change as changes
+from spleen_tf.evaluation.change import Change
+from spleen_tf.imaging import intensity, planes, registration
+from spleen_tf.imaging.registration import Rigid
+from spleen_tf.imaging.volume import Grid, Volume
+from spleen_tf.reporting import page, panels, plots, preview
+from spleen_tf.reporting.page import KeyFigure, Notice
+
+_PICTURE_PX = 1000
+_Outlines = Mapping[str, npt.NDArray[np.bool_]]
+
+
+def comparison(
+    change: Change,
+    before: Volume,
+    after: Volume,
+    before_mask_on_after: npt.NDArray[np.bool_],
+    after_mask: npt.NDArray[np.bool_],
+    rigid: Rigid,
+) -> str:
+    """The page of one case. Nothing of its name or its files is in it.
+
+    Args:
+        change: what was measured.
+        before, after: the images, each on its own grid.
+        before_mask_on_after: (I, J, K) bool, the earlier mask, moved onto the later image's grid.
+        after_mask: bool, same shape.
+        rigid: from the later to the earlier image.
+    """
+    middle = preview.middle_ijk(before_mask_on_after | after_mask)
+    center_ijk = middle or tuple(n // 2 for n in after.shape)
+    moved = _on_planes(before, after.grid, rigid, center_ijk)
+    outlines = {"earlier": before_mask_on_after, "later": after_mask}
+    before_window, after_window = _window(before), _window(after)
+    pictures = {
+        "Earlier, moved onto the later": (moved, {"earlier": before_mask_on_after}, before_window),
+        "Later": (after, {"later": after_mask}, after_window),
+        "Both outlines, on the later image": (after, outlines, after_window),
+    }
+    return page.render(
+        "comparison.html",
+        verdict=_verdict(change),
+        figures=_figures(change),
+        notes=change.notes,
+        pictures=[
+            (plots.jpeg(_figure(image, drawn, center_ijk, window), _PICTURE_PX), caption)
+            for caption, (image, drawn, window) in pictures.items()
+        ],
+    )
+
+
+def _on_planes(moving: Volume, grid: Grid, rigid: Rigid, center_ijk: tuple[int, ...]) -> Volume:
+    """The moving volume on a grid, but only in the three slices through a voxel; 0 elsewhere."""
+    array_ijk = np.zeros(grid.shape, np.float32)  # Takes memory where it is written to.
+    air = float(moving.array_ijk.min())
+    for axis, index in enumerate(center_ijk):
+        start = np.eye(4)
+        start[axis, 3] = index
+        shape = tuple(1 if a == axis else n for a, n in enumerate(grid.shape))
+        slice_grid = Grid(shape, grid.affine @ start)
+        place = tuple(slice(index, index + 1) if a == axis else slice(None) for a in range(3))
+        array_ijk[place] = registration.resampled(moving, slice_grid, rigid, air)
+    return Volume(array_ijk, grid.affine, moving.source)
+
+
+def _window(image: Volume) -> tuple[float, float]:
+    modality = image.modality or intensity.guessed_modality(image.array_ijk)
+    return intensity.default_window(image.array_ijk, modality)
+
+
+def _figure(
+    image: Volume, outlines: _Outlines, center_ijk: tuple[int, ...], window: tuple[float, float]
+) -> Figure:
+    """Three planes through a voxel, with the outlines of masks by the name of their pen."""
+    figure, axes_of = panels.layout(image, center_ijk)
+    cuts = preview.multi_planar(image.array_ijk, image.affine, center_ijk)
+    for plane, axes in axes_of.items():
+        pixel_mm = planes.pixel_mm(image.affine, plane)
+        panels.draw_slice(axes, preview.to_grey(cuts[plane], *window), pixel_mm)
+        for pen, mask_ijk in outlines.items():
+            mask_hw = preview.multi_planar(mask_ijk, image.affine, center_ijk)[plane]
+            panels.draw_outline(axes, mask_hw, pixel_mm, pen)
+    panels.label_panels(axes_of, image, center_ijk)
+    panels.label_page(figure, "", "", list(outlines), "")
+    return figure
+
+
+def _verdict(change: Change) -> Notice:
+    lines = (changes.verdict(change).capitalize(), *change.notes)
+    if change.beyond_limits is None:
+        return Notice("The change cannot be judged", lines)
+    if change.beyond_limits:
+        return Notice("The change is beyond the error of measurement", lines, "alert")
+    return Notice("The change is within the error of measurement", lines, "calm")
+
+
+def _figures(change: Change) -> list[KeyFigure]:
+    percent = "" if change.change_percent is None else f"{change.change_percent:+.1f}%"
+    figures = [
+        KeyFigure("Earlier", f"{change.before_ml:.1f} mL", change.before_model or ""),
+        KeyFigure("Later", f"{change.after_ml:.1f} mL", change.after_model or ""),
+        KeyFigure("Change", f"{change.change_ml:+.1f} mL", percent),
+    ]
+    if change.limits_ml:
+        low, high = change.limits_ml
+        figures.append(
+            KeyFigure("Limits of agreement", f"{low:+.1f} to {high:+.1f} mL", change.limits_from)
+        )
+    if moved := change.registration:
+        dice = "–" if moved.dice is None else f"{moved.dice:.2f}"
+        turn = f"{moved.shift_mm:.1f} mm, {moved.rotation_degrees:.1f}°"
+        figures += [
+            KeyFigure("Moved by", turn, "the patient between the two images"),
+            KeyFigure("Overlap", dice, "Dice of both masks after the registration"),
+        ]
+    return figures
