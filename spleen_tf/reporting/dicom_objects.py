@@ -38,7 +38,7 @@ def write(
     if path := places.get("dicom_sr"):
         findings = measurements.Findings(
             volume_ml=record.volume_ml,
-            volume_ml_interval=getattr(record, "volume_ml_interval", None),
+            volume_ml_interval=record.volume_ml_interval,
             length_mm=record.length_mm,
             width_mm=record.width_mm,
             thickness_mm=record.thickness_mm,

@@ -56,7 +56,7 @@ def draw(
 def figure_lines(record: PredictionRecord, family: str) -> list[str]:
     """What stands below the planes: measures, models, versions."""
     volume = f"Spleen: {record.volume_ml:.1f} mL" if record.voxels else "Spleen: none found"
-    if interval_ml := getattr(record, "volume_ml_interval", None):
+    if interval_ml := record.volume_ml_interval:
         volume += f" (90% interval {interval_ml[0]:.1f} to {interval_ml[1]:.1f} mL)"
     if record.complete is False:
         volume += ", at least: cut off by the edge of the volume"
