@@ -33,9 +33,9 @@ def save(path, array, zooms_mm=(2.0, 2.0, 3.0), time_unit="sec"):
     nib.save(image, path)
 
 
-def save_case(folder, name, box, label_zooms_mm=(2.0, 2.0, 3.0)):
+def save_case(folder, name, box, label_zooms_mm=(2.0, 2.0, 3.0), number=0):
     image = np.zeros((8, 6, 5), np.int16)
-    image[:, :, 0], image[7, 5, 4] = -1000, 90
+    image[:, :, 0], image[7, 5, 4], image[6, 5, 4] = -1000, 90, number  # No two are the same.
     label = np.zeros((8, 6, 5), np.uint8)
     label[box] = 1
     save(folder / "imagesTr" / f"{name}.nii.gz", image)
@@ -49,7 +49,10 @@ def data_set(tmp_path):
 
     def write(**boxes):
         folder = tmp_path / "data"
-        entries = [save_case(folder, name, box) for name, box in boxes.items()]
+        entries = [
+            save_case(folder, name, box, number=number)
+            for number, (name, box) in enumerate(boxes.items())
+        ]
         about = {"modality": {"0": "CT"}, "training": entries}
         (folder / "dataset.json").write_text(json.dumps(about))
         return folder

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import statistics
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,21 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spleen_tf.core.files import InputError
-from spleen_tf.datasets import fingerprint
+from spleen_tf.datasets import fingerprint, gate
 from spleen_tf.datasets.layouts import Case
 from spleen_tf.imaging import intensity, planes
 from spleen_tf.imaging.intensity import Modality, ModelModality
 from spleen_tf.imaging.planes import Plane
 from spleen_tf.imaging.volume import Volume
 from spleen_tf.io import readers
-from spleen_tf.quality import checks, evidence
-from spleen_tf.quality.evidence import Measurements
+from spleen_tf.quality import evidence
 
-# A modified z-score beyond this is an outlier: Iglewicz and Hoaglin (1993), How to Detect and
-# Handle Outliers.
-OUTLIER_SCORE = 3.5
-# The median absolute deviation of a normal distribution, in standard deviations.
-_MAD_OF_NORMAL = 0.6745
 # Organs are not waisted like that; labels with slices left out are.
 _GAP_SHARE = 0.1
 _MOST_NAMED = 5
@@ -71,6 +64,7 @@ class CaseSurvey:
         case: its name.
         measured: None where the case cannot be read.
         profile: what the fingerprint needs; None likewise.
+        look: what the gate of a conversion sees; None likewise.
         oddities: each in a phrase; of a case that cannot be read, why.
         outlier: whether the spleen's volume is out of line with the others'.
         sample: (n,) intensities of a regular sample of the image's voxels.
@@ -81,6 +75,7 @@ class CaseSurvey:
     measured: Measured | None
     profile: fingerprint.CaseProfile | None
     oddities: tuple[str, ...]
+    look: gate.Look | None = None
     outlier: bool = False
     sample: NDArray[Any] = dataclasses.field(default_factory=lambda: np.zeros(0))
     window: tuple[float, float] = (0.0, 1.0)
@@ -125,7 +120,8 @@ def survey(case: Case, image: Volume, label: Volume, plane: Plane) -> CaseSurvey
         case.name,
         measured,
         fingerprint.CaseProfile.of(image, inside, case.modality),
-        (*_modality_oddities(image, case.modality), *_spleen_oddities(image, inside, spleen)),
+        (*_modality_oddities(image, case.modality), *_label_oddities(image, inside)),
+        look=gate.look_at(case, image, inside, spleen),
         sample=image.array_ijk.ravel("K")[::step].copy(),
         window=intensity.default_window(image.array_ijk, case.modality),
     )
@@ -139,33 +135,32 @@ def unreadable(case: Case, error: InputError) -> CaseSurvey:
 def mark_outliers(
     surveys: Sequence[CaseSurvey], max_volume_mm3: float | None = None
 ) -> list[CaseSurvey]:
-    """Adds to each case whether its spleen's volume is out of line, and why.
+    """Adds to each case what a conversion would warn of, and whether its spleen's volume is odd.
 
     Volumes vary by factors, so that their logarithms are compared: an outlier's modified z-score
-    0.6745·(x − median) / MAD is beyond 3.5 (Iglewicz and Hoaglin, 1993). Median and MAD (the median
-    absolute deviation) do not follow the outliers, as mean and standard deviation would.
+    (see gate.modified_z_scores) is beyond 3.5.
 
     Args:
         surveys: of all cases; those without spleen do not count.
         max_volume_mm3: a larger spleen is an outlier in any case.
     """
-    logs = [math.log(s.measured.spleen_mm3) for s in surveys if s.measured and _has_spleen(s)]
-    median = statistics.median(logs) if logs else 0.0
-    mad = statistics.median(abs(x - median) for x in logs) if logs else 0.0
+    mm3_of = {s.case: s.measured.spleen_mm3 for s in surveys if s.measured and _has_spleen(s)}
+    scores = gate.modified_z_scores([math.log(mm3) for mm3 in mm3_of.values()])
+    score_of = dict(zip(mm3_of, scores, strict=True))
+    findings = gate.findings([one.look for one in surveys if one.look])
     marked = []
     for one in surveys:
         why: list[str] = []
-        if one.measured and _has_spleen(one):
-            mm3 = one.measured.spleen_mm3
-            score = _MAD_OF_NORMAL * (math.log(mm3) - median) / mad if mad else 0.0
-            if abs(score) > OUTLIER_SCORE:
+        if one.case in mm3_of:
+            mm3, score = mm3_of[one.case], score_of[one.case]
+            if abs(score) > gate.OUTLIER_SCORE:
                 size = "large" if score > 0 else "small"
                 why.append(
                     f"outlier: {mm3:,.0f} mm3 is unusually {size}, modified z-score {score:.1f}"
                 )
             if max_volume_mm3 and mm3 > max_volume_mm3:
                 why.append(f"outlier: {mm3:,.0f} mm3 is above {max_volume_mm3:,.0f}")
-        oddities = (*one.oddities, *why)
+        oddities = (*one.oddities, *findings.get(one.case, ()), *why)
         marked.append(dataclasses.replace(one, outlier=bool(why), oddities=oddities))
     return marked
 
@@ -216,23 +211,19 @@ def _modality_oddities(image: Volume, modality: Modality) -> list[str]:
     return odd
 
 
-def _spleen_oddities(image: Volume, inside_ijk: NDArray[Any], spleen: Measurements) -> list[str]:
-    if spleen.centroid_ras_mm is None:
+def _label_oddities(image: Volume, inside_ijk: NDArray[Any]) -> list[str]:
+    """What is odd about a label beside what the gate sees."""
+    if not inside_ijk.any():
         return ["no spleen in its label"]
-    odd = []
-    if not spleen.complete:
-        odd.append("the spleen touches the volume's edge: its volume is a lower bound")
-    if checks.is_on_the_right(image, spleen.centroid_ras_mm):
-        odd.append("the spleen lies in the right half of the volume; check the header")
     axis = int(np.argmax(image.zooms_mm))
     gaps = _gaps(np.moveaxis(inside_ijk, axis, 0))
-    if gaps.size:
-        named = ", ".join(map(str, gaps[:_MOST_NAMED])) + ", …" * (gaps.size > _MOST_NAMED)
-        odd.append(
-            f"the label almost vanishes at {'ijk'[axis]} = {named} (counted from 0), between "
-            "slices with much more of it"
-        )
-    return odd
+    if not gaps.size:
+        return []
+    named = ", ".join(map(str, gaps[:_MOST_NAMED])) + ", …" * (gaps.size > _MOST_NAMED)
+    return [
+        f"the label almost vanishes at {'ijk'[axis]} = {named} (counted from 0), between slices "
+        "with much more of it"
+    ]
 
 
 def _gaps(slices_nhw: NDArray[Any]) -> NDArray[Any]:

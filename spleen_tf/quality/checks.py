@@ -32,7 +32,7 @@ _FLIP: dict[Direction, str] = {
 _LEAST_AGREEMENT = 0.5
 
 # An image has thousands of values, a mask or a map of organs few. A sample of the voxels is enough.
-_FEW_VALUES = 32
+FEW_VALUES = 32
 _SAMPLED_VOXELS = 100_000
 
 # Without a calibration, a mask that holds less of all that was found deserves a look.
@@ -149,7 +149,7 @@ def is_on_the_right(image: Volume, centroid_ras_mm: Sequence[float]) -> bool:
 def is_like_a_mask(image: Volume) -> bool:
     """Whether a volume has no more different values than a mask, or a map of organs."""
     step = max(1, round((image.array_ijk.size / _SAMPLED_VOXELS) ** (1 / 3)))
-    return bool(np.unique(image.array_ijk[::step, ::step, ::step]).size <= _FEW_VALUES)
+    return bool(np.unique(image.array_ijk[::step, ::step, ::step]).size <= FEW_VALUES)
 
 
 def lacks_soft_tissue(image: Volume) -> bool:

@@ -20,11 +20,11 @@ VALIDATION = "spleen-validation.tfrecord-00000-of-00001"
 def sound(make_records):
     """Records of cases a and b, which train, in a shard each, and of c; 3 slices each."""
 
-    def case(split):
+    def case(split, first):
         images_nhw = np.arange(60, dtype=np.int16).reshape(3, 4, 5)
-        return split, "CT", images_nhw, (images_nhw % 7 == 3).astype(np.uint8)
+        return split, "CT", images_nhw + np.int16(first), (images_nhw % 7 == 3).astype(np.uint8)
 
-    return make_records({"a": case("train"), "b": case("train"), "c": case("validation")})
+    return make_records({"a": case("train", 0), "b": case("train", 1), "c": case("validation", 2)})
 
 
 @pytest.fixture

@@ -389,18 +389,21 @@ def sources(tmp_path_factory, make_affine):
     ramp = (100 * i + 10 * j + k - 200).astype(np.int16)
     nifti_2 = nibabel.Nifti2Image
     rows = ["case,image,label"]
-    for name, affine, stored, how in (
-        ("int16", make_affine("LPS"), ramp, {}),
-        ("float32", make_affine("SAR"), ramp / np.float32(7), {}),
-        ("scaled_to_halves", make_affine("PIR"), ramp, {"scaling": (0.5, 3)}),
-        ("scaled_to_whole", make_affine("ILA"), ramp, {"scaling": (2, -24)}),
-        ("big_endian", make_affine("RSP"), ramp, {"order": ">"}),
-        ("big_endian_floats", make_affine("AIL"), ramp / np.float32(3), {"order": ">"}),
-        ("nifti_2", oblique((0.1, 0.2, 0.3)), ramp, {"kind": nifti_2}),
-        ("metres", oblique((0.0007, 0.0008, 0.005)), ramp, {"unit": "meter"}),
-        ("uint16", oblique((1, 2, 3)), (ramp + 40000).astype(np.uint16), {}),
-        ("qform_only", oblique((0.8, 0.7, 5.0)), ramp, {}),
+    for number, (name, affine, stored, how) in enumerate(
+        (
+            ("int16", make_affine("LPS"), ramp, {}),
+            ("float32", make_affine("SAR"), ramp / np.float32(7), {}),
+            ("scaled_to_halves", make_affine("PIR"), ramp, {"scaling": (0.5, 3)}),
+            ("scaled_to_whole", make_affine("ILA"), ramp, {"scaling": (2, -24)}),
+            ("big_endian", make_affine("RSP"), ramp, {"order": ">"}),
+            ("big_endian_floats", make_affine("AIL"), ramp / np.float32(3), {"order": ">"}),
+            ("nifti_2", oblique((0.1, 0.2, 0.3)), ramp, {"kind": nifti_2}),
+            ("metres", oblique((0.0007, 0.0008, 0.005)), ramp, {"unit": "meter"}),
+            ("uint16", oblique((1, 2, 3)), (ramp + 40000).astype(np.uint16), {}),
+            ("qform_only", oblique((0.8, 0.7, 5.0)), ramp, {}),
+        )
     ):
+        stored = (stored + number).astype(stored.dtype)  # No two images are the same.
         save(folder / f"{name}.nii", stored, affine, **how)
         mask = (ramp % 3 == 0).astype(np.uint8)
         save(folder / f"{name}_mask.nii", mask, affine, **{**how, "scaling": (1, 0)})
@@ -502,6 +505,7 @@ def test_rebuild_of_cases_whose_files_would_share_a_name_is_refused(
     make_dataset, make_volume, convert, verify, tmp_path
 ):
     volumes = {name: make_volume() for name in ("a", "a_label")}
+    volumes["a"].array_ijk[:] += 1
     folder = convert(make_dataset(tmp_path / "set", volumes), tmp_path / "out", num_folds=2)
     assert verify(folder)[0] == 0
     code, _, told = verify(folder, f"--rebuild_dir={tmp_path}/rebuilt")
