@@ -15,6 +15,7 @@ import pathlib
 import re
 import secrets
 import shutil
+import stat
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeVar
@@ -29,6 +30,8 @@ Record = TypeVar("Record")
 # A failing write names no file; these errors come from nothing but writing.
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _PARTIAL = ".partial-"
+# JSON of any content becomes objects that take many times its size.
+_MOST_JSON_BYTES = 1 << 24
 
 
 class InputError(ValueError):
@@ -164,12 +167,31 @@ def write_json(path: str | os.PathLike[str], content: Any) -> None:
     write_text(path, json.dumps(plain, indent=1, allow_nan=False) + "\n")
 
 
+def check_text(path: str | os.PathLike[str], most_bytes: int = 1 << 27) -> None:
+    """Looks at a text file's size, before memory is taken for it.
+
+    Raises:
+        InputError: if it is larger than any such file, or a device, which may have no end.
+        OSError: if it is missing.
+    """
+    status = os.stat(path)
+    if stat.S_ISCHR(status.st_mode) or stat.S_ISBLK(status.st_mode):
+        raise InputError(f"{path}: expected a text file, found a device.")
+    if status.st_size > most_bytes:
+        raise InputError(
+            f"{path}: expected a text file of at most {most_bytes:,} bytes, found "
+            f"{status.st_size:,}."
+        )
+
+
 def read_json(path: str | os.PathLike[str]) -> Any:
     """Reads JSON of any content; a byte order mark is skipped.
 
     Raises:
-        InputError: if the file is missing or is not JSON.
+        InputError: if the file is missing, is not JSON, or is larger than what this reads.
     """
+    with contextlib.suppress(OSError):  # It is told below.
+        check_text(path, _MOST_JSON_BYTES)
     return read_record(path, Any)
 
 
@@ -189,6 +211,7 @@ def read_record(
             names the key at fault.
     """
     try:
+        check_text(path)
         content = _utf8(pathlib.Path(path).read_bytes())
         return msgspec.json.decode(content, type=kind, strict=strict)
     except OSError as error:

@@ -15,7 +15,9 @@ A command declares a frozen dataclass whose fields are made by `flag`, and calls
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import pathlib
 import sys
 import typing
 from collections.abc import Callable
@@ -23,7 +25,7 @@ from typing import Any, TypeVar
 
 from absl import flags
 
-from spleen_tf.core import flag_help, process
+from spleen_tf.core import events, files, flag_help, process
 from spleen_tf.core.files import InputError
 from spleen_tf.core.flag_kinds import kinds
 from spleen_tf.core.process import EXIT_DONE as EXIT_DONE
@@ -34,6 +36,7 @@ from spleen_tf.core.process import CommandFailed as CommandFailed
 Config = TypeVar("Config")
 
 _BYTE_ORDER_MARK = "\ufeff"
+_MOST_FLAG_BYTES = 1 << 20
 
 
 class ConfigError(InputError):
@@ -80,10 +83,14 @@ def run(main: Callable[[Config], int | None], config_type: type[Config]) -> typi
 
     def command() -> int:
         description = sys.modules[main.__module__].__doc__ or ""
-        config, verbosity = _parse(sys.argv, config_type, description)
-        process.set_verbosity(verbosity)
-        check(config)
-        return main(config) or EXIT_DONE
+        config, common = _parse(sys.argv, config_type, description)
+        process.set_verbosity(common.verbosity)
+
+        def work() -> int:
+            check(config)
+            return main(config) or EXIT_DONE
+
+        return events.run(work, pathlib.Path(sys.argv[0]).stem, common.log_json)
 
     process.run(command)
 
@@ -143,8 +150,15 @@ def _check_bounds(
             raise ConfigError(f"--{name}: expected at most {high}, found {number}.")
 
 
-def _parse(argv: list[str], config_type: type[Config], description: str) -> tuple[Config, int]:
-    """The configuration, unchecked, and the verbosity."""
+class _Common(typing.NamedTuple):
+    """The flags that every command has."""
+
+    verbosity: int
+    log_json: str | None
+
+
+def _parse(argv: list[str], config_type: type[Config], description: str) -> tuple[Config, _Common]:
+    """The configuration, unchecked, and the flags that every command has."""
     values = _define(config_type)
     if any(argument in ("--help", "-h", "-help") for argument in argv[1:]):
         print(flag_help.text(argv[0], config_type, description))
@@ -167,7 +181,7 @@ def _parse(argv: list[str], config_type: type[Config], description: str) -> tupl
     verbosity = str(values["verbosity"].value)
     if not verbosity.lstrip("-").isdigit():
         raise ConfigError(f"--verbosity: expected an integer, found {verbosity!r}.")
-    return config_type(**filled), int(verbosity)
+    return config_type(**filled), _Common(int(verbosity), values["log_json"].value or None)
 
 
 def _fill(values: flags.FlagValues, argv: list[str]) -> list[str]:
@@ -206,6 +220,8 @@ def _define(config_type: type) -> flags.FlagValues:
         flags.DEFINE_string("flagfile", "", "Reads flags from a file.", flag_values=values)
     if "verbosity" not in names:
         flags.DEFINE_string("verbosity", "0", flag_help.VERBOSITY, flag_values=values)
+    if "log_json" not in names:
+        flags.DEFINE_string("log_json", None, events.HELP, flag_values=values)
     for field, kind in kinds(config_type):
         define: Callable[..., Any] = flags.DEFINE_string
         if kind.scalar is bool:
@@ -230,7 +246,16 @@ class _Boolean(flags.BooleanParser):
 
 
 class _FlagValues(flags.FlagValues):
-    """Skips the byte order mark that some editors put before the first line of a flag file."""
+    """Skips the byte order mark that some editors put before the first line of a flag file, and
+    reads no file that is none of flags by its size."""
+
+    def _get_flag_file_lines(
+        self, filename: str, parsed_file_stack: list[str] | None = None
+    ) -> list[str]:
+        with contextlib.suppress(OSError):  # absl tells of it.
+            files.check_text(filename, _MOST_FLAG_BYTES)
+        lines: list[str] = super()._get_flag_file_lines(filename, parsed_file_stack)
+        return lines
 
     def read_flags_from_files(
         self, argv: typing.Sequence[str], force_gnu: bool = True

@@ -7,6 +7,7 @@ import errno
 import io
 import logging
 import os
+import re
 import signal
 import sys
 import threading
@@ -38,6 +39,8 @@ _FOR_TRAINING = {
     "onnx": "onnx",
     "tf2onnx": "tf2onnx",
 }
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 _log = logging.getLogger(__name__)
 
@@ -144,7 +147,12 @@ def _unfit_place(error: OSError) -> str:
 def _say(text: str) -> None:
     """One line on stderr, if anybody still reads it."""
     with contextlib.suppress(OSError):
-        print(" ".join(text.split()), file=sys.stderr)
+        print(_shown(" ".join(text.split())), file=sys.stderr)
+
+
+def _shown(text: str) -> str:
+    """Text without control characters, by which a file's name could write all over a terminal."""
+    return _CONTROL.sub(lambda letter: f"\\x{ord(letter[0]):02x}", text)
 
 
 @contextlib.contextmanager

@@ -26,6 +26,9 @@ from spleen_tf.io import nifti, readers
 # Within this, nearest neighbours on one grid are the same voxels on the other.
 _MOST_OFF_VOXELS = 0.5
 
+# Neither folders nor control characters, which would write to other places or to a terminal.
+_NOT_IN_NAMES = r"[/\\\x00-\x1f\x7f-\x9f]"
+
 MODALITIES: tuple[Modality, ...] = ("CT", "MR")
 
 
@@ -218,7 +221,7 @@ def _check(entries: Sequence[Entry], source: pathlib.Path, missing_ok: bool) -> 
         if name in seen:
             raise DatasetError(f"{source}: expected every case once, found {name!r} twice.")
         seen.add(name)
-        if not name or name.startswith(".") or {"/", "\\", "\n"} & set(name):
+        if not name or name.startswith(".") or re.search(_NOT_IN_NAMES, name):
             raise DatasetError(
                 f"{source}: expected case names that can name files, found {name!r}."
             )

@@ -26,6 +26,7 @@ _DECATHLON_MODALITY = {"CT": "CT", "MR": "MRI"}
 # Words of a channel's name; those of MR may go on, as T1w and T2-weighted do.
 _CT_WORDS = r"\b(ct|cta|ct[apv]|cect|ncct|ldct|computed tomography)\b|^ct"
 _MR_WORDS = r"\b(mri?|t[12]|flair|dwi|adc|pdw?\b|magnetic resonance|dixon|bssfp)"
+_NULL = msgspec.Raw(b"null")
 _REMEDY = "correct it, or name the files in a .csv with the columns case,image,label"
 
 
@@ -72,11 +73,11 @@ class Entry:
 
 
 class _Kind(msgspec.Struct, frozen=True):
-    """What tells the layouts apart, and the data set's name."""
+    """What tells the layouts apart, undecoded, and the data set's name."""
 
     name: object = None
-    channel_names: object = None
-    training: object = None
+    channel_names: msgspec.Raw = _NULL
+    training: msgspec.Raw = _NULL
 
 
 class _Pair(msgspec.Struct, frozen=True):
@@ -116,9 +117,9 @@ def from_folder(folder: pathlib.Path) -> list[Entry]:
             f"{_hint_of_data_sets_below(folder)}."
         )
     kind = files.read_record(path, _Kind, _REMEDY)
-    if kind.channel_names is not None:
+    if kind.channel_names != _NULL:
         return _from_nnunet(folder, files.read_record(path, _NnunetV2, _REMEDY))
-    if kind.training is not None:
+    if kind.training != _NULL:
         return _from_decathlon(folder, files.read_record(path, _Decathlon, _REMEDY))
     raise DatasetError(
         f"{path}: expected a list 'training' (Medical Segmentation Decathlon) or 'channel_names' "

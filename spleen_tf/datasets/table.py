@@ -9,6 +9,7 @@ import pathlib
 import re
 from typing import cast
 
+from spleen_tf.core import files
 from spleen_tf.datasets.layouts import (
     SPLITS,
     DatasetError,
@@ -22,6 +23,8 @@ COLUMNS = "case,image,label[,split][,modality][,series_uid]"
 _REQUIRED_COLUMNS = ("case", "image", "label")
 # Spreadsheets write others where a comma is the decimal point, or when asked for text.
 _DELIMITERS = (",", ";", "\t", "|")
+# Of a table with some 100,000 cases.
+_MOST_BYTES = 1 << 25
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
@@ -102,6 +105,7 @@ def _delimiter(text: str) -> str:
 
 def _table_text(path: pathlib.Path) -> str:
     try:
+        files.check_text(path, _MOST_BYTES)
         content = path.read_bytes()
         if content.startswith(b"PK\3\4"):
             raise DatasetError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pathlib
+import re
 
 from spleen_tf.core.files import InputError
 from spleen_tf.io import nifti
@@ -18,6 +19,11 @@ def check_place(path: pathlib.Path, suffixes: tuple[str, ...]) -> None:
     name = path.name.lower() if suffixes == nifti.SUFFIXES else path.name
     if not name.endswith(suffixes):
         raise InputError(f"{path}: expected an output name that ends in {' or '.join(suffixes)}.")
+    if re.search(r"[\x00-\x1f\x7f-\x9f]", path.name):
+        raise InputError(
+            f"{str(path)!r}: expected an output name without control characters, found "
+            f"{path.name!r}; rename the file that it is named after."
+        )
     if len(os.fsencode(path.name)) > _LONGEST_NAME_BYTES:
         raise InputError(
             f"{path}: expected an output name of at most {_LONGEST_NAME_BYTES} bytes, found "

@@ -18,6 +18,11 @@ from spleen_tf.io import nifti_gzip, nifti_header
 
 # DEFLATE cannot expand further: RFC 1951 codes at most 258 bytes in two bits or so.
 _MAX_GZIP_RATIO = 1032
+# Masks come near that, and are below a GiB. What is larger and packs better than any scan is no
+# scan, but may take all memory.
+_SCANS_GZIP_RATIO, _MUCH = 100, 1 << 30
+# Of header extensions, and of what stands behind the voxels.
+_MOST_BESIDE = 1 << 26
 _BLOCK_BYTES = 1 << 24
 
 
@@ -26,19 +31,27 @@ def check_room(
 ) -> None:
     """Raises VolumeError for a claim that the file cannot keep, before memory is taken for it."""
     offset, lowest = float(header["vox_offset"]), header.single_vox_offset
-    if not lowest <= offset < math.inf:
+    if not lowest <= offset <= _MOST_BESIDE:
         raise VolumeError(
-            f"{source}: expected voxels from byte {lowest} on, found vox_offset {offset:g}."
+            f"{source}: expected voxels from byte {lowest} on, within {_MOST_BESIDE:,}, found "
+            f"vox_offset {offset:g}."
         )
     num_bytes = math.prod(shape) * nifti_header.dtype(header, source).itemsize
-    most = os.path.getsize(source) * (_MAX_GZIP_RATIO if _is_zipped(stream) else 1)
-    room = max(0, most - int(offset))
+    room = max(0, _most_bytes(os.path.getsize(source), _is_zipped(stream)) - int(offset))
     if num_bytes > room:
         raise VolumeError(
             f"{source}: expected {num_bytes:,} bytes of voxels as its header says (shape {shape}), "
             f"found a file that can hold at most {room:,}; it is cut short, or its dim, datatype "
             "or vox_offset is wrong."
         )
+
+
+def _most_bytes(file_bytes: int, is_zipped: bool) -> int:
+    """The bytes that a file can hold; of a gzip stream, those for which memory is taken."""
+    if not is_zipped:
+        return file_bytes
+    most = _MAX_GZIP_RATIO * file_bytes
+    return most if most <= _MUCH else max(_MUCH, _SCANS_GZIP_RATIO * file_bytes)
 
 
 def read(
@@ -76,8 +89,14 @@ def _read_to_end(stream: io.BufferedReader, source: str) -> None:
     unzipped = stream.raw
     if not isinstance(unzipped, nifti_gzip.Reader):
         return
-    while stream.read(1 << 20):
-        continue
+    behind = 0
+    while count := len(stream.read(1 << 20)):
+        behind += count
+        if behind > _MOST_BESIDE:
+            raise VolumeError(
+                f"{source}: expected a gzip stream that ends with its voxels, found over "
+                f"{_MOST_BESIDE:,} bytes more; its dim or datatype is wrong."
+            )
     if unzipped.has_other_bytes:
         warnings.warn(
             f"{source}: other bytes stand behind the end of the gzip stream; they are left out",

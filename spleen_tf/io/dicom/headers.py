@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import io
 import os
+import zlib
 from collections.abc import Iterator
 from typing import BinaryIO, Literal
 
@@ -51,6 +52,11 @@ _READ = (
 )
 _PIXEL_DATA_TAGS = {"little": b"\xe0\x7f\x10\x00", "big": b"\x7f\xe0\x00\x10"}
 _UNDEFINED_LENGTH = 0xFFFFFFFF
+# The file meta information, which names the transfer syntax, is shorter.
+_META_BYTES = 4096
+_LONG = (b"OB", b"OW", b"UN", b"UT", b"SQ")
+# Of a file that was deflated as a whole; a thousand frames of 512 × 512 pixels fit.
+_MOST_INFLATED, _INFLATED_AT_ONCE = 1 << 29, 1 << 20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -219,11 +225,46 @@ def damaged(path: str) -> VolumeError:
 
 def _parsed(stream: BinaryIO, path: str) -> Dataset:
     try:
-        return pydicom.dcmread(
-            stream, stop_before_pixels=True, force=True, specific_tags=list(_READ)
-        )
+        if _inflated_bytes(stream) <= _MOST_INFLATED:
+            return pydicom.dcmread(
+                stream, stop_before_pixels=True, force=True, specific_tags=list(_READ)
+            )
     except elements.PYDICOM_ERRORS as error:
         raise damaged(path) from error
+    raise elements.refusal(
+        path,
+        f"at most {_MOST_INFLATED:,} bytes in a deflated file",
+        "more",
+        "store it without compression",
+    )
+
+
+def _inflated_bytes(stream: BinaryIO) -> int:
+    """The size of what a file deflated as a whole holds, as far as _MOST_INFLATED and some more; 0
+    for another file."""
+    start = stream.read(_META_BYTES)
+    stream.seek(0)
+    if uid.DeflatedExplicitVRLittleEndian.encode() not in start:
+        return 0
+    stream.seek(_end_of_meta(start))
+    inflated, decompressor = 0, zlib.decompressobj(-zlib.MAX_WBITS)
+    while (block := stream.read(_INFLATED_AT_ONCE)) and inflated <= _MOST_INFLATED:
+        while block and inflated <= _MOST_INFLATED:
+            inflated += len(decompressor.decompress(block, _INFLATED_AT_ONCE))
+            block = decompressor.unconsumed_tail
+    stream.seek(0)
+    return inflated
+
+
+def _end_of_meta(start: bytes) -> int:
+    """Where the file meta information ends: its elements are of group 2, in explicit little endian,
+    whose lengths have 2 bytes, or 4 behind two that are reserved (PS3.5 7.1.2)."""
+    at = len(b"DICM") + 128
+    while start[at : at + 2] == b"\x02\x00":
+        is_long = start[at + 4 : at + 6] in _LONG
+        length = start[at + 8 : at + 12] if is_long else start[at + 6 : at + 8]
+        at += (12 if is_long else 8) + int.from_bytes(length, "little")
+    return at
 
 
 def _meta(dataset: Dataset, keyword: str, path: str) -> str:

@@ -30,6 +30,8 @@ _JPEG = (
     *(uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit, uid.JPEGLossless, uid.JPEGLosslessSV1),
     *(uid.JPEGLSLossless, uid.JPEGLSNearLossless),
 )
+# Memory is taken for them before they are decoded. Slices of CT and MR have up to 2048 × 2048.
+_MOST_PIXELS = 1 << 26
 # Decoders fail each in its own way.
 _DECODER_ERRORS = (*elements.PYDICOM_ERRORS, RuntimeError, ImportError)
 
@@ -202,6 +204,13 @@ def _check_decodable(file: ImageFile) -> None:
         is_readable = False
     else:
         is_readable = decoder.is_available
+    rows, columns = file.shape
+    if file.transfer_syntax not in _NATIVE and rows * columns > _MOST_PIXELS:
+        raise elements.refusal(
+            file.path,
+            f"at most {_MOST_PIXELS:,} compressed pixels in a frame",
+            f"{elements.name('Rows')} {rows}, {elements.name('Columns')} {columns}",
+        )
     if not is_readable:
         raise elements.refusal(
             file.path,

@@ -1,0 +1,328 @@
+"""A target per reader of files that come from elsewhere; see fuzzing.py."""
+
+import gzip
+import io
+import json
+import pathlib
+import struct
+import tempfile
+
+import dicom_files
+import fuzzing
+import msgspec
+import nibabel as nib
+import nifti_corpus
+import numpy as np
+import pydicom
+from fuzzing import Target
+from pydicom import uid
+
+from spleen_tf.core import flags, resume
+from spleen_tf.datasets import cases, fingerprint, framing, metadata, schema, splits
+from spleen_tf.evaluation import held_out, results, summary
+from spleen_tf.inference import model_files, prediction
+from spleen_tf.io import nifti, readers
+from spleen_tf.quality import calibration
+from spleen_tf.training import run
+from spleen_tf.training.config import TrainConfig
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+
+
+# NIfTI
+
+
+def _nifti_seeds():
+    floats = nib.Nifti1Image(np.linspace(-1, 1, 60, dtype=np.float32).reshape(4, 3, 5), np.eye(4))
+    return (
+        *(
+            nifti_corpus.sound(kind, forms)
+            for kind in nifti_corpus.KINDS
+            for forms in ("both", "none")
+        ),
+        floats.to_bytes(),
+    )
+
+
+def _mutated_nifti(content, chance):
+    """A file that is mutated, packed or not, or the packed file itself."""
+    if chance.random() < 0.5:
+        return fuzzing.mutated_bytes(content, chance)
+    if chance.random() < 0.5:
+        return gzip.compress(fuzzing.mutated_bytes(content, chance), 1, mtime=0)
+    return fuzzing.mutated_bytes(gzip.compress(content, 1, mtime=0), chance)
+
+
+# DICOM
+
+
+def _dicom_slices(change=None, shape=(8, 6, 3)):
+    """The files of three slices."""
+    with tempfile.TemporaryDirectory() as folder:
+        stored = np.resize(dicom_files.ramp((8, 6, 3)), shape)
+        paths = dicom_files.write_series(folder, stored)
+        contents = []
+        for path in paths:
+            dataset = pydicom.dcmread(path)
+            if change:
+                change(dataset)
+            out = io.BytesIO()
+            dataset.save_as(out, implicit_vr=change is _implicit, little_endian=True)
+            contents.append(out.getvalue())
+        return contents
+
+
+def _implicit(dataset):
+    dataset.file_meta.TransferSyntaxUID = uid.ImplicitVRLittleEndian
+
+
+def _deflated(dataset):
+    dataset.file_meta.TransferSyntaxUID = uid.DeflatedExplicitVRLittleEndian
+
+
+def _enhanced_dicom():
+    with tempfile.TemporaryDirectory() as folder:
+        path = dicom_files.write_enhanced(f"{folder}/enhanced", dicom_files.ramp((8, 6, 3)))
+        return path.read_bytes()
+
+
+def _mutated_dicom(content, chance):
+    """Mutated bytes; often of the element lengths, or of sequences within sequences."""
+    if chance.random() < 0.1:
+        depth = chance.choice((10, 300, 5000))
+        item = b"\xfe\xff\x00\xe0\xff\xff\xff\xff"
+        # ReferencedImageSequence (0008,1140) of undefined length, in itself.
+        opening = b"\x08\x00\x40\x11SQ\0\0\xff\xff\xff\xff" + item
+        at = content.find(b"\x08\x00\x60\x00CS")  # Modality.
+        if at > 0:
+            return content[:at] + opening * depth + content[at:]
+    return fuzzing.mutated_bytes(content, chance)
+
+
+def _read_dicom(path):
+    readers.read(path.parent)
+
+
+# Records
+
+
+def record_seed():
+    """A record's Example, as a conversion of an oblique volume writes it."""
+    affine = np.diag([2.0, 1.5, 5.0, 1.0])
+    record = schema.SliceRecord(
+        image=np.arange(48, dtype="<i2").tobytes(),
+        label=bytes(48),
+        height=6,
+        width=8,
+        dtype="int16",
+        case="a",
+        modality="CT",
+        plane="axial",
+        slice_index=0,
+        num_slices=5,
+        pixel_mm=(1.5, 2.0),
+        slice_mm=5.0,
+        affine=affine.astype("<f8").tobytes(),
+        source_shape=(8, 6, 5),
+        source_sha256="0" * 64,
+        label_sha256="1" * 64,
+        has_spleen=0,
+        intensity_percentiles=(0.0, 1.0, 2.0, 3.0, 4.0),
+    )
+    return schema.to_bytes(record)
+
+
+def framed(content, length=None):
+    """A record of a TFRecord file, with right checksums also of a wrong length."""
+    header = struct.pack("<Q", len(content) if length is None else length)
+    checksums = (framing.masked_crc32c(header), framing.masked_crc32c(content))
+    return b"".join(
+        (header, struct.pack("<I", checksums[0]), content, struct.pack("<I", checksums[1]))
+    )
+
+
+def _mutated_records(file, chance):
+    """A file of some records: mutated content with right checksums, a wrong length, other bytes."""
+    content = file[12:-4]
+    kind = chance.random()
+    if kind < 0.5:
+        return framed(fuzzing.mutated_bytes(content, chance)) + framed(content)
+    if kind < 0.7:
+        length = chance.choice((0, 1, 1 << 20, 1 << 40, (1 << 63) - 1, 1 << 63, (1 << 64) - 1))
+        return framed(content, length)
+    return fuzzing.mutated_bytes(file * 2, chance)
+
+
+def _read_records(path):
+    framing.count_records(path)
+    schema.from_bytes(framing.first_record(path), str(path))
+
+
+# Text
+
+
+def _mutated_text(content, chance):
+    if chance.random() < 0.1:
+        at = chance.randrange(len(content) + 1)
+        piece = chance.choice((b'"', b"\0", b"\xff", b"\n", b",", b";", b"\x1b[2J", b"a" * 200_000))
+        return content[:at] + piece + content[at:]
+    return fuzzing.mutated_bytes(content, chance)
+
+
+TABLE = b"""case,image,label,modality,split
+a,a.nii.gz,a_label.nii.gz,CT,train
+b,"b, c.nii.gz",b_label.nii.gz,CT,validation
+"""
+FLAGFILE = b"""# A recipe.
+--records=records
+--model_dir=model
+--steps=10
+--image_size=32,64
+--window=-160,240
+--cache
+--optimizer=ranger
+"""
+
+
+def _read_flagfile(path):
+    flags.parse(["train", f"--flagfile={path}"], TrainConfig)
+
+
+def _read_table(path):
+    cases.load(path, missing_ok=True)
+
+
+CASE = {
+    "split": "train",
+    "modality": "CT",
+    "plane": "axial",
+    "num_slices": 5,
+    "spleen_slices": 3,
+    "pixel_mm": [1.5, 2.0],
+    "slice_mm": 5.0,
+    "shape": [8, 6, 5],
+    "source_sha256": "0" * 64,
+    "label_sha256": "1" * 64,
+    "voxels_sha256": "2" * 64,
+    "label_voxels_sha256": "3" * 64,
+}
+DECATHLON = {
+    "name": "Spleen",
+    "modality": {"0": "CT"},
+    "training": [{"image": "./imagesTr/a.nii.gz", "label": "./labelsTr/a.nii.gz"}],
+}
+NNUNET = {
+    "name": "Spleen",
+    "channel_names": {"0": "CT"},
+    "file_ending": ".nii.gz",
+    "dataset": {"a": {"images": ["imagesTr/a_0000.nii.gz"], "label": "labelsTr/a.nii.gz"}},
+}
+SPLITS = {"train": ["a", "b"], "validation": ["c"], "seed": 0, "fold": 0, "num_folds": 5}
+FOLDS = [{"train": ["a"], "val": ["b"]}, {"train": ["b"], "val": ["a"]}]
+TRAINING = {
+    "config": {"records": "r", "model_dir": "m", "steps": 4, "image_size": [32], "depth": 2},
+    "plane": "axial",
+    "modality": "CT",
+    "pixel_mm": [1.5, 2.0],
+    "window": [-160.0, 240.0],
+    "train": {"a": "0" * 64},
+    "validation": {},
+}
+INFO = {
+    "name": "spleen",
+    "version": "1.0.0",
+    "splits": [{"name": "train", "shardLengths": ["5"], "numBytes": "1234"}],
+}
+PLAN = {"pixel_mm": [1.5, 2.0], "window": [-160, 240], "image_size": [32, 64], "depth": 3}
+
+
+def _released(pattern):
+    """Contents of released models' files, of which every checkout has some."""
+    return tuple(path.read_bytes() for path in sorted((ROOT / "models").glob(pattern))[:3])
+
+
+CASE_JSON = {
+    "volume_ml": 203.5,
+    "bounding_box_ijk": [[1, 2], [3, 4], [5, 6]],
+    "model": "spleen_ct-axial",
+    "image_size": [224, 272],
+    "learning_rate": 0.001,
+    "seconds": {"total": 1.5},
+}
+
+
+class _Anything:
+    """Holds every name."""
+
+    def __contains__(self, name):
+        return True
+
+
+def _json(file, read, *contents):
+    seeds = (one if isinstance(one, bytes) else json.dumps(one).encode() for one in contents)
+    return Target(file.rpartition("/")[2], tuple(seeds), read, file, fuzzing.mutated_json)
+
+
+def _read_cases_json(path):
+    (path.parent / metadata.INFO).touch()
+    metadata.read_cases(path.parent)
+
+
+def _read_plan(path):
+    resume.hold(path.parent, {"a": 1, "b": {"c": {"d": 1}}}, {"b": {"d": 1}})
+
+
+def _read_case_json(path):
+    prediction.read(path)
+    results.model_of(path.with_name("a.nii.gz"))
+
+
+def _series(name, contents):
+    """The middle slice of three is mutated."""
+    first, middle, last = contents
+    beside = {"first.dcm": first, "last.dcm": last}
+    return Target(name, (middle,), _read_dicom, "series/a.dcm", _mutated_dicom, beside)
+
+
+TARGETS = {
+    target.name: target
+    for target in (
+        Target("NIfTI", _nifti_seeds(), nifti.read, "a.nii.gz", _mutated_nifti),
+        _series("DICOM", _dicom_slices()),
+        _series("implicit DICOM", _dicom_slices(_implicit)),
+        _series("deflated DICOM", _dicom_slices(_deflated)),
+        _series("RLE DICOM", _dicom_slices(dicom_files.ENCODINGS["RLE"])),
+        Target("enhanced DICOM", (_enhanced_dicom(),), _read_dicom, "e/a.dcm", _mutated_dicom),
+        Target("TFRecord", (framed(record_seed()),), _read_records, "a.tfrecord", _mutated_records),
+        Target("table of cases", (TABLE,), _read_table, "cases.csv", _mutated_text),
+        Target("cases.csv", _released("*/cases.csv"), results.read_cases, "e.csv", _mutated_text),
+        Target("flag file", (FLAGFILE,), _read_flagfile, "train.flags", _mutated_text),
+        _json("d/dataset.json", lambda p: cases.load(p.parent, missing_ok=True), DECATHLON, NNUNET),
+        _json("splits.json", splits.read_splits, SPLITS, FOLDS),
+        _json("r/cases.json", _read_cases_json, {"cases": {"a": CASE}}),
+        _json("i/dataset_info.json", lambda p: metadata.read_info(p.parent), INFO),
+        _json(
+            "f/features.json",
+            lambda p: metadata.check_features(p.parent),
+            metadata._features_json(),
+        ),
+        _json("fingerprint.json", fingerprint.read, PLAN),
+        _json("training.json", run.read, TRAINING),
+        _json(
+            "m/assets.extra/model.json",
+            lambda p: model_files.describe(p.parents[1]),
+            *_released("*/*/saved_model/assets.extra/model.json"),
+        ),
+        _json("quality.json", calibration.read, *_released("*/quality.json")),
+        _json("p/plan.json", _read_plan, {"a": 1, "b": {"c": {"d": 1}}}),
+        _json("a.json", _read_case_json, CASE_JSON),
+        _json("summary.json", summary.read, msgspec.json.encode(summary.summarize([]).content())),
+        _json("c/cv.json", lambda p: held_out.read(p.parent, _Anything()), *_released("*/cv.json")),
+    )
+}
+# Decoded by native libraries, which cannot be held to limits in this process.
+NATIVE = {
+    name: _series(name, _dicom_slices(encode, (48, 36, 3)))
+    for name, encode in dicom_files.ENCODINGS.items()
+    if name != "RLE"
+}
