@@ -21,15 +21,17 @@ import sys
 # Lets the program run from a checkout in which the package is not installed.
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
+import msgspec
+
 from spleen_tf.core import files, flags, resume
 from spleen_tf.core.files import InputError
 from spleen_tf.core.flags import flag
 from spleen_tf.datasets import cases
 from spleen_tf.datasets.layouts import Case
-from spleen_tf.evaluation import held_out, quality_figures, quality_study
+from spleen_tf.evaluation import held_out, held_out_volumes, quality_figures, quality_study
 from spleen_tf.evaluation.held_out import CrossValidation
 from spleen_tf.imaging.intensity import Modality
-from spleen_tf.quality import calibration
+from spleen_tf.quality import calibration, volume_interval
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,6 +75,9 @@ def main(config: StudyConfig) -> None:
     learnt, judged = quality_study.calibrate(
         measurements, modality_of, len(validated.planes), config.cross_validation
     )
+    volumes = held_out_volumes.read(validated.folder, modality_of.get)
+    intervals = volume_interval.by_modality(volumes)
+    learnt = msgspec.structs.replace(learnt, volume_intervals=intervals)
     study = quality_figures.study(judged, learnt)
     page = quality_figures.page(study, judged)
     files.write_csv(folder / "study.csv", [row.row() for row in judged])
@@ -83,7 +88,6 @@ def main(config: StudyConfig) -> None:
         learnt,
         coverage=calibration.COVERAGE,
         predictions=study.all.coverage.total,
-        patients=validated.patients,
         how="tools/study_quality.py on held-out cases, corrupted and not",
     )
     print(page)

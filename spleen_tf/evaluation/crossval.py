@@ -62,7 +62,8 @@ def _run(setup: Setup, children: Children) -> str:
         name: _evaluate(children, setup, name, planes) for name, planes in setup.planes_of.items()
     }
     names = {fold: splits.validation for fold, splits in setup.folds.items()}
-    return held_out.write(setup.output, setup.protocol, names, evaluated)
+    modality_of = {case.name: case.modality for case in setup.cases}
+    return held_out.write(setup.output, setup.protocol, names, evaluated, modality_of)
 
 
 def _write_inputs(setup: Setup) -> None:

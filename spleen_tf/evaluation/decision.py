@@ -17,10 +17,10 @@ from spleen_tf.evaluation.diagnostics import (
     proportion,
     ratio,
 )
+from spleen_tf.quality import reference
 
-# The largest of 140 spleens without disease, measured on CT (mean 214.6 mL, smallest 107.2 mL):
-# Prassopoulos et al., Eur Radiol 7:246–248 (1997).
-SPLENOMEGALY_ML = 314.5
+# The largest of 140 spleens without disease (see `reference`).
+SPLENOMEGALY_ML = reference.ADULTS_ML[1]
 
 
 class Decision(msgspec.Struct, frozen=True):

@@ -17,11 +17,14 @@ import msgspec
 
 from spleen_tf.core import files
 from spleen_tf.core.files import InputError
-from spleen_tf.evaluation import results, summary, tables
+from spleen_tf.evaluation import held_out_volumes, results, summary, tables
 from spleen_tf.evaluation.metrics import CaseMetrics
 from spleen_tf.evaluation.protocol import Protocol
 from spleen_tf.evaluation.summary import Content
+from spleen_tf.imaging.intensity import Modality
 from spleen_tf.inference import model_files
+from spleen_tf.quality import volume_interval
+from spleen_tf.quality.volume_interval import VolumeInterval
 
 if TYPE_CHECKING:
     from spleen_tf.inference.family import Family
@@ -35,10 +38,13 @@ class Record(Protocol, frozen=True, kw_only=True):
     Attributes:
         folds: the names of the cases that each fold held out, by the fold's number.
         results: summaries by plane; of the planes fused under 'fused'.
+        volume_intervals: by modality, how far volumes are off, and in how many cases the interval
+            that the other cases give holds the true volume.
     """
 
     folds: dict[str, tuple[str, ...]]
     results: dict[str, Content] = msgspec.field(default_factory=dict)
+    volume_intervals: dict[Modality, VolumeInterval] = msgspec.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -131,11 +137,11 @@ def dices(validated: CrossValidation) -> dict[tuple[str, str], float]:
         raise InputError(
             f"{path}: expected what tools/cross_validate.py wrote, found no such file."
         )
-    with path.open(newline="", encoding="utf-8-sig") as stream:
-        rows = list(csv.DictReader(stream))
     try:
+        with path.open(newline="", encoding="utf-8-sig") as stream:
+            rows = list(csv.DictReader(stream))
         dice_of = {(row["plane"], row["case"]): float(row["dice"]) for row in rows}
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, csv.Error) as error:
         raise InputError(
             f"{path}: expected the columns plane, case and dice (numbers), found others ({error}); "
             "run tools/cross_validate.py again."
@@ -155,6 +161,7 @@ def write(
     protocol: Protocol,
     held_out: Mapping[int, Sequence[str]],
     evaluated: Mapping[str, pathlib.Path],
+    modality_of: Mapping[str, Modality],
 ) -> str:
     """Writes cv.json, cases.csv (every measure of every case) and results.md.
 
@@ -163,6 +170,7 @@ def write(
         protocol: how they were made and used.
         held_out: the names of the cases that each fold held out, by the fold's number.
         evaluated: what spleen_tf.evaluate wrote, by plane; of the fused planes under 'fused'.
+        modality_of: of each case.
 
     Returns:
         The table of means.
@@ -176,10 +184,12 @@ def write(
     ]
     files.write_csv(folder / results.CASES_NAME, pooled)
     summaries = {plane: summary.read(at / results.SUMMARY_NAME) for plane, at in evaluated.items()}
+    intervals = volume_interval.by_modality(held_out_volumes.read(folder, modality_of.get))
     record = Record(
         **msgspec.structs.asdict(protocol),
         folds={str(fold): tuple(names) for fold, names in held_out.items()},
         results={plane: of_plane.content() for plane, of_plane in summaries.items()},
+        volume_intervals=intervals,
     )
     files.write_json(folder / FILE_NAME, record)
     means = tables.means(summaries, "plane")
@@ -188,6 +198,7 @@ def write(
         for plane, of_plane in summaries.items()
         if (note := tables.left_out(of_plane))
     ]
+    notes += [f"Volumes on {modality}: {interval}." for modality, interval in intervals.items()]
     files.write_text(folder / results.PAGE_NAME, _page(protocol, means, notes, rows, len(fold_of)))
     return means
 

@@ -15,6 +15,7 @@ from spleen_tf.evaluation.risk_coverage import RiskCoverage, risk_coverage
 from spleen_tf.imaging.intensity import Modality
 from spleen_tf.quality import corruptions
 from spleen_tf.quality.calibration import COVERAGE, FAILURE_DICE, Calibration
+from spleen_tf.quality.volume_interval import VolumeInterval
 
 _COVERAGES = (0.1, 0.25, 0.5, 0.75, 0.9, 1.0)
 
@@ -61,12 +62,14 @@ class Study(msgspec.Struct, frozen=True):
         review_below: a predicted Dice below it asks for a review.
         all: figures of all predictions.
         by_modality: figures of each modality, where the study has both; else empty.
+        volume_intervals: those of the calibration, with their coverage.
     """
 
     failure_dice: float
     review_below: float
     all: Figures
     by_modality: dict[Modality, Figures]
+    volume_intervals: dict[Modality, VolumeInterval]
 
 
 def study(judged: Sequence[Judged], calibration: Calibration) -> Study:
@@ -79,6 +82,7 @@ def study(judged: Sequence[Judged], calibration: Calibration) -> Study:
         review_below=calibration.review_below,
         all=figures(judged),
         by_modality={m: figures(some) for m, some in of_modality.items()} if has_both else {},
+        volume_intervals=calibration.volume_intervals,
     )
 
 
@@ -125,6 +129,9 @@ def page(result: Study, judged: Sequence[Judged]) -> str:
         f"predicted Dice of {result.review_below:.2f}.",
         tables.markdown(["measure", *columns], lines),
     ]
+    if result.volume_intervals:
+        lines = [f"- {modality}: {text}." for modality, text in result.volume_intervals.items()]
+        parts += ["## Volumes", "\n".join(lines)]
     if curve := result.all.risk_coverage:
         parts += ["## Risk and coverage", _CURVE_NOTE, _curve_table(curve)]
     return "\n\n".join([*parts, "## Corruptions", _corruption_table(judged)]) + "\n"

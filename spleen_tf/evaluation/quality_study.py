@@ -7,6 +7,7 @@ neither the models nor the calibration knew the patient.
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import pathlib
 import warnings
@@ -217,9 +218,9 @@ def calibrate(
         members,
         {m.case: m.known_brightness for m in sound if m.known_brightness is not None},
     )
-    modalities = {modality_of[m.case] for m in measurements}
-    if len(modalities) == 1:
-        learnt = msgspec.structs.replace(learnt, modality=modalities.pop())
+    counts = collections.Counter(modality_of[name] for name in sorted(set(patients)))
+    only = next(iter(counts)) if len(counts) == 1 else None
+    learnt = msgspec.structs.replace(learnt, modality=only, patients_by_modality=dict(counts))
     judgement_of = {id(m): j for (m, _), j in zip(usable, judgements, strict=True)}
     judged = [Judged(m, modality_of[m.case], judgement_of.get(id(m))) for m in measurements]
     return learnt, judged

@@ -226,6 +226,20 @@ def write(path: str | os.PathLike[str], calibration: Calibration, **notes: objec
     files.write_json(path, {**msgspec.to_builtins(calibration), **notes})
 
 
+def add_volume_intervals(
+    path: str | os.PathLike[str], intervals: Mapping[Modality, VolumeInterval]
+) -> None:
+    """Puts the intervals of volumes into a quality.json, which keeps what else is in it.
+
+    Raises:
+        InputError: if it is not one, or cannot be written.
+    """
+    read(path)
+    content = files.read_json(path)
+    assert isinstance(content, dict)
+    files.write_json(path, {**content, "volume_intervals": dict(intervals)})
+
+
 def _with_relative_brightness(
     evidence: Evidence, brightness: tuple[float, float]
 ) -> dict[str, float]:

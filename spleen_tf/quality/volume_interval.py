@@ -31,6 +31,10 @@ LEAST_CASES = 10
 _LEAST_UNIT = 0.02
 
 Term = Literal["nested", "agreement"]
+_TERM_NAMES: dict[Term, str] = {
+    "nested": "the change between two thresholds",
+    "agreement": "(1 - agreement) of the volume",
+}
 
 
 class Doubt(msgspec.Struct, frozen=True):
@@ -83,6 +87,14 @@ class VolumeInterval(msgspec.Struct, frozen=True):
     covered: int
     terms: tuple[Term, ...]
     scaled_error: float
+
+    def __str__(self) -> str:
+        """What was learnt, for a reader."""
+        scaled_by = ["2% of the volume", *(_TERM_NAMES[term] for term in self.terms)]
+        return (
+            f"{COVERAGE:.0%} interval of {self.scaled_error:.2f} × ({' + '.join(scaled_by)}), from "
+            f"{self.cases} cases; {self.covered} lie in the interval that the others give"
+        )
 
     def predict(self, volume_ml: float, doubt: Doubt) -> tuple[float, float] | None:
         """The interval of a volume, in mL; None where what it is scaled by was not measured."""

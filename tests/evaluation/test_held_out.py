@@ -93,12 +93,13 @@ def test_what_is_written_is_read_again_and_pooled(finished):
         "coronal": {"a": 0.8, "b": 0.6, "c": math.nan},
     }
     folders = {plane: evaluated(finished / "evaluation" / plane, d) for plane, d in dices.items()}
-    table = held_out.write(finished, how, {0: ["a", "b"], 1: ["c"]}, folders)
+    held_out_names = {0: ["a", "b"], 1: ["c"]}
+    table = held_out.write(finished, how, held_out_names, folders, dict.fromkeys("abc", "MR"))
 
     content = json.loads((finished / "cv.json").read_text())
     assert [*content] == [
         *("num_folds", "seed", "always_train", "recipes", "threshold", "tta", "label_value"),
-        *("folds", "results"),
+        *("folds", "results", "volume_intervals"),
     ]
     assert content["results"]["axial"]["dice"]["mean"] == pytest.approx(0.7)
     found = held_out.read(finished, cases_named("a", "b", "c"))

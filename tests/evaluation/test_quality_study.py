@@ -121,7 +121,7 @@ ROWS = [
     judged(0.3, 0.8, case="d", corruption="noise", modality="CT"),  # A failure, missed.
     judged(0.95, 0.9, case="e", modality="CT", reasons=("odd",)),  # Flagged without its Dice.
 ]
-LEARNT = dataclasses.make_dataclass("Learnt", ["review_below"])(0.7)
+LEARNT = dataclasses.make_dataclass("Learnt", ["review_below", "volume_intervals"])(0.7, {})
 
 
 def test_figures_by_hand():

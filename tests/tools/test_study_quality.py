@@ -32,6 +32,10 @@ def study(load_tool, run_main, make_dataset, tmp_path, monkeypatch):
     folds = {"0": ("a", "b"), "1": ("c", "d")}
     record = Record(num_folds=2, seed=0, recipes={"coronal": {}}, folds=folds)
     validated = CrossValidation(tmp_path / "cv", record)
+    volumes = {"truth_mm3": 200_000.0, "pred_mm3": 190_000.0}
+    files.write_csv(
+        tmp_path / "cv" / "cases.csv", [{"plane": "coronal", "case": c, **volumes} for c in "abcd"]
+    )
     monkeypatch.setattr(tool.held_out, "read", lambda folder, cases: validated)
     monkeypatch.setattr(CrossValidation, "family", lambda self, fold: Family(fold, ()))
     for case, dice in DICES.items():
