@@ -22,7 +22,6 @@ Examples:
 from __future__ import annotations
 
 import dataclasses
-import math
 import pathlib
 import sys
 from collections.abc import Sequence
@@ -33,12 +32,11 @@ from tqdm import tqdm
 from spleen_tf.core import files, flags
 from spleen_tf.core.files import InputError
 from spleen_tf.core.flags import ConfigError, flag
-from spleen_tf.evaluation import change, family_error, metrics, timepoints
-from spleen_tf.evaluation.change import Change, Registration
+from spleen_tf.evaluation import aligned, change, family_error, timepoints
+from spleen_tf.evaluation.change import Change
 from spleen_tf.evaluation.family_error import FamilyError
 from spleen_tf.evaluation.timepoints import TimePoint
-from spleen_tf.imaging import registration, volume
-from spleen_tf.imaging.volume import Volume
+from spleen_tf.imaging import registration
 from spleen_tf.inference import places
 from spleen_tf.io import nifti, readers
 
@@ -136,16 +134,8 @@ def _check(config: CompareConfig, pairs: Sequence[timepoints.Pair]) -> None:
             f"{config.before}: expected one mask where images are given, found a folder; register "
             "one pair at a time."
         )
-    registration.check_installed()
-    for mask, image in ((before, config.before_image), (after, config.after_image)):
-        if not nifti.is_nifti(mask):
-            raise ConfigError(
-                f"{mask}: expected a mask (.nii.gz) where images are given, found it is none."
-            )
-        geometry = readers.read_geometry(image)
-        volume.check_same_grid(
-            geometry, volume.in_order_of(nifti.read_geometry(mask), geometry.grid)
-        )
+    aligned.check_files(before, config.before_image)
+    aligned.check_files(after, config.after_image)
 
 
 def _given_error(config: CompareConfig) -> FamilyError | None:
@@ -155,14 +145,6 @@ def _given_error(config: CompareConfig) -> FamilyError | None:
     return family_error.of_family(config.model) if config.model else None
 
 
-def _error(point: TimePoint, given: FamilyError | None) -> FamilyError | None:
-    """The error of the measurement at one examination, as far as it is known."""
-    record = point.record
-    if given is None:
-        return family_error.of_model(record.model, record.modality) if record else None
-    return given if record is None or given.is_valid_for(record.modality) else None
-
-
 def _change(
     case: str,
     before: TimePoint,
@@ -170,40 +152,21 @@ def _change(
     given: FamilyError | None,
     config: CompareConfig,
 ) -> Change:
-    changed = change.compare(case, before, after, _error(before, given), _error(after, given))
+    """The change of a case; where images are given, they are registered and drawn, too."""
+    changed = change.compare(case, before, after, given)
     if not (config.before_image and config.after_image and before.mask and after.mask):
         return changed
-    return _register(changed, before.mask, after.mask, config)
+    # Its plotting library takes half a second to import.
+    from spleen_tf.reporting import comparison
 
-
-def _register(changed: Change, before: Volume, after: Volume, config: CompareConfig) -> Change:
-    """The change with how the images were registered; writes mask, transform and page."""
-    from spleen_tf.reporting import (
-        comparison,
-    )  # Its plotting library takes half a second to import.
-
-    before_image = readers.read(str(config.before_image))
-    after_image = readers.read(str(config.after_image))
-    before = volume.in_order_of(before, before_image.grid)
-    after = volume.in_order_of(after, after_image.grid)
-    centers_mm = registration.centroids_ras_mm(after, before)
-    rigid = registration.register(after_image, before_image, *centers_mm)
-    moved = registration.resampled_mask(before, after_image.grid, rigid)
-    dice = metrics.dice(after.array_ijk, moved)
-    registered = Registration(
-        rotation_degrees=rigid.rotation_degrees,
-        shift_mm=rigid.shift_mm,
-        dice=None if math.isnan(dice) else dice,
-    )
-    changed = msgspec.structs.replace(changed, registration=registered)
+    images = readers.read(config.before_image), readers.read(config.after_image)
+    found = aligned.align(images[0], before.mask, images[1], after.mask)
+    changed = msgspec.structs.replace(changed, registration=found.record)
     folder = pathlib.Path(config.output_dir)
-    nifti.write_mask(folder / MOVED_NAME, moved, like=after_image)
+    nifti.write_mask(folder / MOVED_NAME, found.before_mask, like=found.after)
     if config.transform:
-        registration.write_transform(config.transform, rigid)
-    files.write_text(
-        folder / PAGE_NAME,
-        comparison.comparison(changed, before_image, after_image, moved, after.array_ijk, rigid),
-    )
+        registration.write_transform(config.transform, found.rigid)
+    files.write_text(folder / PAGE_NAME, comparison.page_of(changed, found))
     return changed
 
 

@@ -9,6 +9,7 @@ import msgspec
 
 import spleen_tf
 from spleen_tf.core import files
+from spleen_tf.evaluation import family_error
 from spleen_tf.evaluation.agreement import limits_of_change
 from spleen_tf.evaluation.family_error import FamilyError
 from spleen_tf.evaluation.timepoints import TimePoint
@@ -88,19 +89,16 @@ def compare(
     case: str,
     before: TimePoint,
     after: TimePoint,
-    before_error: FamilyError | None,
-    after_error: FamilyError | None,
-    registration: Registration | None = None,
+    given_error: FamilyError | None = None,
 ) -> Change:
     """The change of one case.
 
     Args:
         case: its name.
         before, after: the two examinations.
-        before_error, after_error: of what measured them; None where that is not known.
-        registration: how the images were registered, if they were.
+        given_error: of what measured both; None: of the released families that their JSON names.
     """
-    limits, source = _limits(before, after, before_error, after_error)
+    limits, source = _limits(before, after, given_error)
     change_ml = after.volume_ml - before.volume_ml
     percent = 100 * change_ml / before.volume_ml if before.volume_ml else None
     reason = _why_not_judged(before, after)
@@ -125,7 +123,6 @@ def compare(
         before_model=before.model,
         after_model=after.model,
         notes=(*([reason] if reason else []), *_notes(before, after)),
-        registration=registration,
     )
 
 
@@ -168,12 +165,12 @@ def verdict(change: Change) -> str:
 
 
 def _limits(
-    before: TimePoint,
-    after: TimePoint,
-    before_error: FamilyError | None,
-    after_error: FamilyError | None,
+    before: TimePoint, after: TimePoint, given_error: FamilyError | None
 ) -> tuple[tuple[float, float] | None, str]:
     """The limits in percent, and where they come from or why there are none."""
+    before_error, after_error = (
+        family_error.of_record(point.record, given_error) for point in (before, after)
+    )
     if before_error and after_error:
         sources = dict.fromkeys((before_error.source, after_error.source))
         return limits_of_change(before_error.error, after_error.error), "; ".join(sources)

@@ -16,6 +16,7 @@ from spleen_tf.evaluation.protocol import FUSED
 from spleen_tf.evaluation.summary import Content, Statistics
 from spleen_tf.imaging.intensity import Modality
 from spleen_tf.inference import model_files, released
+from spleen_tf.inference.prediction import PredictionRecord
 from spleen_tf.quality import calibration
 
 _MEASURE = "volume_error_percent"
@@ -74,6 +75,23 @@ def of_family(path: str | os.PathLike[str]) -> FamilyError:
             "found none; state the error by --error_percent."
         )
     return measured
+
+
+def of_record(
+    record: PredictionRecord | None, given: FamilyError | None = None
+) -> FamilyError | None:
+    """The error of a measurement.
+
+    Args:
+        record: what predict wrote of it; None: nothing is known of it.
+        given: what the user says; None: the record's models are looked for.
+
+    Returns:
+        None where it is not known, or was measured on another modality.
+    """
+    if given is None:
+        return of_model(record.model, record.modality) if record else None
+    return given if record is None or given.is_valid_for(record.modality) else None
 
 
 def of_model(model: str, modality: Modality | None) -> FamilyError | None:

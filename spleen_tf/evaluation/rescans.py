@@ -166,7 +166,7 @@ def pairs(measured: Measured, error: FamilyError | None) -> list[Pair]:
     points = [TimePoint("", one.volume_ml, one.complete) for one in measured.examinations]
     compared = []
     for before, after in itertools.combinations(range(len(points)), 2):
-        changed = change.compare(measured.case, points[before], points[after], error, error)
+        changed = change.compare(measured.case, points[before], points[after], error)
         compared.append(
             Pair(
                 case=measured.case,

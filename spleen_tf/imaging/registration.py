@@ -16,7 +16,6 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
-from skimage.filters import threshold_otsu
 
 from spleen_tf.core import files
 from spleen_tf.core.files import InputError
@@ -135,6 +134,8 @@ def body(image: Volume) -> Volume:
     if intensity.guessed_modality(image.array_ijk) == "CT":
         above = _BODY_ABOVE_HU
     else:
+        from skimage.filters import threshold_otsu  # Takes a third of a second to import.
+
         # Muscle without fat is dark on T2: half of what parts dark from bright.
         above = 0.5 * threshold_otsu(np.clip(array, None, np.percentile(array, 99)))
     steps = [max(1, round(_BODY_OPENING_MM / 2 / mm)) for mm in small.zooms_mm]

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import dataclasses
+import os
 from collections.abc import Mapping
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
+from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from spleen_tf.evaluation import change as changes
+from spleen_tf.evaluation import timepoints
+from spleen_tf.evaluation.aligned import Aligned, align
 from spleen_tf.evaluation.change import Change
 from spleen_tf.imaging import intensity, planes, registration
 from spleen_tf.imaging.registration import Rigid
 from spleen_tf.imaging.volume import Grid, Volume
+from spleen_tf.inference.prediction import PredictionRecord
+from spleen_tf.io import readers
 from spleen_tf.reporting import page, panels, plots, preview
 from spleen_tf.reporting.page import KeyFigure, Notice
 
@@ -20,43 +28,68 @@ _PICTURE_PX = 1000
 _Outlines = Mapping[str, npt.NDArray[np.bool_]]
 
 
-def comparison(
-    change: Change,
-    before: Volume,
-    after: Volume,
-    before_mask_on_after: npt.NDArray[np.bool_],
-    after_mask: npt.NDArray[np.bool_],
-    rigid: Rigid,
-) -> str:
-    """The page of one case. Nothing of its name or its files is in it.
+def page_of(change: Change, aligned: Aligned) -> str:
+    """The page of one case. Nothing of its name or its files is in it."""
+    return page.render("comparison.html", change=_section(change, pictures(aligned)))
+
+
+def earlier(
+    before: str | os.PathLike[str],
+    before_image: str | os.PathLike[str] | None,
+    after_image: Volume,
+    after_mask_ijk: npt.NDArray[np.bool_],
+    record: PredictionRecord,
+) -> Markup:
+    """The part of a prediction's page that compares it with an earlier examination.
 
     Args:
-        change: what was measured.
-        before, after: the images, each on its own grid.
-        before_mask_on_after: (I, J, K) bool, the earlier mask, moved onto the later image's grid.
-        after_mask: bool, same shape.
-        rigid: from the later to the earlier image.
+        before: the earlier mask, or its JSON.
+        before_image: its image; None: nothing is registered and drawn.
+        after_image, after_mask_ijk, record: of the prediction.
+
+    Raises:
+        InputError: if a file cannot be read, or the images cannot be registered.
     """
-    middle = preview.middle_ijk(before_mask_on_after | after_mask)
-    center_ijk = middle or tuple(n // 2 for n in after.shape)
-    moved = _on_planes(before, after.grid, rigid, center_ijk)
-    outlines = {"earlier": before_mask_on_after, "later": after_mask}
-    before_window, after_window = _window(before), _window(after)
-    pictures = {
-        "Earlier, moved onto the later": (moved, {"earlier": before_mask_on_after}, before_window),
-        "Later": (after, {"later": after_mask}, after_window),
-        "Both outlines, on the later image": (after, outlines, after_window),
-    }
+    earlier_point = timepoints.read(before)
+    after_mask = dataclasses.replace(after_image, array_ijk=after_mask_ijk)
+    later_point = dataclasses.replace(timepoints.of_mask(after_mask), record=record)
+    change = changes.compare("", earlier_point, later_point)
+    if before_image is None or earlier_point.mask is None:
+        return _section(change, [])
+    found = align(readers.read(before_image), earlier_point.mask, after_image, after_mask)
+    change = msgspec.structs.replace(change, registration=found.record)
+    return _section(change, pictures(found))
+
+
+def _section(change: Change, drawn: list[tuple[bytes, str]]) -> Markup:
     return page.render(
-        "comparison.html",
-        verdict=_verdict(change),
-        figures=_figures(change),
-        notes=change.notes,
-        pictures=[
-            (plots.jpeg(_figure(image, drawn, center_ijk, window), _PICTURE_PX), caption)
-            for caption, (image, drawn, window) in pictures.items()
-        ],
+        "change.html", verdict=_verdict(change), figures=_figures(change), pictures=drawn
     )
+
+
+def pictures(aligned: Aligned) -> list[tuple[bytes, str]]:
+    """JPEG with a caption each: the earlier examination, the later one, and both outlines."""
+    before, after = aligned.before, aligned.after
+    outlines = {"earlier": aligned.before_mask, "later": aligned.after_mask}
+    middle = preview.middle_ijk(aligned.before_mask | aligned.after_mask)
+    center_ijk = middle or tuple(n // 2 for n in after.shape)
+    moved = _on_planes(before, after.grid, aligned.rigid, center_ijk)
+    before_window, after_window = _window(before), _window(after)
+    shown = {
+        "Earlier, moved onto the later": (moved, ["earlier"], before_window),
+        "Later": (after, ["later"], after_window),
+        "Both outlines, on the later image": (after, ["earlier", "later"], after_window),
+    }
+    return [
+        (
+            plots.jpeg(
+                _figure(image, {pen: outlines[pen] for pen in pens}, center_ijk, window),
+                _PICTURE_PX,
+            ),
+            caption,
+        )
+        for caption, (image, pens, window) in shown.items()
+    ]
 
 
 def _on_planes(moving: Volume, grid: Grid, rigid: Rigid, center_ijk: tuple[int, ...]) -> Volume:
@@ -106,21 +139,21 @@ def _verdict(change: Change) -> Notice:
 
 def _figures(change: Change) -> list[KeyFigure]:
     percent = "" if change.change_percent is None else f"{change.change_percent:+.1f}%"
-    figures = [
+    shown = [
         KeyFigure("Earlier", f"{change.before_ml:.1f} mL", change.before_model or ""),
         KeyFigure("Later", f"{change.after_ml:.1f} mL", change.after_model or ""),
         KeyFigure("Change", f"{change.change_ml:+.1f} mL", percent),
     ]
     if change.limits_ml:
         low, high = change.limits_ml
-        figures.append(
+        shown.append(
             KeyFigure("Limits of agreement", f"{low:+.1f} to {high:+.1f} mL", change.limits_from)
         )
     if moved := change.registration:
         dice = "–" if moved.dice is None else f"{moved.dice:.2f}"
         turn = f"{moved.shift_mm:.1f} mm, {moved.rotation_degrees:.1f}°"
-        figures += [
+        shown += [
             KeyFigure("Moved by", turn, "the patient between the two images"),
             KeyFigure("Overlap", dice, "Dice of both masks after the registration"),
         ]
-    return figures
+    return shown

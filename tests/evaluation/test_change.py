@@ -21,7 +21,7 @@ def spleen(volume_ml, complete=True, **rest):
 
 
 def compared(before, after, error=TEN_PERCENT):
-    return change.compare("a", before, after, error, error)
+    return change.compare("a", before, after, error)
 
 
 def test_a_change_is_in_ml_and_in_percent_of_the_earlier_volume():
