@@ -15,6 +15,7 @@ import pytest
 
 from spleen_tf import predict
 from spleen_tf.core.files import InputError
+from spleen_tf.core.process import CommandFailed
 from spleen_tf.imaging.volume import Volume
 from spleen_tf.io import nifti
 from spleen_tf.predict import PredictConfig
@@ -35,7 +36,8 @@ def run(exported, tmp_path):
     """A function that predicts with the MR model, or another, into tmp_path."""
 
     def main(source, output="out.nii.gz", model=None, **options):
-        options = {k: v if k == "series_uid" else str(tmp_path / v) for k, v in options.items()}
+        plain = ("series_uid", "send", "skip_existing")
+        options = {k: v if k in plain else str(tmp_path / v) for k, v in options.items()}
         return predict.main(
             PredictConfig(
                 model=(str(model or exported["MR"]),),
@@ -99,6 +101,78 @@ def test_a_segmentation_is_written_where_nothing_was_found(run, tmp_path):
     assert run(tmp_path / "scan", dicom_seg="out.dcm") == 0
     assert content_of(tmp_path / "out.json")["voxels"] == 0
     assert not highdicom.seg.segread(tmp_path / "out.dcm").pixel_array.any()
+
+
+OBJECTS = {"dicom_seg": "seg.dcm", "dicom_sr": "sr.dcm", "dicom_sc": "sc.dcm"}
+
+
+def test_the_report_has_the_figures_of_the_json_and_refers_to_the_segmentation(run, tmp_path):
+    dicom_files.write_series(tmp_path / "scan", bright_block(), AFFINE, "MR")
+    assert run(tmp_path / "scan", **OBJECTS) == 0
+    content = content_of(tmp_path / "out.json")
+    report = highdicom.sr.srread(tmp_path / "sr.dcm").content
+    (group,) = report.get_volumetric_roi_measurement_groups()
+    figures = {item.name.meaning: item.value for item in group.get_measurements()}
+    assert figures["Volume"] == pytest.approx(content["volume_ml"], abs=1e-3)
+    assert figures["Length"] == pytest.approx(content["length_mm"], abs=1e-2)
+    segment = pydicom.dcmread(tmp_path / "seg.dcm").SegmentSequence[0]
+    assert group.tracking_uid == segment.TrackingUID
+    assert pydicom.dcmread(tmp_path / "sc.dcm").BurnedInAnnotation == "YES"
+
+
+def test_report_and_picture_are_written_where_nothing_was_found(run, tmp_path):
+    dicom_files.write_series(tmp_path / "scan", np.full(SHAPE, 7, np.int16), AFFINE, "MR")
+    assert run(tmp_path / "scan", dicom_sr="sr.dcm", dicom_sc="sc.dcm") == 0
+    report = highdicom.sr.srread(tmp_path / "sr.dcm").content
+    (group,) = report.get_image_measurement_groups()
+    assert [item.value for item in group.get_measurements()] == [0.0]
+    assert pydicom.dcmread(tmp_path / "sc.dcm").pixel_array.any()
+
+
+def test_a_series_goes_from_one_archive_to_another(run, tmp_path, web_archive, storage):
+    """By WADO-RS in, by C-STORE out; the temporary folder is gone."""
+    paths = dicom_files.write_series(tmp_path / "scan", bright_block(), AFFINE, "MR")
+    source = web_archive(paths, dicom_files.STUDY_UID, dicom_files.SERIES_UID)
+    target = storage()
+    assert run(source.address, send=f"ARCHIVE@127.0.0.1:{target.port}", **OBJECTS) == 0
+    mask = np.asarray(nibabel.load(tmp_path / "out.nii.gz").dataobj)
+    np.testing.assert_array_equal(mask, bright_block() > 0)
+    sent = [pydicom.dcmread(tmp_path / name).SOPInstanceUID for name in OBJECTS.values()]
+    assert [dataset.SOPInstanceUID for dataset in target.stored] == sent
+
+
+def test_what_an_archive_refuses_is_sent_again_with_skip_existing(run, tmp_path, storage):
+    """0xA700: out of resources. The objects keep their UIDs."""
+    dicom_files.write_series(tmp_path / "scan", bright_block(), AFFINE, "MR")
+    full, ready = storage(status=0xA700), storage()
+    with pytest.raises(CommandFailed, match=r"sr\.dcm: expected ARCHIVE@.* to store it, found sta"):
+        run(tmp_path / "scan", dicom_sr="sr.dcm", send=f"ARCHIVE@127.0.0.1:{full.port}")
+    before = (tmp_path / "sr.dcm").read_bytes()
+    again = {"dicom_sr": "sr.dcm", "skip_existing": True}
+    assert run(tmp_path / "scan", send=f"ARCHIVE@127.0.0.1:{ready.port}", **again) == 0
+    assert len(ready.stored) == 1
+    assert (tmp_path / "sr.dcm").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"send": "A@localhost:104"}, "--send: expected together with --dicom_seg, --dicom_sr or"),
+        ({"send": "localhost", "dicom_sr": "sr.dcm"}, "--send: expected AET@HOST:PORT"),
+    ],
+)
+def test_send_needs_something_to_send_and_an_address(run, tmp_path, options, expected):
+    dicom_files.write_series(tmp_path / "scan", bright_block(), AFFINE, "MR")
+    with pytest.raises(InputError, match=expected):
+        run(tmp_path / "scan", **options)
+    assert not (tmp_path / "out.nii.gz").exists()
+
+
+def test_wrong_outputs_are_named_before_a_series_is_fetched(run, tmp_path, web_archive):
+    source = web_archive([], dicom_files.STUDY_UID, dicom_files.SERIES_UID)
+    with pytest.raises(InputError, match=r"sr\.txt: expected an output name that ends in \.dcm"):
+        run(source.address, dicom_sr="sr.txt")
+    assert source.requests == []
 
 
 def test_one_of_several_series_is_chosen(run, tmp_path):
@@ -205,7 +279,7 @@ def leaks_in(folder):
 
 
 @pytest.mark.filterwarnings("ignore:Invalid value")
-def test_nothing_of_the_patient_leaves_but_in_the_segmentation(
+def test_nothing_of_the_patient_leaves_but_in_the_dicom_objects(
     exported, run_python, tmp_path, load_tool
 ):
     source, out = tmp_path / "scan", tmp_path / "out"
@@ -215,13 +289,16 @@ def test_nothing_of_the_patient_leaves_but_in_the_segmentation(
     arguments += [f"--output={out}/", "--precision=float32", f"--preview={out}/a.png"]
     arguments += [f"--report={out}/a.html", f"--probabilities={out}/p.nii.gz"]
     out.mkdir()
-    done = run_python(*arguments, f"--dicom_seg={out}/a.dcm", f"--mesh={out}/a.obj")
+    objects = {"dicom_seg": "a.dcm", "dicom_sr": "sr.dcm", "dicom_sc": "sc.dcm"}
+    flags = [f"--{kind}={out / name}" for kind, name in objects.items()]
+    done = run_python(*arguments, *flags, f"--mesh={out}/a.obj")
     assert done.returncode == 0, done.stderr
     assert leaks((done.stdout + done.stderr).encode()) == []
     found = leaks_in(out)
     names = {"spleen.nii.gz", "spleen.json", "a.png", "a.html", "p.nii.gz", "a.dcm", "a.obj"}
-    assert set(found) == names
-    assert "SENTINEL" in found.pop("a.dcm")
+    assert set(found) == names | set(objects.values())
+    for name in objects.values():
+        assert "SENTINEL" in found.pop(name)
     assert not any(found.values()), found
     # A refusal does not quote, either.
     paths[5].unlink()

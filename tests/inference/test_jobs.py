@@ -192,7 +192,12 @@ def test_an_output_inside_of_a_dicom_folder_is_refused(here, place, kind):
 @pytest.mark.parametrize("source", ["scan.nii.gz", "cases"])
 @pytest.mark.parametrize(
     ("options", "flag"),
-    [(({"dicom_seg": "a.dcm"},), "--dicom_seg"), (({}, "1.2.3"), "--series_uid")],
+    [
+        (({"dicom_seg": "a.dcm"},), "--dicom_seg"),
+        (({"dicom_sr": "a.dcm"},), "--dicom_sr"),
+        (({"dicom_sc": "a.dcm"},), "--dicom_sc"),
+        (({}, "1.2.3"), "--series_uid"),
+    ],
 )
 def test_options_of_dicom_are_refused_for_nifti(here, source, options, flag):
     with pytest.raises(InputError, match=f"^{source}: expected DICOM for {flag}, found none"):

@@ -95,6 +95,18 @@ def test_no_access_is_said_without_the_credentials(archive, monkeypatch):
     )
 
 
+def test_credentials_do_not_follow_to_another_host(archive, web_archive, monkeypatch):
+    """127.0.0.1 and localhost are two names."""
+    other = web_archive(archive.files, *UIDS)
+    archive.elsewhere = other.root.replace("127.0.0.1", "localhost") + other.path
+    monkeypatch.setenv(web.TOKEN, "a-token")
+    with web.fetched(archive.address):
+        pass
+    (first,), (second,) = archive.requests, other.requests
+    assert first["HTTP_AUTHORIZATION"] == "Bearer a-token"
+    assert "HTTP_AUTHORIZATION" not in second
+
+
 def test_a_user_without_password_is_refused(archive, monkeypatch):
     monkeypatch.setenv(web.USER, "bob")
     expected = f"{web.USER} and {web.PASSWORD}: expected both in"
