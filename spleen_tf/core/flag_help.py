@@ -7,6 +7,7 @@ import os
 import textwrap
 from typing import Any
 
+from spleen_tf.core import events
 from spleen_tf.core.flag_kinds import Kind, kinds
 
 VERBOSITY = "1: also log, on stderr, the cause of each refusal."
@@ -28,6 +29,8 @@ def text(program: str, config_type: type, description: str) -> str:
         lines += _entry(_usage(field, kind), field.metadata["help"] + _notes(field, kind))
     if all(field.name != "verbosity" for field, _ in fields):
         lines += _entry("--verbosity=INTEGER", f"{VERBOSITY} Default: 0.")
+    if all(field.name != "log_json" for field, _ in fields):
+        lines += _entry("--log_json=TEXT", events.HELP)
     return "\n".join(lines)
 
 
