@@ -11,7 +11,7 @@ PYTHON ?=
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-slow stress coverage lint format lock clean
+.PHONY: help venv demo test test-slow test-beam stress coverage lint format lock clean
 
 help: ## Lists the targets
 	@echo "usage: make TARGET [PYTHON=/path/to/python3.11]"
@@ -26,6 +26,10 @@ test: lint ## Lint, types and the quick tests
 
 test-slow: venv ## The tests that take longer: trainings, whole commands, browsers
 	$(VENV_PYTHON) -m pytest $(PARALLEL) -m "slow and not stress"
+
+test-beam: ## The tests of the cluster, in .venv-beam, which has Apache Beam beside TensorFlow
+	@bash tools/environment.sh beam
+	.venv-beam/bin/python -m pytest tests/cluster
 
 stress: venv ## Mutated headers against independent readers; the whole corpus
 	$(VENV_PYTHON) -m pytest $(PARALLEL) -m stress
@@ -49,7 +53,7 @@ lock: ## Both lock files anew from setup.py; keeps pins that fit (UPGRADE=1: tak
 	@bash tools/environment.sh lock $(if $(UPGRADE),--upgrade)
 
 clean: ## Removes what make made: .venv, .uv, caches, the demo's data and models
-	rm -rf .venv .uv build *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	rm -rf .venv .venv-beam .uv build *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
 	rm -rf .import_linter_cache .coverage .coverage.*
 	rm -rf data/demo models/demo
 	find spleen_tf tests tools -name __pycache__ -prune -exec rm -rf {} +

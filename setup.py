@@ -58,6 +58,12 @@ CAN_TRAIN = (
 # Archives: sending by C-STORE, reading by DICOMweb.
 NODE = ["dicomweb-client>=0.60", "pynetdicom>=3"]
 
+# Conversion and prediction on a cluster, over files in object stores.
+BEAM = ["apache-beam[dask]>=2.60", "fsspec>=2024.6", "gcsfs>=2024.6", "s3fs>=2024.6"]
+
+# The requests of TensorFlow Serving.
+SERVING = [f"tensorflow-serving-api==2.15.1; {CAN_TRAIN}"]
+
 DEVELOPMENT = [
     "bids-validator-deno>=2.4",
     "dcm2niix>=1.0.20240202",
@@ -146,7 +152,11 @@ setup(
         # Registers the images of two examinations.
         "registration": ["SimpleITK>=2.3"],
         "node": NODE,
-        "dev": [*DEVELOPMENT, *NODE],
+        "beam": BEAM,
+        "serving": SERVING,
+        "dev": [*DEVELOPMENT, *NODE, *SERVING],
+        # The other development tools, for requirements-beam.lock.
+        "beam-dev": [*BEAM, "moto[server]>=5"],
     },
     cmdclass={"build_py": BuildWithModels},
     entry_points={"console_scripts": ["spleen-tf = spleen_tf.__main__:main"]},

@@ -2,8 +2,10 @@
 # The environment that `make` works in.
 #
 #   tools/environment.sh venv              makes .venv, on CPython 3.11, from requirements.lock
-#   tools/environment.sh lock [--upgrade]  makes both lock files from setup.py: requirements.lock, for
-#                                          .venv, and requirements-predict.lock, without TensorFlow
+#   tools/environment.sh beam              makes .venv-beam from requirements-beam.lock
+#   tools/environment.sh lock [--upgrade]  makes the lock files from setup.py: requirements.lock, for
+#                                          .venv, requirements-beam.lock, with Apache Beam, and
+#                                          requirements-predict.lock, without TensorFlow
 #
 # venv is done at once where .venv is whole and was made here from this lock file. Anything else
 # there (an interrupted try, another lock, a folder that was moved, missing files) is replaced.
@@ -11,7 +13,8 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 root=$PWD
-stamp=.venv/made_from
+venv=.venv
+lock=requirements.lock
 unset PYTHONPATH PYTHONHOME
 export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_REQUIRE_VIRTUALENV=0 PIP_USER=0 \
     PIP_ROOT_USER_ACTION=ignore
@@ -20,16 +23,16 @@ make_venv() {
     if is_whole; then
         return
     fi
-    rm -rf .venv
+    rm -rf "$venv"
     make_empty_venv
-    echo "Installing what requirements.lock names into .venv: once, for some minutes." >&2
+    echo "Installing what $lock names into $venv: once, for some minutes." >&2
     local quiet=
     [ -t 1 ] || quiet=--quiet
-    .venv/bin/python -m pip install $quiet --use-pep517 --require-hashes -r requirements.lock
+    "$venv/bin/python" -m pip install $quiet --use-pep517 --require-hashes -r "$lock"
     # PYTHONWARNINGS: setuptools warns of every editable installation.
-    PYTHONWARNINGS=ignore .venv/bin/python -m pip install --quiet --no-deps \
+    PYTHONWARNINGS=ignore "$venv/bin/python" -m pip install --quiet --no-deps \
         --no-build-isolation --editable .
-    made_from >"$stamp"
+    made_from >"$venv/made_from"
 }
 
 # Packages come from the index that this machine's uv is configured for. The lock names none: its
@@ -41,6 +44,7 @@ make_locks() {
     uv=$(find_uv)
     unset UV_FIND_LINKS UV_CONSTRAINT UV_OVERRIDE
     for_training | make_lock requirements.lock --extra dev "$@"
+    for_training | make_lock requirements-beam.lock --extra dev --extra beam-dev "$@"
     without_training | make_lock requirements-predict.lock "$@"
 }
 
@@ -67,12 +71,12 @@ without_training() {
 # The environment holds absolute paths, so the folder is part of what it was made from.
 made_from() {
     echo "$root"
-    cksum requirements.lock setup.py
+    cksum "$lock" setup.py
 }
 
 is_whole() {
-    [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$(made_from)" ] &&
-        .venv/bin/python tools/check_venv.py
+    [ -f "$venv/made_from" ] && [ "$(cat "$venv/made_from")" = "$(made_from)" ] &&
+        "$venv/bin/python" tools/check_venv.py
 }
 
 make_empty_venv() {
@@ -84,10 +88,10 @@ make_empty_venv() {
     fi
     # Debian's python3 comes without ensurepip, and then its venv has no pip.
     if has_venv "$python"; then
-        "$python" -m venv .venv
+        "$python" -m venv "$venv"
     else
         uv=$(find_uv)
-        "$uv" venv --quiet --no-project --seed --python "$python" .venv
+        "$uv" venv --quiet --no-project --seed --python "$python" "$venv"
     fi
 }
 
@@ -172,6 +176,10 @@ fail() {
 
 case "${1:-}" in
 venv) make_venv ;;
+beam)
+    venv=.venv-beam lock=requirements-beam.lock
+    make_venv
+    ;;
 lock) make_locks "${@:2}" ;;
-*) fail "expected venv or lock, found '${1:-}'." ;;
+*) fail "expected venv, beam or lock, found '${1:-}'." ;;
 esac

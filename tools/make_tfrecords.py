@@ -13,9 +13,10 @@ import sys
 # Lets the program run from a checkout in which the package is not installed.
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
-from spleen_tf.core import flags, parallel
+from spleen_tf.core import flags, parallel, runners
 from spleen_tf.core.files import InputError
 from spleen_tf.core.flags import flag
+from spleen_tf.core.runners import Runner
 from spleen_tf.datasets import cases, convert
 from spleen_tf.datasets.layouts import Case
 from spleen_tf.datasets.splits import Splits, make_splits, read_splits
@@ -64,33 +65,67 @@ class ConvertConfig:
     )
     modality: Modality | None = flag(None, "Needed where the data set does not say it.")
     skip_bad: bool = flag(False, "Leaves out cases that cannot be used, and lists them.")
+    strict: bool = flag(
+        False,
+        "Writes nothing where a case is doubtful: a spleen on the patient's right or cut off, a "
+        "label that is shifted or holds other intensities than the others, an image that is there "
+        "twice. By default such cases are warned of.",
+    )
+    runner: Runner | None = flag(None, runners.RUNNER_HELP)
+    runner_option: tuple[str, ...] = flag((), runners.OPTION_HELP)
 
 
-def main(config: ConvertConfig) -> None:
+def main(config: ConvertConfig) -> int:
+    places = {name: getattr(config, name) for name in ("dataset", "output_dir", "splits")}
+    runners.check_flags(config.runner, config.runner_option, places)
     if config.fold >= config.num_folds and not config.splits:
         raise InputError(
             f"--fold: expected 0 to {config.num_folds - 1} of {config.num_folds} folds, "
             f"found {config.fold}."
         )
+    if config.runner:
+        return _on_cluster(config, config.runner)
     listed = cases.load(config.dataset, config.modality, missing_ok=config.skip_bad)
     usable, error_of = cases.usable(listed, config.label_value, skip=config.skip_bad)
     for name, error in error_of.items():
         print(f"left out: {name}: {error}", file=sys.stderr)
     if not usable:
         raise InputError(f"{config.dataset}: expected at least one usable case, found none.")
-    options = convert.Options(
+    splits = _splits(usable, listed, config)
+    conversion = convert.convert(usable, splits, config.output_dir, _options(config))
+    print(f"{config.output_dir}: {conversion}")
+    if error_of:
+        print(f"left out: {', '.join(error_of)}")
+    return flags.EXIT_DONE
+
+
+def _on_cluster(config: ConvertConfig, runner: Runner) -> int:
+    """The same by Apache Beam: cases that are not converted yet; bad ones are left out."""
+    from spleen_tf.cluster import conversion  # The file systems that it needs are an extra.
+
+    listed = conversion.load(config.dataset, config.modality)
+    outcome = conversion.convert_cases(
+        listed,
+        lambda usable: _splits(usable, listed, config),
+        config.output_dir,
+        _options(config),
+        runner,
+        config.runner_option,
+    )
+    print(f"{config.output_dir}: {outcome}")
+    return flags.EXIT_FAILED if outcome.failed else flags.EXIT_DONE
+
+
+def _options(config: ConvertConfig) -> convert.Options:
+    return convert.Options(
         plane=config.plane,
         array_axis=None if config.array_axis < 0 else config.array_axis,
         num_shards=config.num_shards,
         workers=config.workers,
         label_value=config.label_value,
+        strict=config.strict,
         around_organ=config.around_organ,
     )
-    splits = _splits(usable, listed, config)
-    conversion = convert.convert(usable, splits, config.output_dir, options)
-    print(f"{config.output_dir}: {conversion}")
-    if error_of:
-        print(f"left out: {', '.join(error_of)}")
 
 
 def _splits(usable: list[Case], listed: list[Case], config: ConvertConfig) -> Splits:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import logging
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from spleen_tf.core.files import InputError
 from spleen_tf.core.process import CommandFailed
 from spleen_tf.core.runners import Runner
+
+if TYPE_CHECKING:
+    from apache_beam.options.pipeline_options import PipelineOptions
 
 Item = TypeVar("Item")
 
@@ -41,19 +46,11 @@ def for_each(
         return
     try:
         import apache_beam as beam
-        from apache_beam.options.pipeline_options import PipelineOptions
     except ImportError:
         raise InputError(
             "--runner: expected Apache Beam, found it not installed; pip install 'spleen_tf[beam]'."
         ) from None
-    arguments = [f"--{option.lstrip('-')}" for option in options]
-    try:
-        parsed = PipelineOptions([*_defaults(runner, arguments, len(items)), *arguments])
-        pipeline = beam.Pipeline(options=parsed)
-    except (SystemExit, ValueError) as error:  # Beam's options are argparse's, which exits.
-        raise InputError(
-            f"--runner_option: expected options of {runner}, found {' '.join(options)!r}: {error}."
-        ) from None
+    pipeline = beam.Pipeline(options=_parsed(runner, options, len(items)))
     # One bundle per item where the runner lets us choose, so that no item waits for another.
     _ = pipeline | beam.Create(items) | beam.Reshuffle() | beam.Map(work)
     try:
@@ -66,12 +63,25 @@ def for_each(
         ) from error
 
 
-def _defaults(runner: Runner, arguments: Sequence[str], num_items: int) -> list[str]:
-    """Options that the user may override: they stand before the user's."""
+def _parsed(runner: Runner, options: Sequence[str], num_items: int) -> PipelineOptions:
+    """Beam's options: those that suit this project, overridden by the user's."""
+    from apache_beam.options.pipeline_options import PipelineOptions
+
     logging.getLogger("apache_beam").setLevel(logging.ERROR)
-    defaults = [f"--runner={_FULL_NAMES.get(runner, runner)}"]
-    if not any("log_level" in argument for argument in arguments):
-        defaults.append("--default_sdk_harness_log_level=ERROR")
-    if runner == "DaskRunner" and not any("--dask_npart" in argument for argument in arguments):
-        defaults.append(f"--dask_npartitions={num_items}")
-    return defaults
+    defaults = {"runner": _FULL_NAMES.get(runner, runner)}
+    if not any("log_level" in option for option in options):
+        defaults["default_sdk_harness_log_level"] = "ERROR"
+    if runner == "DaskRunner" and not any("dask_npart" in option for option in options):
+        defaults["dask_npartitions"] = str(num_items)
+    given = [f"--{option.lstrip('-')}" for option in options]
+    parsed = PipelineOptions([*(f"--{name}={text}" for name, text in defaults.items()), *given])
+    complaint = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(complaint):  # They are argparse's, which prints and exits.
+            parsed.get_all_options()
+    except SystemExit:
+        reason = complaint.getvalue().strip().rpartition("error: ")[2]
+        raise InputError(
+            f"--runner_option: expected options of {runner}, found: {reason}."
+        ) from None
+    return parsed

@@ -12,8 +12,8 @@ import tqdm
 
 from spleen_tf.core import files
 from spleen_tf.core.files import InputError
-from spleen_tf.datasets import metadata, shards
-from spleen_tf.datasets.convert import voxels_sha256
+from spleen_tf.datasets import framing, metadata, shards
+from spleen_tf.datasets.encode import voxels_sha256
 from spleen_tf.datasets.layouts import SPLITS
 from spleen_tf.datasets.metadata import CaseRecord
 from spleen_tf.datasets.schema import RecordError, SliceRecord
@@ -107,6 +107,7 @@ class Verification:
 
         count = 0
         try:
+            framing.count_records(path)  # TensorFlow takes memory for any length that is stated.
             groups = _by_case(records.read_examples(path))
             for slices in tqdm.tqdm(groups, desc=path.name, unit="case", disable=None):
                 count += len(slices)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Literal
 
 from spleen_tf.core import runners
 from spleen_tf.core.flags import flag
 from spleen_tf.core.runners import Runner
-from spleen_tf.datasets.layouts import Split
 from spleen_tf.imaging.demographics import Sex
 from spleen_tf.imaging.intensity import Modality
 from spleen_tf.inference.engine import RuntimeChoice
@@ -36,7 +36,8 @@ class PredictConfig:
         None, "In place of --input, a data set of which --splits names the cases to segment."
     )
     splits: str | None = flag(None, "The splits.json of --dataset, or nnU-Net's splits_final.json.")
-    split: Split = flag("validation", "The cases to segment.")
+    # As datasets.layouts.Split, whose module takes longer to import.
+    split: Literal["train", "validation"] = flag("validation", "The cases to segment.")
     fold: int = flag(0, "Which fold of a list of splits.", minimum=0)
     modality: Modality | None = flag(
         None,
@@ -74,6 +75,15 @@ class PredictConfig:
         None,
         "An HTML page that shows the result, self-contained in one file; for a folder of volumes, "
         "a folder of pages.",
+    )
+    before: str | None = flag(
+        None,
+        "The mask of an earlier examination, or its JSON: the report also shows the change since.",
+    )
+    before_image: str | None = flag(
+        None,
+        "The image of --before, NIfTI or a DICOM series: the report shows both outlines, after a "
+        "rigid registration, which needs the extra [registration].",
     )
     mesh: str | None = flag(
         None,
@@ -135,12 +145,12 @@ class PredictConfig:
     runtime: RuntimeChoice = flag(
         "auto",
         "auto takes ONNX Runtime on a CPU where a model.onnx lies beside each SavedModel, else "
-        "TensorFlow.",
+        "TensorFlow. openvino is tried out first, and gives way to ONNX Runtime.",
     )
     precision: str = flag(
         "auto",
         "Of TensorFlow: auto takes float16 on GPUs with tensor cores, bfloat16 on CPUs that have "
-        "it. ONNX Runtime runs in float32.",
+        "it. OpenVINO takes the faster of float32 and bfloat16; ONNX Runtime runs in float32.",
         choices=("auto", "float32", "bfloat16", "float16"),
     )
     device: str = flag("auto", "auto, cpu, gpu, or gpu:N.")

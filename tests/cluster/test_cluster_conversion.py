@@ -54,28 +54,30 @@ def test_a_runner_writes_the_bytes_of_a_local_run(dataset, convert, bucket, tmp_
     assert out == f"{bucket}/out: converted before, nothing to do\n"
 
 
-def test_a_bad_case_is_a_dead_letter_until_it_is_put_right(
-    dataset, convert, make_dataset, tmp_path
-):
-    broken = make_dataset(tmp_path / "data", "abc")
-    image = broken / "imagesTr" / "b.nii.gz"
-    sound = image.read_bytes()
-    image.write_bytes(sound[:-20])
-    output = tmp_path / "out"
-    code, out, _ = convert(broken, output, "--runner=DirectRunner")
+def test_a_bad_case_is_a_dead_letter_until_it_is_put_right(convert, make_dataset, tmp_path):
+    dataset, output = make_dataset(tmp_path / "data", "abcd"), tmp_path / "out"
+    images = {name: dataset / "imagesTr" / f"{name}.nii.gz" for name in "bc"}
+    sound = {name: path.read_bytes() for name, path in images.items()}
+    for name, path in images.items():
+        path.write_bytes(sound[name][:-20])
+    code, out, _ = convert(dataset, output, "--runner=DirectRunner")
     assert code == 1
-    assert out.endswith("; 1 failed: dead_letter.csv\n")
+    assert out.endswith("; 2 failed: dead_letter.csv\n")
     with (output / "dead_letter.csv").open() as stream:
-        (letter,) = csv.DictReader(stream)
-    assert letter["case"] == "b"
-    assert letter["source"] == str(image)
-    assert letter["error"].startswith(f"{image}: expected")
-    fragment = next((output / ".fragments").glob("a.*.tfrecord"))
-    before = fragment.stat().st_mtime_ns
+        letters = list(csv.DictReader(stream))
+    assert [(letter["case"], letter["source"]) for letter in letters] == [
+        (name, str(path)) for name, path in images.items()
+    ]
+    assert letters[0]["error"].startswith(f"{images['b']}: expected")
+    (fragment,) = (output / ".fragments").glob("a.*.tfrecord")
+    written_ns = fragment.stat().st_mtime_ns
 
-    image.write_bytes(sound)
-    assert convert(broken, output, "--runner=DirectRunner")[0] == 0
-    convert(broken, tmp_path / "local", "--workers=1")
+    images["b"].write_bytes(sound["b"])
+    assert convert(dataset, output, "--runner=DirectRunner")[0] == 1
+    assert fragment.stat().st_mtime_ns == written_ns  # That of a sound case was kept.
+
+    images["c"].write_bytes(sound["c"])
+    assert convert(dataset, output, "--runner=DirectRunner")[0] == 0
+    convert(dataset, tmp_path / "local", "--workers=1")
     assert contents(output) == contents(tmp_path / "local")
     assert not (output / ".fragments").exists()
-    del before
