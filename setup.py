@@ -71,6 +71,7 @@ DEVELOPMENT = [
     "hypothesis>=6.100",
     "import-linter>=2.1",
     "mypy>=1.8",
+    "pip-audit>=2.7",
     "pytest>=8",
     "pytest-cov>=5",
     "pytest-xdist>=3.5",
@@ -147,6 +148,7 @@ setup(
     install_requires=[*PREDICTION, *(f"{name}; {CAN_TRAIN}" for name in TRAINING)],
     extras_require={
         "gpu": ["tensorflow[and-cuda]==2.15.1"],
+        "openvino": ["openvino>=2024.4"],
         # GPL-3: decodes the JPEG kinds that GDCM does not.
         "jpeg": ["pylibjpeg-libjpeg>=2"],
         # Registers the images of two examinations.

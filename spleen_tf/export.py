@@ -10,13 +10,14 @@ With --saved_model, it writes model.onnx beside a SavedModel that is already the
 from __future__ import annotations
 
 import dataclasses
+import glob
 import pathlib
 import secrets
 import shutil
 from typing import TYPE_CHECKING
 
 import spleen_tf
-from spleen_tf.core import files, flags
+from spleen_tf.core import files, flags, locks
 from spleen_tf.core.files import InputError
 from spleen_tf.core.flags import ConfigError, flag
 from spleen_tf.imaging import planes
@@ -95,18 +96,29 @@ def _export(config: ExportConfig, model_dir: pathlib.Path, export_dir: pathlib.P
         raise InputError(
             f"{export_dir}: expected a SavedModel to replace, or nothing, found something else."
         )
-    # TensorFlow takes seconds to import, which a wrong flag should not cost.
+    files.make_folder(export_dir.parent)
+    with locks.output(export_dir):
+        _replace(config, model_dir, training, export_dir)
+
+
+def _replace(
+    config: ExportConfig,
+    model_dir: pathlib.Path,
+    training: TrainingRecord,
+    export_dir: pathlib.Path,
+) -> None:
     from spleen_tf.network import onnx, serving
 
-    files.make_folder(export_dir.parent)
+    for left in export_dir.parent.glob(_partial(glob.escape(export_dir.name), "*")):
+        shutil.rmtree(left, ignore_errors=True)  # Of a run that was killed.
     network = _load_network(model_dir, training)
     info = describe(training, config, export_dir, _validation(config, model_dir, training))
-    partial = export_dir.with_name(f".partial-{secrets.token_hex(4)}-{export_dir.name}")
+    partial = export_dir.with_name(_partial(export_dir.name, secrets.token_hex(4)))
     try:
         module = serving.servable(network, training.serving)
         serving.save(module, partial, export_dir)
         files.write_json(partial / "assets.extra" / "model.json", info)
-        onnx_model, difference = onnx.convert(module, training.serving, partial)
+        onnx_model, difference = onnx.convert(network, training.serving, partial)
         with files.replacing(onnx_path(export_dir)) as partial_onnx:
             partial_onnx.write_bytes(onnx_model)
             _replace_folder(partial, export_dir)
@@ -221,6 +233,11 @@ def _name(export_dir: pathlib.Path) -> str:
     """models/NAME/saved_model is NAME; models/NAME/PLANE/saved_model is NAME-PLANE."""
     parts = [part for part in export_dir.parts if part != "saved_model"]
     return "-".join(parts[-2:]) if parts[-1] in planes.PLANES else parts[-1]
+
+
+def _partial(name: str, token: str) -> str:
+    """The name of a folder in the making."""
+    return f".{name}.partial-{token}"
 
 
 def _replace_folder(partial: pathlib.Path, place: pathlib.Path) -> None:

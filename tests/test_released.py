@@ -1,5 +1,6 @@
-"""The released models: ONNX Runtime and TensorFlow give the same masks."""
+"""The released models: ONNX Runtime, OpenVINO and TensorFlow give the same masks."""
 
+import importlib.util
 import pathlib
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 
 from spleen_tf.imaging import planes
 from spleen_tf.inference import modality, model_files
+from spleen_tf.inference.openvino_model import OpenVinoModel
 from spleen_tf.inference.runtimes import OnnxModel, SavedModel
 from spleen_tf.phantom import generate
 
@@ -34,23 +36,43 @@ def test_every_released_family_has_models_for_onnx_runtime():
     }
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("folder", SAVED_MODELS, ids=lambda path: path.parent.as_posix()[-20:])
-def test_both_runtimes_give_the_same_mask(folder, patients):
+def masks_agree(first, second, threshold):
+    masks = [probability >= threshold for probability in (first, second)]
+    both = np.count_nonzero(masks[0] & masks[1])
+    return 2 * both >= 0.999 * sum(map(np.count_nonzero, masks))
+
+
+def seen_by(folder, patients):
+    """What a model takes, for each modality that it is for."""
     info = model_files.describe(folder)
     for kind in ("CT", "MR") if info.modality == "any" else (info.modality,):
         image = patients[kind]
         (window,) = modality.windows(image, kind, [info])
         slices_nhw = planes.split(image.array_ijk, image.affine, info.plane).astype(np.float32)
-        pixel_mm = planes.pixel_mm(image.affine, info.plane)
-        by_onnx, by_tensorflow = (
-            runtime.probability(slices_nhw, pixel_mm, window)
-            for runtime in (OnnxModel(folder), SavedModel(folder, precision="float32"))
-        )
+        yield info.threshold, (slices_nhw, planes.pixel_mm(image.affine, info.plane), window)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("folder", SAVED_MODELS, ids=lambda path: path.parent.as_posix()[-20:])
+def test_both_runtimes_give_the_same_mask(folder, patients):
+    for threshold, inputs in seen_by(folder, patients):
+        by_onnx = OnnxModel(folder).probability(*inputs)
+        by_tensorflow = SavedModel(folder, precision="float32").probability(*inputs)
         # A model that finds nothing would agree with anything that finds nothing.
         assert by_tensorflow.max() > 0.5
         assert np.abs(by_onnx - by_tensorflow).max() < 1e-3
-        masks = [probability >= info.threshold for probability in (by_onnx, by_tensorflow)]
-        assert 2 * np.count_nonzero(masks[0] & masks[1]) >= 0.999 * sum(
-            map(np.count_nonzero, masks)
-        )
+        assert masks_agree(by_onnx, by_tensorflow, threshold)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    importlib.util.find_spec("openvino") is None, reason="OpenVINO (an extra) is not installed"
+)
+@pytest.mark.parametrize("folder", SAVED_MODELS, ids=lambda path: path.parent.as_posix()[-20:])
+def test_openvino_gives_the_same_mask(folder, patients):
+    by_openvino = OpenVinoModel(folder)
+    by_openvino.load()
+    assert by_openvino.name == "openvino"
+    for threshold, inputs in seen_by(folder, patients):
+        expected = OnnxModel(folder).probability(*inputs)
+        assert masks_agree(by_openvino.probability(*inputs), expected, threshold)

@@ -10,7 +10,7 @@ from spleen_tf.core.flags import flag
 from spleen_tf.core.runners import Runner
 from spleen_tf.imaging.demographics import Sex
 from spleen_tf.imaging.intensity import Modality
-from spleen_tf.inference.engine import RuntimeChoice
+from spleen_tf.network.spec import RuntimeChoice
 
 
 @dataclasses.dataclass(frozen=True)

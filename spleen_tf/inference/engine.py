@@ -6,13 +6,13 @@ import dataclasses
 import importlib.util
 import pathlib
 from collections.abc import Sequence
-from typing import Literal
 
 from spleen_tf.core.files import InputError
+from spleen_tf.inference import openvino_model
+from spleen_tf.inference.openvino_model import OpenVinoModel
 from spleen_tf.inference.runtimes import OnnxModel, Runtime, SavedModel, setup
 from spleen_tf.network import spec
-
-RuntimeChoice = Literal["auto", "onnx", "tensorflow"]
+from spleen_tf.network.spec import RuntimeChoice as RuntimeChoice
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,7 +22,8 @@ class Engine:
     Attributes:
         runtime: 'auto' takes ONNX Runtime on a CPU where each SavedModel has a model.onnx beside
             it, unless another precision than float32 is asked for; else TensorFlow. It takes ONNX
-            Runtime on a GPU, too, where a SavedModel is not there, as in a wheel.
+            Runtime on a GPU, too, where a SavedModel is not there, as in a wheel. 'openvino' gives
+            way to ONNX Runtime, with a warning, where OpenVINO is not installed or not right.
         device: 'auto', 'cpu', 'gpu' or 'gpu:N'.
         precision: 'auto', 'float32', 'bfloat16' or 'float16'.
     """
@@ -47,20 +48,10 @@ def choose(folders: Sequence[pathlib.Path], engine: Engine = DEFAULT_ENGINE) -> 
     onnx_alone = [folder for folder in folders if not spec.has_saved_model(folder)]
     is_on_gpu = engine.device.startswith("gpu")
     is_float32 = engine.precision in ("auto", "float32")
-    if engine.runtime == "onnx":
-        if missing:
-            raise InputError(
-                f"{missing[0]}: expected an ONNX model for --runtime=onnx, found none; "
-                "spleen_tf.export --saved_model writes one."
-            )
-        if is_on_gpu or not is_float32:
-            found = f"--device={engine.device}"
-            if not is_on_gpu:
-                found = f"--precision={engine.precision}"
-            raise InputError(
-                f"--runtime: expected tensorflow for {found}, found onnx, which runs in float32 on "
-                "the CPU."
-            )
+    if engine.runtime in ("onnx", "openvino"):
+        _check_onnx(engine, missing)
+        if engine.runtime == "openvino":
+            return [OpenVinoModel(folder, engine.precision) for folder in folders]
         return [OnnxModel(folder) for folder in folders]
     needs_tensorflow = missing or engine.runtime == "tensorflow" or is_on_gpu or not is_float32
     if needs_tensorflow and onnx_alone:
@@ -75,6 +66,26 @@ def choose(folders: Sequence[pathlib.Path], engine: Engine = DEFAULT_ENGINE) -> 
     return [OnnxModel(folder) for folder in folders]
 
 
+def _check_onnx(engine: Engine, missing: Sequence[pathlib.Path]) -> None:
+    """Raises InputError where what runs model.onnx cannot do what is asked for."""
+    if missing:
+        raise InputError(
+            f"{missing[0]}: expected an ONNX model for --runtime={engine.runtime}, found none; "
+            "spleen_tf.export --saved_model writes one."
+        )
+    able: tuple[str, ...] = ("auto", "float32")
+    precisions = "float32"
+    if engine.runtime == "openvino":
+        able, precisions = (*able, "bfloat16"), "float32 or bfloat16"
+    is_on_gpu = engine.device.startswith("gpu")
+    if is_on_gpu or engine.precision not in able:
+        found = f"--device={engine.device}" if is_on_gpu else f"--precision={engine.precision}"
+        raise InputError(
+            f"--runtime: expected tensorflow for {found}, found {engine.runtime}, which runs in "
+            f"{precisions} on the CPU."
+        )
+
+
 def start(runtimes: Sequence[Runtime], engine: Engine = DEFAULT_ENGINE) -> str:
     """Chooses device and precision for models that this process runs; they are not loaded yet.
 
@@ -86,6 +97,10 @@ def start(runtimes: Sequence[Runtime], engine: Engine = DEFAULT_ENGINE) -> str:
     """
     if any(runtime.name == "tensorflow" for runtime in runtimes):
         return f"TensorFlow, {setup(engine.device, engine.precision)}"
+    by_openvino = [runtime for runtime in runtimes if isinstance(runtime, OpenVinoModel)]
+    if by_openvino:
+        openvino_model.try_out(by_openvino)
+        return openvino_model.note(by_openvino)
     return "ONNX Runtime, float32: the CPU runs model.onnx"
 
 

@@ -18,7 +18,10 @@ from spleen_tf.network import spec
 PIXELS_PER_BATCH = {"CPU": 1 << 18, "GPU": 1 << 21}
 
 
-RuntimeName = Literal["onnx", "tensorflow"]
+_ONNX_INPUTS = {"slices", "pixel_mm", "window"}
+_ONNX_REMEDY = "write it again with spleen_tf.export, or use --runtime=tensorflow"
+
+RuntimeName = Literal["onnx", "openvino", "tensorflow"]
 
 
 class Runtime(Protocol):
@@ -121,8 +124,8 @@ class OnnxModel:
     """A Runtime: ONNX Runtime, on the CPU in float32, with the model.onnx beside a SavedModel."""
 
     name: RuntimeName = "onnx"
-    # Neighbours that go along with a batch are computed, too: the larger the batch, the fewer.
-    pixels_per_batch = 1 << 22
+    # As fast with one slice as with many, but for neighbours, which are resampled again.
+    pixels_per_batch = 1 << 21
 
     def __init__(self, folder: pathlib.Path):
         self._folder, self._path = folder, spec.onnx_path(folder)
@@ -134,29 +137,34 @@ class OnnxModel:
     @functools.cached_property
     def _session(self) -> Any:
         import onnxruntime
-        from onnxruntime.capi import onnxruntime_pybind11_state as errors
 
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4  # Failures are raised.
-        remedy = "write it again with spleen_tf.export, or use --runtime=tensorflow"
         try:
             session = onnxruntime.InferenceSession(
                 str(self._path), options, providers=["CPUExecutionProvider"]
             )
-        except (errors.Fail, errors.InvalidGraph, errors.InvalidProtobuf, errors.NoSuchFile):
-            raise InputError(
-                f"{self._path}: expected an ONNX model that spleen_tf.export wrote, found one that "
-                f"does not load; {remedy}."
-            ) from None
+        except _onnx_errors() as error:
+            raise self._unfit("does not load") from error
+        if not {value.name for value in session.get_inputs()} >= _ONNX_INPUTS or (
+            "probability" not in {value.name for value in session.get_outputs()}
+        ):
+            raise self._unfit("has other inputs or outputs")
         metadata = session.get_modelmeta().custom_metadata_map
         if spec.has_saved_model(self._folder) and (
             metadata.get(spec.ONNX_WEIGHTS_KEY) != spec.weights_sha256(self._folder)
         ):
             raise InputError(
                 f"{self._path}: expected the weights of the SavedModel beside it, found others; "
-                f"{remedy}."
+                f"{_ONNX_REMEDY}."
             )
         return session
+
+    def _unfit(self, found: str) -> InputError:
+        return InputError(
+            f"{self._path}: expected an ONNX model that spleen_tf.export wrote, found one that "
+            f"{found}; {_ONNX_REMEDY}."
+        )
 
     def probability(
         self,
@@ -166,19 +174,37 @@ class OnnxModel:
         margins: tuple[int, int] = (0, 0),
     ) -> npt.NDArray[Any]:
         """The probability of spleen; see Runtime.probability."""
-        from onnxruntime.capi import onnxruntime_pybind11_state as errors
-
         inputs = {
             "slices": slices_nhw,
             "pixel_mm": np.asarray(pixel_mm, np.float32),
             "window": np.asarray(window, np.float32),
         }
+        first, last = margins
+        # Files of earlier releases compute neighbours, too; they are cut off below.
+        leaves_margins_out = bool(self._session.get_overridable_initializers())
+        if leaves_margins_out:
+            inputs[spec.MARGINS_INPUT] = np.array(margins, np.int32)
+            first, last = 0, 0
         try:
             (probability_nhw,) = self._session.run(["probability"], inputs)
-        except errors.RuntimeException as error:  # As when an allocation fails.
-            raise MemoryError(str(error)) from None
-        first, last = margins
-        return np.asarray(probability_nhw[first : len(slices_nhw) - last])
+        except _onnx_errors() as error:
+            if "alloc" in str(error).lower():
+                raise MemoryError(str(error)) from None
+            raise self._unfit("does not run") from error
+        probability_nhw = np.asarray(probability_nhw[first : len(probability_nhw) - last])
+        expected_shape = (len(slices_nhw) - sum(margins), *slices_nhw.shape[1:])
+        if probability_nhw.shape != expected_shape or probability_nhw.dtype != np.float32:
+            raise self._unfit("gives other values than probabilities")
+        return probability_nhw
+
+
+def _onnx_errors() -> tuple[type[Exception], ...]:
+    """What ONNX Runtime raises about a model: exceptions that have nothing else in common."""
+    from onnxruntime.capi import onnxruntime_pybind11_state as errors
+
+    kinds = [kind for kind in vars(errors).values() if isinstance(kind, type)]
+    # Of messages that quote a damaged name, Python makes the last one.
+    return (*(kind for kind in kinds if issubclass(kind, Exception)), UnicodeDecodeError)
 
 
 def tensorflow() -> Any:

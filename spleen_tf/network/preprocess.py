@@ -35,35 +35,26 @@ def segment(
         float32 [N, H, W].
     """
     images = normalized_grid(images_nhwc, window, pixel_mm, grid_mm)
-    native_hw = tf.shape(images_nhwc)[1:3]
-    return probability(network, images, pixel_mm, native_hw, grid_mm, multiple)
+    on_grid = probability_on_grid(network, images, multiple)
+    return from_grid(on_grid, pixel_mm, grid_mm, tf.shape(images_nhwc)[1:3])
 
 
-def probability(
-    network: Callable[[tf.Tensor], tf.Tensor],
-    images_nhwc: tf.Tensor,
-    pixel_mm: tf.Tensor,
-    native_hw: tf.Tensor,
-    grid_mm: tuple[float, float],
-    multiple: int,
+def probability_on_grid(
+    network: Callable[[tf.Tensor], tf.Tensor], images_nhwc: tf.Tensor, multiple: int
 ) -> tf.Tensor:
-    """Probability of spleen at native resolution, from images on the grid.
+    """Probability of spleen on the network's grid.
 
     Args:
         network: images on the grid, [N, h, w, C] in 0..1, to logits, [N, h, w, 1].
-        images_nhwc: float32 [N, h, w, C], what `to_grid` returned.
-        pixel_mm: float32 [2], row and column spacing of the native slices.
-        native_hw: int32 [2], rows and columns of the native slices.
-        grid_mm: row and column spacing of the network's grid.
+        images_nhwc: float32 [N, h, w, C], what `normalized_grid` returned.
         multiple: height and width are padded to a multiple of this.
 
     Returns:
-        float32 [N, H, W].
+        float32 [N, h, w].
     """
     grid_hw = tf.shape(images_nhwc)[1:3]
-    logits = network(pad_to_multiple(images_nhwc, multiple))
-    on_grid = tf.sigmoid(tf.cast(logits, tf.float32))[:, : grid_hw[0], : grid_hw[1]]
-    return from_grid(on_grid, pixel_mm, grid_mm, native_hw)[..., 0]
+    logits = network(pad_to_multiple(images_nhwc, multiple))[..., 0]
+    return tf.sigmoid(tf.cast(logits, tf.float32))[:, : grid_hw[0], : grid_hw[1]]
 
 
 def normalize(images: tf.Tensor, window: tf.Tensor) -> tf.Tensor:
@@ -76,14 +67,19 @@ def normalize(images: tf.Tensor, window: tf.Tensor) -> tf.Tensor:
 
 
 def normalized_grid(
-    images_nhwc: tf.Tensor, window: tf.Tensor, pixel_mm: tf.Tensor, grid_mm: tuple[float, float]
+    images: tf.Tensor, window: tf.Tensor, pixel_mm: tf.Tensor, grid_mm: tuple[float, float]
 ) -> tf.Tensor:
     """What `to_grid` makes of what `normalize` returns, with less work at native resolution.
 
     Only the clipping has to come before the resampling, which is linear.
+
+    Args:
+        images: float32 [N, H, W] or [N, H, W, C], raw units. A last axis of length 1 makes ONNX
+            Runtime ten times as slow here.
+        window, pixel_mm, grid_mm: as in `segment`.
     """
     low, width = window[0], window[1] - window[0]
-    clipped = tf.raw_ops.ClipByValue(t=images_nhwc - low, clip_value_min=0.0, clip_value_max=width)
+    clipped = tf.raw_ops.ClipByValue(t=images - low, clip_value_min=0.0, clip_value_max=width)
     return to_grid(clipped, pixel_mm, grid_mm) * tf.math.divide_no_nan(1.0, width)
 
 
@@ -122,20 +118,25 @@ def neighbours(slices_nhw: tf.Tensor, in_channels: int) -> tf.Tensor:
     return tf.transpose(stacked, [0, 2, 3, 1])
 
 
-def to_grid(images_nhwc: tf.Tensor, pixel_mm: tf.Tensor, grid_mm: tuple[float, float]) -> tf.Tensor:
-    """Resamples to the grid's pixel size, with anti-aliasing where that is coarser."""
+def to_grid(images: tf.Tensor, pixel_mm: tf.Tensor, grid_mm: tuple[float, float]) -> tf.Tensor:
+    """Resamples to the grid's pixel size, with anti-aliasing where that is coarser.
+
+    Args:
+        images: float32 [N, H, W] or [N, H, W, C].
+        pixel_mm, grid_mm: as in `segment`.
+    """
     scale = pixel_mm / tf.constant(grid_mm, tf.float32)
-    native_hw = tf.cast(tf.shape(images_nhwc)[1:3], tf.float32)
+    native_hw = tf.cast(tf.shape(images)[1:3], tf.float32)
     # A hundredth of a pixel is rounding of the spacings, not a pixel more.
     grid_hw = tf.cast(tf.math.ceil(native_hw * scale - 0.01), tf.int32)
-    return _resample(images_nhwc, scale, tf.maximum(grid_hw, 1))
+    return _resample(images, scale, tf.maximum(grid_hw, 1))
 
 
 def from_grid(
-    images_nhwc: tf.Tensor, pixel_mm: tf.Tensor, grid_mm: tuple[float, float], native_hw: tf.Tensor
+    images: tf.Tensor, pixel_mm: tf.Tensor, grid_mm: tuple[float, float], native_hw: tf.Tensor
 ) -> tf.Tensor:
-    """Resamples from the grid to slices of native_hw pixels of size pixel_mm."""
-    return _resample(images_nhwc, tf.constant(grid_mm, tf.float32) / pixel_mm, native_hw)
+    """Resamples from the grid to slices of native_hw pixels of size pixel_mm; see `to_grid`."""
+    return _resample(images, tf.constant(grid_mm, tf.float32) / pixel_mm, native_hw)
 
 
 def pad_to_multiple(images_nhwc: tf.Tensor, multiple: int) -> tf.Tensor:
@@ -168,36 +169,36 @@ def crop_or_pad(image_hwc: tf.Tensor, size_hw: tuple[int, int], position: tf.Ten
     return tf.ensure_shape(image, [*size_hw, image_hwc.shape[-1]])
 
 
-def _resample(images_nhwc: tf.Tensor, scale: tf.Tensor, size_hw: tf.Tensor) -> tf.Tensor:
+def _resample(images: tf.Tensor, scale: tf.Tensor, size_hw: tf.Tensor) -> tf.Tensor:
     """Resamples rows and columns, with weights as in `resampling_matrix`.
 
-    One channel goes through matrix products; several, which only training has here, through the
-    operation that weighs all channels of a pixel at once and is faster for them.
+    Slices go through matrix products; images of several channels, which only training has here,
+    through the operation that weighs all channels of a pixel at once and is faster for them.
 
     Args:
-        images_nhwc: float32 [N, H, W, C].
+        images: float32 [N, H, W] or [N, H, W, C].
         scale: float32 [2], output pixels per input pixel, down and across.
         size_hw: int32 [2], output pixels.
 
     Returns:
-        float32 [N, size_hw[0], size_hw[1], C].
+        float32, with size_hw in the place of H, W.
     """
-    if images_nhwc.shape[-1] == 1:
-        input_hw = tf.shape(images_nhwc)[1:3]
+    if images.shape.rank == 3:
+        input_hw = tf.shape(images)[1:3]
         down = resampling_matrix(input_hw[0], size_hw[0], scale[0])
         across = resampling_matrix(input_hw[1], size_hw[1], scale[1])
-        rows = tf.linalg.matmul(down, images_nhwc[..., 0])
-        resampled = tf.linalg.matmul(rows, across, transpose_b=True)[..., tf.newaxis]
-    else:
-        resampled = tf.raw_ops.ScaleAndTranslate(
-            images=images_nhwc,
-            size=size_hw,
-            scale=scale,
-            translation=tf.zeros([2]),
-            kernel_type="triangle",
-            antialias=True,
-        )
-    return tf.ensure_shape(resampled, [*images_nhwc.shape[:1], None, None, images_nhwc.shape[-1]])
+        return tf.linalg.matmul(tf.linalg.matmul(down, images), across, transpose_b=True)
+    if images.shape[-1] == 1:
+        return _resample(images[..., 0], scale, size_hw)[..., tf.newaxis]
+    resampled = tf.raw_ops.ScaleAndTranslate(
+        images=images,
+        size=size_hw,
+        scale=scale,
+        translation=tf.zeros([2]),
+        kernel_type="triangle",
+        antialias=True,
+    )
+    return tf.ensure_shape(resampled, [*images.shape[:1], None, None, images.shape[-1]])
 
 
 def resampling_matrix(input_size: tf.Tensor, output_size: tf.Tensor, scale: tf.Tensor) -> tf.Tensor:

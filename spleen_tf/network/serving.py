@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import keras
 import tensorflow as tf
@@ -13,7 +14,45 @@ import tensorflow as tf
 from spleen_tf.core.files import InputError
 from spleen_tf.imaging import intensity
 from spleen_tf.network import preprocess
-from spleen_tf.network.spec import ServingSpec
+from spleen_tf.network.spec import MARGINS_INPUT, ServingSpec
+
+# Of `inner`; `windowed` has the first three, and serving_default the first two.
+INPUTS = (
+    tf.TensorSpec([None, None, None], tf.float32, "slices"),
+    tf.TensorSpec([2], tf.float32, "pixel_mm"),
+    tf.TensorSpec([2], tf.float32, "window"),
+    tf.TensorSpec([2], tf.int32, MARGINS_INPUT),
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Stages:
+    """What `windowed` does, one step after the other.
+
+    Attributes:
+        network: float32 images on the grid, [N, h, w, C], to logits, [N, h, w, 1].
+        spec: of the same network.
+    """
+
+    network: Callable[[tf.Tensor], tf.Tensor]
+    spec: ServingSpec
+
+    def images(
+        self, slices: tf.Tensor, pixel_mm: tf.Tensor, window: tf.Tensor, margins: tf.Tensor
+    ) -> tf.Tensor:
+        """[N - margins, h, w, C] in 0..1: what the network sees; see `inner` in `servable`."""
+        # Channels share their slices: each is resampled once, not once per channel.
+        on_grid = preprocess.normalized_grid(slices, window, pixel_mm, self.spec.grid_mm)
+        images = preprocess.neighbours(on_grid, self.spec.in_channels)
+        return images[margins[0] : tf.shape(images)[0] - margins[1]]
+
+    def on_grid(self, images: tf.Tensor) -> tf.Tensor:
+        """[N, h, w]: the probability of spleen in such images."""
+        return preprocess.probability_on_grid(self.network, images, self.spec.multiple)
+
+    def native(self, on_grid: tf.Tensor, pixel_mm: tf.Tensor, slices: tf.Tensor) -> tf.Tensor:
+        """[N, H, W]: that probability in the pixels of the slices."""
+        return preprocess.from_grid(on_grid, pixel_mm, self.spec.grid_mm, tf.shape(slices)[1:])
 
 
 def servable(network: keras.Model, spec: ServingSpec) -> tf.Module:
@@ -23,29 +62,15 @@ def servable(network: keras.Model, spec: ServingSpec) -> tf.Module:
         network: float32 images on the grid, [N, h, w, C], to logits, [N, h, w, 1].
         spec: of the same network.
     """
-    slices_spec = tf.TensorSpec([None, None, None], tf.float32, "slices")
-    pixel_spec = tf.TensorSpec([2], tf.float32, "pixel_mm")
-    window_spec = tf.TensorSpec([2], tf.float32, "window")
-    margins_spec = tf.TensorSpec([2], tf.int32, "margins")
     images_spec = tf.TensorSpec([None, None, None, spec.in_channels], tf.float32, "images")
-
-    def logits(images: tf.Tensor) -> tf.Tensor:
-        return network(images, training=False)
+    stages = Stages(functools.partial(network, training=False), spec)
 
     def inner(
         slices: tf.Tensor, pixel_mm: tf.Tensor, window: tf.Tensor, margins: tf.Tensor
     ) -> dict[str, tf.Tensor]:
         """As windowed, without the first and last slices, which were sent as neighbours."""
-        # Channels share their slices: each is resampled once, not once per channel.
-        on_grid = preprocess.normalized_grid(
-            slices[..., tf.newaxis], window, pixel_mm, spec.grid_mm
-        )
-        images = preprocess.neighbours(on_grid[..., 0], spec.in_channels)
-        images = images[margins[0] : tf.shape(images)[0] - margins[1]]
-        probability = preprocess.probability(
-            logits, images, pixel_mm, tf.shape(slices)[1:], spec.grid_mm, spec.multiple
-        )
-        return {"probability": probability}
+        images = stages.images(slices, pixel_mm, window, margins)
+        return {"probability": stages.native(stages.on_grid(images), pixel_mm, slices)}
 
     def windowed(slices: tf.Tensor, pixel_mm: tf.Tensor, window: tf.Tensor) -> dict[str, tf.Tensor]:
         return inner(slices, pixel_mm, window, (0, 0))
@@ -54,20 +79,18 @@ def servable(network: keras.Model, spec: ServingSpec) -> tf.Module:
         return windowed(slices, pixel_mm, _default_window(slices, spec))
 
     def on_grid(images: tf.Tensor) -> dict[str, tf.Tensor]:
-        height, width = tf.unstack(tf.shape(images)[1:3])
-        padded = preprocess.pad_to_multiple(images, spec.multiple)
-        return {"probability": tf.sigmoid(logits(padded))[:, :height, :width]}
+        return {"probability": stages.on_grid(images)[..., tf.newaxis]}
 
     # No Python branches on tensors, which AutoGraph takes seconds to find out.
     function = functools.partial(tf.function, autograph=False)
     module = tf.Module()
     # The variables alone: a Keras model would bring Keras' own objects into the file.
     module.variables_of_network = network.variables
-    module.serving_default = function(serving_default, [slices_spec, pixel_spec])
-    module.windowed = function(windowed, [slices_spec, pixel_spec, window_spec])
+    module.serving_default = function(serving_default, INPUTS[:2])
+    module.windowed = function(windowed, INPUTS[:3])
     module.on_grid = function(on_grid, [images_spec])
     # No signature: for streaming, which does not need the neighbours' own probabilities.
-    module.inner = function(inner, [slices_spec, pixel_spec, window_spec, margins_spec])
+    module.inner = function(inner, INPUTS)
     return module
 
 

@@ -14,8 +14,15 @@ Norm = Literal["batch", "group", "instance"]
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
+RuntimeChoice = Literal["auto", "onnx", "openvino", "tensorflow"]
+
 ONNX_NAME = "model.onnx"
 ONNX_WEIGHTS_KEY = "saved_model_weights_sha256"  # In the file's metadata.
+# An input that may be left out; files of earlier releases have none.
+MARGINS_INPUT = "margins"
+# Names of two values within the file, between which the network lies: what it sees, and the
+# probability on its grid.
+IMAGES_VALUE, ON_GRID_VALUE = "images", "on_grid"
 
 
 @dataclasses.dataclass(frozen=True)

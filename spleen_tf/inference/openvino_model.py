@@ -1,0 +1,354 @@
+"""OpenVINO as a runtime, which a child process tries before it is trusted.
+
+On some CPUs, OpenVINO's kernels crash or give other numbers. So a child process compiles each model
+in each precision, runs it on a slice beside ONNX Runtime, and takes the fastest that agrees.
+Whatever goes wrong, ONNX Runtime runs the models, and one warning says why.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import importlib.util
+import pathlib
+import subprocess
+import sys
+import time
+import warnings
+from collections.abc import Sequence
+from typing import Any, Literal, get_args
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from spleen_tf.core.files import InputError, InputWarning
+from spleen_tf.inference import model_files
+from spleen_tf.inference.runtimes import OnnxModel, RuntimeName
+from spleen_tf.network import spec
+
+OpenVinoPrecision = Literal["float32", "bfloat16"]
+
+# Of log odds, relative to their spread, in a slice. In bfloat16 it is 0.03 for released models.
+MOST_DISAGREEMENT = 0.1
+
+_ELEMENT_TYPES: dict[OpenVinoPrecision, str] = {"float32": "f32", "bfloat16": "bf16"}
+_CHILD = (sys.executable, "-m", "spleen_tf.inference.openvino_model")
+_CHILD_SECONDS = 300.0
+_REPEATS = 3
+# What the part behind the network needs beside its output.
+_AFTER_INPUTS = ("slices", "pixel_mm")
+# Beyond, log odds are rounding of the probability.
+_LEAST_PROBABILITY = 1e-7
+
+
+class Choice(msgspec.Struct, frozen=True):
+    """What the child process found out about a model.
+
+    Attributes:
+        precision: the fastest that agrees with ONNX Runtime.
+        times_as_fast: as ONNX Runtime, on a few slices.
+        disagreement: of the log odds of both; see MOST_DISAGREEMENT.
+    """
+
+    precision: OpenVinoPrecision
+    times_as_fast: float
+    disagreement: float
+
+
+class OpenVinoModel:
+    """A Runtime: OpenVINO on the CPU with the model.onnx beside a SavedModel, or ONNX Runtime."""
+
+    pixels_per_batch = OnnxModel.pixels_per_batch
+
+    def __init__(self, folder: pathlib.Path, precision: str = "auto"):
+        self.folder, self.precision = folder, precision
+        self.choice: Choice | None = None
+        self.is_tried = False
+        self._onnx = OnnxModel(folder)
+
+    @property
+    def name(self) -> RuntimeName:
+        """What runs it."""
+        return "openvino" if self.choice or not self.is_tried else "onnx"
+
+    def load(self) -> None:
+        """Tries the model out, if that was not done, and loads it; see Runtime.load."""
+        try_out([self])
+        if self.choice is None:
+            self._onnx.load()
+            return
+        try:
+            _ = self._compiled
+        except RuntimeError as error:
+            self._give_up(error)
+
+    def probability(
+        self,
+        slices_nhw: npt.NDArray[Any],
+        pixel_mm: Sequence[float] | npt.NDArray[Any],
+        window: tuple[float, float],
+        margins: tuple[int, int] = (0, 0),
+    ) -> npt.NDArray[Any]:
+        """The probability of spleen; see Runtime.probability."""
+        if not self.is_tried:
+            self.load()
+        if self.choice:
+            try:
+                return self._compiled.probability(slices_nhw, pixel_mm, window, margins)
+            except RuntimeError as error:
+                self._give_up(error)
+        return self._onnx.probability(slices_nhw, pixel_mm, window, margins)
+
+    @functools.cached_property
+    def _compiled(self) -> _Compiled:
+        assert self.choice  # The caller has looked.
+        return _Compiled(spec.onnx_path(self.folder), self.choice.precision)
+
+    def _give_up(self, error: RuntimeError) -> None:
+        self.choice = None
+        _warn(_first_line(error))
+
+
+def try_out(models: Sequence[OpenVinoModel]) -> None:
+    """Decides in which precision OpenVINO runs some models, if it does; a warning says why not."""
+    untried = [model for model in models if not model.is_tried]
+    if not untried:
+        return
+    choices: list[Choice] = []
+    try:
+        choices = _tried_in_child(untried)
+    except _NotTrustedError as error:
+        _warn(str(error))
+    for model in untried:
+        model.is_tried = True
+    for model, choice in zip(untried, choices, strict=False):
+        model.choice = choice
+
+
+def note(models: Sequence[OpenVinoModel]) -> str:
+    """What runs some models that were tried out, and why."""
+    choices = [model.choice for model in models if model.choice]
+    if not choices:
+        return "ONNX Runtime, float32: OpenVINO is not trusted here"
+    precisions = " and ".join(dict.fromkeys(choice.precision for choice in choices))
+    factor = min(choice.times_as_fast for choice in choices)
+    return f"OpenVINO, {precisions}: {factor:.1f} times as fast as ONNX Runtime on a few slices"
+
+
+class _NotTrustedError(Exception):
+    """Why OpenVINO does not run the models."""
+
+
+def _tried_in_child(models: Sequence[OpenVinoModel]) -> list[Choice]:
+    """What a child process found out about each model.
+
+    Raises:
+        _NotTrustedError: if OpenVINO is not installed, or a model failed.
+    """
+    if importlib.util.find_spec("openvino") is None:
+        raise _NotTrustedError("it is not installed (pip install openvino)")
+    folders = [str(model.folder) for model in models]
+    try:
+        child = subprocess.run(
+            [*_CHILD, models[0].precision, *folders],
+            capture_output=True,
+            timeout=_CHILD_SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise _NotTrustedError(f"its trial took more than {_CHILD_SECONDS:.0f} s") from None
+    if child.returncode < 0:
+        raise _NotTrustedError(f"its trial was ended by signal {-child.returncode}")
+    try:
+        # Libraries may write lines of their own before.
+        last_line = (child.stdout.splitlines() or [b""])[-1]
+        result = msgspec.json.decode(last_line, type=list[Choice] | str)
+    except msgspec.DecodeError:
+        raise _NotTrustedError(f"its trial failed with exit code {child.returncode}") from None
+    if isinstance(result, str):
+        raise _NotTrustedError(result)
+    return result
+
+
+def _warn(reason: str) -> None:
+    warnings.warn(
+        f"--runtime=openvino: OpenVINO is not used, since {reason}; ONNX Runtime runs the models.",
+        InputWarning,
+        stacklevel=3,
+    )
+
+
+def _first_line(error: Exception) -> str:
+    """What OpenVINO complains of; the first lines of its messages are places in its source."""
+    lines = [line for line in str(error).splitlines() if line and "Exception from" not in line]
+    return (lines or [type(error).__name__])[0].rstrip(".:")
+
+
+@dataclasses.dataclass(frozen=True)
+class _Trial:
+    """A slice with what it takes to look at it."""
+
+    slices_nhw: npt.NDArray[np.float32]
+    pixel_mm: tuple[float, float]
+    window: tuple[float, float] = (0.0, 1.0)
+
+
+def main(precision: str, *folders: str) -> None:
+    """In the child process: writes the Choice of each model as JSON, or why there is none."""
+    try:
+        result: list[Choice] | str = [_choose(pathlib.Path(f), precision) for f in folders]
+    except (_NotTrustedError, InputError, RuntimeError) as error:
+        result = _first_line(error)
+    print(msgspec.json.encode(result).decode())
+
+
+def _choose(folder: pathlib.Path, asked: str) -> Choice:
+    trial = _trial(model_files.describe(folder))
+    reference = OnnxModel(folder)
+    expected, onnx_seconds = _timed(reference, trial)
+    best: Choice | None = None
+    worst_disagreement = 0.0
+    for precision in _candidates(asked):
+        actual, seconds = _timed(_Compiled(spec.onnx_path(folder), precision), trial)
+        disagreement = _disagreement(actual, expected)
+        worst_disagreement = max(worst_disagreement, disagreement)
+        choice = Choice(precision, onnx_seconds / seconds, disagreement)
+        if disagreement <= MOST_DISAGREEMENT and (
+            best is None or choice.times_as_fast > best.times_as_fast
+        ):
+            best = choice
+    if best is None:
+        raise _NotTrustedError(f"its numbers are others (by {worst_disagreement:.2g})")
+    return best
+
+
+def _candidates(asked: str) -> list[OpenVinoPrecision]:
+    if asked != "auto":
+        return [precision for precision in get_args(OpenVinoPrecision) if precision == asked]
+    import openvino
+
+    able = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return ["float32", "bfloat16"] if "BF16" in able else ["float32"]
+
+
+def _trial(info: model_files.ModelInfo) -> _Trial:
+    """A few slices of soft shapes and noise, in the network's own pixels."""
+    rng = np.random.default_rng(0)
+    shape = (info.in_channels + 1, 112, 136)
+    rows, columns = np.meshgrid(*(np.linspace(-1, 1, n) for n in shape[1:]), indexing="ij")
+    body = (rows**2 + columns**2 < 0.8) * 0.5
+    organ = 0.2 * np.exp(-((rows - 0.1) ** 2 + (columns - 0.5) ** 2) / 0.03)
+    slices = body + organ + 0.05 * rng.normal(size=shape)
+    return _Trial(slices.astype(np.float32), info.pixel_mm)
+
+
+def _timed(runtime: OnnxModel | _Compiled, trial: _Trial) -> tuple[npt.NDArray[Any], float]:
+    """The probability, and the seconds that the fastest of some runs took."""
+    seconds = []
+    for _ in range(_REPEATS):
+        start = time.perf_counter()
+        probability = runtime.probability(trial.slices_nhw, trial.pixel_mm, trial.window)
+        seconds.append(time.perf_counter() - start)
+    return probability, min(seconds)
+
+
+def _disagreement(actual: npt.NDArray[Any], expected: npt.NDArray[Any]) -> float:
+    """The RMS difference of log odds, relative to their standard deviation; NaN counts as inf."""
+    actual_odds, expected_odds = map(_log_odds, (actual, expected))
+    spread = float(expected_odds.std())
+    difference = float(np.sqrt(np.mean((actual_odds - expected_odds) ** 2)))
+    return difference / max(spread, 1e-3) if np.isfinite(difference) else float("inf")
+
+
+def _log_odds(probability: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    clipped = np.clip(probability.astype(np.float64), _LEAST_PROBABILITY, 1 - _LEAST_PROBABILITY)
+    return np.log(clipped / (1 - clipped))
+
+
+class _Compiled:
+    """A model.onnx that OpenVINO has compiled in three parts.
+
+    Only the network runs in bfloat16: places in millimetres, and intensities, need float32.
+    """
+
+    def __init__(self, path: pathlib.Path, precision: OpenVinoPrecision):
+        import openvino
+
+        core = openvino.Core()
+
+        def compiled(model: Any, precision: OpenVinoPrecision) -> Any:
+            hints = {
+                "INFERENCE_PRECISION_HINT": _ELEMENT_TYPES[precision],
+                "PERFORMANCE_HINT": "LATENCY",
+            }
+            return core.compile_model(model, "CPU", hints).create_infer_request()
+
+        before, network, after = (_read(core, path) for _ in range(3))
+        images = _value(before, spec.IMAGES_VALUE)
+        self._before = compiled(openvino.Model([images], before.get_parameters()), "float32")
+        seen = _made_input(network, spec.IMAGES_VALUE)
+        on_grid = _value(network, spec.ON_GRID_VALUE)
+        self._network = compiled(openvino.Model([on_grid], [seen]), precision)
+        from_grid = _made_input(after, spec.ON_GRID_VALUE)
+        needed = [p for p in after.get_parameters() if p.get_friendly_name() in _AFTER_INPUTS]
+        self._after = compiled(openvino.Model(after.get_results(), [*needed, from_grid]), "float32")
+
+    def probability(
+        self,
+        slices_nhw: npt.NDArray[Any],
+        pixel_mm: Sequence[float] | npt.NDArray[Any],
+        window: tuple[float, float],
+        margins: tuple[int, int] = (0, 0),
+    ) -> npt.NDArray[Any]:
+        """The probability of spleen; see Runtime.probability."""
+        spacing = np.asarray(pixel_mm, np.float32)
+        inputs = {
+            "slices": slices_nhw,
+            "pixel_mm": spacing,
+            "window": np.asarray(window, np.float32),
+            spec.MARGINS_INPUT: np.array(margins, np.int32),
+        }
+        images = self._before.infer(inputs, share_inputs=True)[0]
+        on_grid = self._network.infer({spec.IMAGES_VALUE: images}, share_inputs=True)[0]
+        # Of the slices, this part needs the size alone.
+        inputs = {"slices": slices_nhw[:1], "pixel_mm": spacing, spec.ON_GRID_VALUE: on_grid}
+        return np.array(self._after.infer(inputs, share_inputs=True)[0])
+
+
+def _read(core: Any, path: pathlib.Path) -> Any:
+    """The model, with margins as an input: OpenVINO takes the default of an input as constant."""
+    model = core.read_model(path)
+    model.add_parameters([_made_input(model, spec.MARGINS_INPUT)])
+    return model
+
+
+def _made_input(model: Any, name: str) -> Any:
+    """An input in the place of a value within a model."""
+    from openvino import PartialShape, opset13
+
+    value = _value(model, name)
+    dimensions = [d.get_length() if d.is_static else -1 for d in value.get_partial_shape()]
+    shape = PartialShape(dimensions)  # Bounds of 2**31 pixels would overflow.
+    parameter = opset13.parameter(shape, value.get_element_type(), name=name)
+    for user in value.get_target_inputs():
+        user.replace_source_output(parameter.output(0))
+    parameter.output(0).set_names({name})
+    return parameter
+
+
+def _value(model: Any, name: str) -> Any:
+    """The value of a name within a model.
+
+    Raises:
+        _NotTrustedError: if there is none, as in the files of earlier releases.
+    """
+    for operation in model.get_ops():
+        for value in operation.outputs():
+            if name in value.get_names() or operation.get_friendly_name() == name:
+                return value
+    raise _NotTrustedError("model.onnx is of an earlier version (write it by spleen_tf.export)")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
