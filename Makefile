@@ -11,7 +11,7 @@ PYTHON ?=
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-slow test-beam stress coverage lint format lock clean
+.PHONY: help venv demo test test-slow test-beam stress audit coverage lint format lock clean
 
 help: ## Lists the targets
 	@echo "usage: make TARGET [PYTHON=/path/to/python3.11]"
@@ -33,6 +33,9 @@ test-beam: ## The tests of the cluster, in .venv-beam, which has Apache Beam bes
 
 stress: venv ## Mutated headers against independent readers; the whole corpus
 	$(VENV_PYTHON) -m pytest $(PARALLEL) -m stress
+
+audit: venv ## Known vulnerabilities of the locked packages; skipped where no service answers
+	$(VENV_PYTHON) tools/audit.py
 
 coverage: venv ## Which lines the tests reach, quick and slow ones; the table goes to the screen
 	$(VENV_PYTHON) -m pytest $(PARALLEL) -m "not stress" --cov --cov-report=term:skip-covered

@@ -19,6 +19,7 @@ import dataclasses
 import math
 import os
 import pathlib
+import time
 import warnings
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -27,7 +28,7 @@ from typing import Literal
 import numpy as np
 from tqdm import tqdm
 
-from spleen_tf.core import files, flags, locks, parallel
+from spleen_tf.core import events, files, flags, locks, parallel
 from spleen_tf.core.files import InputError, InputWarning
 from spleen_tf.core.flags import ConfigError, flag
 from spleen_tf.evaluation import metrics, results, tables
@@ -158,6 +159,7 @@ def measure(pairs: Sequence[Pair], config: EvaluateConfig) -> list[CaseMetrics]:
     """
 
     def measure_one(pair: Pair) -> CaseMetrics:
+        start = time.monotonic()
         truth = read_mask(pair.label, config.label_value)
         if not truth.array_ijk.any():
             inside = f"of value {config.label_value}" if config.label_value else "above 0"
@@ -168,7 +170,10 @@ def measure(pairs: Sequence[Pair], config: EvaluateConfig) -> list[CaseMetrics]:
                 stacklevel=2,
             )
         pred = read_mask(pair.prediction, config.prediction_value)
-        return metrics.measure(pair.case, truth, volume.in_order_of(pred, truth.grid))
+        row = metrics.measure(pair.case, truth, volume.in_order_of(pred, truth.grid))
+        seconds = time.monotonic() - start
+        events.emit("evaluate", case=pair.case, seconds=seconds, values={"dice": row.dice})
+        return row
 
     # Threads do: unpacking, counting and the search for neighbours all leave the lock.
     with ThreadPoolExecutor(config.workers) as pool:

@@ -23,7 +23,7 @@ PAGES = sorted(
 )
 PAGE_IDS = [page.relative_to(ROOT).as_posix() for page in PAGES]
 # Every command has these beside the fields of its configuration.
-COMMON_FLAGS = {"help", "flagfile", "verbosity"}
+COMMON_FLAGS = {"help", "flagfile", "verbosity", "log_json"}
 # Phrases that plain English has better words for; docs/vocabulary.md says which.
 DIALECT = (
     r"in words\b",

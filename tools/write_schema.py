@@ -1,4 +1,4 @@
-"""Writes docs/schema: the JSON schemas of what predict writes beside a mask, and of compare.json.
+"""Writes docs/schema: JSON schemas of what predict writes per mask and batch, and of compare.json.
 
 Example:
     python tools/write_schema.py --output_dir=docs/schema
@@ -15,9 +15,10 @@ import msgspec
 from spleen_tf.core import files, flags
 from spleen_tf.core.flags import flag
 from spleen_tf.evaluation.change import Comparison
+from spleen_tf.inference.manifest import Manifest
 from spleen_tf.inference.prediction import PredictionRecord
 
-RECORDS = {"prediction": PredictionRecord, "compare": Comparison}
+RECORDS = {"prediction": PredictionRecord, "compare": Comparison, "manifest": Manifest}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,12 +10,13 @@ import multiprocessing
 import os
 import pathlib
 import shutil
+import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 
 import tqdm
 
-from spleen_tf.core import children, files, locks, parallel
+from spleen_tf.core import children, events, files, locks, parallel
 from spleen_tf.core.files import InputWarning
 from spleen_tf.datasets import cases, gate, metadata, shards
 from spleen_tf.datasets.encode import Loaded, case_record, load, load_quietly, slices
@@ -162,6 +163,7 @@ def _write_shards(
         progress = tqdm.tqdm(
             loaded_cases, desc=split, total=len(members), unit="case", disable=None
         )
+        start = time.monotonic()
         for position, loaded in enumerate(progress):
             shard = position % num_shards
             for serialized in slices(loaded, options):
@@ -169,6 +171,8 @@ def _write_shards(
             record = record_of[loaded.case.name] = case_record(split, loaded, options)
             slices_in[shard] += record.num_slices
             looks.append(loaded.look)
+            seconds, start = time.monotonic() - start, time.monotonic()
+            events.emit("convert", case=loaded.case.name, seconds=seconds)
     sizes = [(n, path.stat().st_size) for n, path in zip(slices_in, paths, strict=True)]
     return record_of, sizes
 

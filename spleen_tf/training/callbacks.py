@@ -13,6 +13,7 @@ import numpy.typing as npt
 import tensorflow as tf
 import tqdm
 
+from spleen_tf.core import events
 from spleen_tf.core.process import CommandFailed
 from spleen_tf.network import preprocess
 from spleen_tf.training import optimizers, pipeline
@@ -87,6 +88,19 @@ class Budget(keras.callbacks.Callback):  # type: ignore[misc]
         logs["images_per_s"] = float(rate)
         logs["learning_rate"] = float(keras.backend.get_value(self.model.optimizer.learning_rate))
         logs["steps"] = int(self._state.steps)
+
+
+class Events(keras.callbacks.Callback):  # type: ignore[misc]
+    """Says of each epoch how long it took, and what the log has of it."""
+
+    def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
+        """Starts the clock."""
+        self._start = time.monotonic()
+
+    def on_epoch_end(self, epoch: int, logs: Logs) -> None:
+        """Emits the event."""
+        values = {"epoch": epoch + 1.0, **{name: float(value) for name, value in logs.items()}}
+        events.emit("epoch", seconds=time.monotonic() - self._start, values=values)
 
 
 class Averaging(keras.callbacks.Callback):  # type: ignore[misc]
@@ -172,6 +186,7 @@ def build(
     return [
         *([Averaging(state.averages)] if state.averages else []),
         Validation(training, state, writer),
+        Events(),
         Checkpoints(model_dir, manager, state),
         keras.callbacks.CSVLogger(str(model_dir / LOG), append=True),
         keras.callbacks.TensorBoard(str(model_dir / "tensorboard"), write_graph=False),

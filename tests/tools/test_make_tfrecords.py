@@ -583,3 +583,25 @@ def test_the_program_itself(own, tmp_path, convert, run_python):
     assert (refused.returncode, refused.stdout) == (2, "")
     assert refused.stderr.startswith(f"error: {own}/labelsTr/b.nii.gz: expected shape ")
     assert refused.stderr.count("\n") == 1
+
+
+def test_strict_writes_nothing_where_a_case_is_doubtful(make_dataset, tmp_path, convert):
+    """In make_volume's own RAS volume, i from 5 on is the patient's right half."""
+    folder = make_dataset(tmp_path / "set", "ab")
+    label = np.zeros((8, 6, 5), np.uint8)
+    label[5:7, 1:4, 1:3] = 1
+    replace(folder / "labelsTr/b.nii.gz", label)
+    with pytest.raises(InputError, match=r"--strict: .* found 1 with: b: the spleen lies in the r"):
+        convert(folder, tmp_path / "out", strict=True)
+    assert not (tmp_path / "out").exists()
+    with pytest.warns(InputWarning, match="b: the spleen lies in the right half"):
+        convert(folder, tmp_path / "out")
+
+
+def test_an_image_in_both_splits_is_rejected_without_strict_too(
+    make_dataset, make_volume, tmp_path, convert
+):
+    folder = make_dataset(tmp_path / "set", {name: make_volume() for name in "ab"})
+    with pytest.raises(InputError, match=r"expected another image to validate with than to train"):
+        convert(folder, tmp_path / "out", num_folds=2)
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,149 @@
+"""The manifest of a batch: what was done, what failed, what a person should look at, with what."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import pathlib
+import platform
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+import spleen_tf
+from spleen_tf.core import files
+from spleen_tf.core.files import InputError
+from spleen_tf.inference.jobs import Job
+from spleen_tf.inference.prediction import PredictionRecord
+
+FILE_NAME = "manifest.json"
+# What may change a mask, or a number.
+_PACKAGES = ("numpy", "scipy", "nibabel", "pydicom", "onnxruntime", "tensorflow", "openvino")
+
+
+class Done(msgspec.Struct, frozen=True, kw_only=True):
+    """A case that has its mask.
+
+    Attributes:
+        case: its name.
+        mask: the file, relative to the manifest's folder where it lies in it.
+        mask_sha256, source_sha256: of the bytes of the mask's and the volume's file; None for a
+            source that is a folder.
+        model, version: as in its JSON.
+        seconds: that it took, in this run or an earlier one.
+    """
+
+    case: str
+    mask: str
+    mask_sha256: str
+    source_sha256: str | None
+    model: str
+    version: str
+    seconds: float | None
+
+
+class Failed(msgspec.Struct, frozen=True):
+    """A case that has no result, and why."""
+
+    case: str
+    message: str
+
+
+class Review(msgspec.Struct, frozen=True):
+    """A case that is done, whose result a person should look at before it is used, and why."""
+
+    case: str
+    reasons: tuple[str, ...]
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True):
+    """The content of manifest.json.
+
+    Attributes:
+        software: that made it.
+        versions: of Python and of the packages that a result depends on, where installed.
+        cases: how many the batch has; each is done or failed.
+        done, failed: in the batch's order.
+        review: of those that are done, the ones to look at.
+        seconds: that the run took.
+    """
+
+    software: str
+    versions: dict[str, str]
+    cases: int
+    done: tuple[Done, ...]
+    failed: tuple[Failed, ...]
+    review: tuple[Review, ...]
+    seconds: float
+
+
+def place(folder: str, planned: Sequence[Job]) -> pathlib.Path:
+    """The manifest's file.
+
+    Raises:
+        InputError: if a case of that name has its JSON there.
+    """
+    path = pathlib.Path(folder, FILE_NAME)
+    for job in planned:
+        if path in job.outputs:
+            raise InputError(
+                f"{job.source}: expected a case of another name than {path.stem!r}, which is that "
+                "of the batch's manifest; rename it."
+            )
+    return path
+
+
+def write(
+    path: pathlib.Path,
+    planned: Sequence[Job],
+    records: Mapping[str, PredictionRecord],
+    failed: Mapping[str, str],
+    seconds: float,
+) -> None:
+    """Writes the manifest of a batch that has ended, whole or not at all.
+
+    Args:
+        path: what `place` gave.
+        planned: the cases.
+        records: by case, of those that have a result.
+        failed: by case, why it has none, or was not sent.
+        seconds: that the batch took.
+
+    Raises:
+        InputError: if it cannot be written.
+    """
+    done = [job for job in planned if job.case in records and job.case not in failed]
+    manifest = Manifest(
+        software=f"spleen_tf {spleen_tf.__version__}",
+        versions=_versions(),
+        cases=len(planned),
+        done=tuple(_done(job, records[job.case], path.parent) for job in done),
+        failed=tuple(Failed(case, message) for case, message in failed.items()),
+        review=tuple(
+            Review(job.case, records[job.case].reasons) for job in done if records[job.case].review
+        ),
+        seconds=round(seconds, 1),
+    )
+    files.write_json(path, manifest)
+
+
+def _done(job: Job, record: PredictionRecord, folder: pathlib.Path) -> Done:
+    mask = job.mask.relative_to(folder) if job.mask.is_relative_to(folder) else job.mask
+    return Done(
+        case=job.case,
+        mask=mask.as_posix().encode(errors="backslashreplace").decode(),
+        mask_sha256=files.sha256(job.mask),
+        source_sha256=files.sha256(job.source) if job.source.is_file() else None,
+        model=record.model,
+        version=record.version,
+        seconds=record.seconds.get("total") if isinstance(record.seconds, dict) else None,
+    )
+
+
+def _versions() -> dict[str, str]:
+    versions = {"python": platform.python_version()}
+    for name in _PACKAGES:
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return versions
