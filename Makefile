@@ -31,7 +31,7 @@ test-beam: ## The tests of the cluster, in .venv-beam, which has Apache Beam bes
 	@bash tools/environment.sh beam
 	.venv-beam/bin/python -m pytest tests/cluster
 
-stress: venv ## Mutated headers against independent readers; the whole corpus
+stress: venv ## Mutated files for every reader, and kills of every command
 	$(VENV_PYTHON) -m pytest $(PARALLEL) -m stress
 
 audit: venv ## Known vulnerabilities of the locked packages; skipped where no service answers

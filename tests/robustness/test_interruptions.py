@@ -1,17 +1,24 @@
-"""A command that is killed at any moment, and run again, ends as if it had not been killed.
+"""A command that is interrupted at any moment, and run again, ends as if it had not been.
 
-`make stress` kills each of them at least 20 times, `make test-slow` a few times.
+`make stress` kills each of them at least 20 times, `make test-slow` a few times. Signals end a
+command in seconds; a full disk and a folder that may not be written to end it in one line.
 """
 
 import dataclasses
 import json
 import pathlib
 import random
+import re
+import signal
+import subprocess
 from collections.abc import Callable
 
 import pytest
 
+from spleen_tf.training.config import AugmentConfig
+
 KILLED = -9  # The exit code.
+LONGEST_TO_STOP_S = 20
 # What says how long a run took, or when it was.
 CLOCKS = ("seconds", "peak_rss_mb")
 
@@ -81,9 +88,15 @@ def records(zygote, cases, folders):
     return folder / "records"
 
 
+# Of the augmentations, one that draws random numbers: to trace all takes half a minute.
 RECIPE = (
     *("--image_size=32", "--base_filters=2", "--depth=1", "--batch_size=2", "--precision=float32"),
     *("--steps_per_epoch=2", "--steps=8", "--deterministic", "--dropout=0.3"),
+    *(
+        f"--augment_{field.name}=0"
+        for field in dataclasses.fields(AugmentConfig)
+        if field.name != "noise"
+    ),
 )
 
 
@@ -242,3 +255,118 @@ def test_killed_evaluations(zygote, folders, work, cases, kills):
 @pytest.mark.stress
 def test_killed_cross_validations(zygote, folders, work, cases):
     killed_at_random(zygote, folders, work(cross_validation(cases, folders()), measured), 20)
+
+
+STOPS = [
+    pytest.param(signal.SIGTERM, marks=pytest.mark.slow),
+    pytest.param(signal.SIGINT, marks=pytest.mark.stress),
+]
+
+
+def stopped(zygote, folders, work, signum, to_group=False):
+    """Stops a command in the middle, as Ctrl-C or a queue does, and runs it again."""
+    folder = folders()
+    ended = zygote.run(
+        *work.command(folder), after_s=0.6 * work.seconds, signum=signum, to_group=to_group
+    )
+    assert ended.code == 128 + signum, ended.text
+    assert ended.seconds < LONGEST_TO_STOP_S
+    assert ended.text.splitlines()[-1] == f"error: stopped by {signum.name}"
+    assert "Traceback" not in ended.text
+    again = zygote.run(*work.command(folder))
+    assert again.code == 0, again.text
+    assert work.view(folder) == work.expected
+
+
+@pytest.mark.parametrize("signum", STOPS)
+def test_a_training_that_is_stopped(zygote, folders, work, records, signum):
+    stopped(zygote, folders, work(training(records), trained), signum)
+
+
+@pytest.mark.parametrize("signum", STOPS)
+def test_a_prediction_that_is_stopped(zygote, folders, work, exported, cases, signum):
+    stopped(zygote, folders, work(prediction(exported, cases)), signum)
+
+
+@pytest.mark.stress
+def test_a_conversion_whose_terminal_stops_it_and_its_workers(zygote, folders, work, cases):
+    stopped(zygote, folders, work(conversion(cases, 2)), signal.SIGINT, to_group=True)
+
+
+@pytest.mark.stress
+def test_a_cross_validation_that_is_stopped(zygote, folders, work, cases):
+    stopped(zygote, folders, work(cross_validation(cases, folders()), measured), signal.SIGTERM)
+
+
+@pytest.fixture
+def disk(tmp_path):
+    """A function that makes a file system in memory of some size, or changes it; its folder."""
+    place = tmp_path / "disk"
+    place.mkdir()
+
+    def sized(options):
+        is_there = place.is_mount()
+        what = ["-o", f"remount,{options}"] if is_there else ["-t", "tmpfs", "-o", options, "tmpfs"]
+        done = subprocess.run(["mount", *what, place], capture_output=True, check=False)
+        if done.returncode:
+            pytest.skip(f"no file system may be mounted here: {done.stderr.decode().strip()}")
+        return place
+
+    yield sized
+    if place.is_mount():
+        subprocess.run(["umount", place], check=True)
+
+
+@pytest.fixture
+def interrupted(request, zygote, cases, folders):
+    """By name, a command and what counts of what it leaves."""
+    name = request.param
+    if name == "convert":
+        return conversion(cases), snapshot
+    if name == "evaluate":
+        return evaluation(cases), snapshot
+    if name == "predict":
+        return prediction(request.getfixturevalue("exported"), cases), snapshot
+    if name == "train":
+        return training(request.getfixturevalue("records")), trained
+    return export(request.getfixturevalue("model")), snapshot
+
+
+COMMANDS = [
+    *(pytest.param(name, marks=pytest.mark.slow) for name in ("convert", "predict", "evaluate")),
+    *(pytest.param(name, marks=pytest.mark.stress) for name in ("train", "export")),
+]
+
+
+def one_line(ended):
+    """The one line that says why a command failed."""
+    lines = [line for line in ended.text.splitlines() if line.startswith("error: ")]
+    assert "Traceback" not in ended.text
+    return lines[0]
+
+
+@pytest.mark.parametrize("interrupted", COMMANDS, indirect=True)
+def test_a_full_disk(zygote, work, disk, interrupted):
+    command, view = interrupted
+    expected = work(command, view).expected
+    place = disk("size=16k")
+    ended = zygote.run(*command(place))
+    assert ended.code in (1, 2), ended.text
+    assert re.search("No space left|expected .* MB of room on the disk", one_line(ended))
+    again = zygote.run(*command(disk("size=64m")))
+    assert again.code == 0, again.text
+    assert view(place) == expected
+
+
+@pytest.mark.parametrize("interrupted", COMMANDS, indirect=True)
+def test_a_folder_that_may_only_be_read(zygote, work, disk, interrupted):
+    command, view = interrupted
+    expected = work(command, view).expected
+    place = disk("size=64m")
+    assert zygote.run(*command(place)).code == 0
+    disk("ro")
+    ended = zygote.run(*command(place))
+    if "trained to the end already" not in ended.text:
+        assert ended.code in (1, 2), ended.text
+        assert re.search("Read-only file system|permission denied", one_line(ended))
+    assert view(place) == expected
