@@ -9,24 +9,23 @@ from typing import Any
 import msgspec
 import numpy as np
 import numpy.typing as npt
+from markupsafe import Markup
 
 from spleen_tf.evaluation import results, tables
 from spleen_tf.evaluation.agreement import limits_of_agreement
-from spleen_tf.evaluation.decision import SPLENOMEGALY_ML, Decision
+from spleen_tf.evaluation.decision import Decision
 from spleen_tf.evaluation.metrics import CaseMetrics
 from spleen_tf.evaluation.summary import Summary
 from spleen_tf.imaging.volume import Volume
 from spleen_tf.inference.prediction import PredictionRecord
 from spleen_tf.io import mesh
-from spleen_tf.reporting import charts, page, viewer
-from spleen_tf.reporting.page import KeyFigure, Notice
+from spleen_tf.reporting import charts, gauge, key_figures, page, viewer
+from spleen_tf.reporting.page import KeyFigure
 
-# CT of 140 adults without disease of the spleen: 107.2 to 314.5 mL, mean 214.6 mL (Prassopoulos et
-# al., Eur Radiol 1997; 7: 246-248).
-ADULTS_ML = (107.2, SPLENOMEGALY_ML)
-_SOURCE_OF_ADULTS = "Prassopoulos et al., Eur Radiol 1997; 7: 246–248"
 # Of cases.csv, what the page's table shows.
 _CASE_COLUMNS = ("dice", "jaccard", "nsd_2mm", "hd95_mm", "assd_mm", "volume_error_percent")
+# Of a prediction's JSON, what the page has in sentences.
+_SHOWN_ABOVE = ("reasons", "volume_reference")
 # The surface of a finer mask is shown at a half, a third, … of its resolution.
 _MOST_SURFACE_VOXELS = 150_000
 
@@ -38,6 +37,7 @@ def prediction(
     *,
     window: tuple[float, float] | None,
     modality: str,
+    earlier: Markup | None = None,
 ) -> str:
     """The page of one prediction: warnings, figures, three planes, surface, particulars.
 
@@ -49,20 +49,27 @@ def prediction(
         record: the content of the prediction's JSON.
         window: the grey scale's ends to begin with; None: as `preview.draw` has them.
         modality: 'CT' or 'MR'.
+        earlier: the part that compares it with an earlier examination (`comparison.earlier`).
     """
     element, script = viewer.viewer(image, mask_ijk, window, modality)
     surface = None
     if record.voxels:
         surface = page.chart(charts.surface(_surface(image, mask_ijk)), "surface")
     content = msgspec.to_builtins(record)
+    reference = record.volume_reference
     return page.render(
         "prediction.html",
-        verdict=_verdict(record),
-        figures=_figures(record),
+        verdict=key_figures.verdict(record),
+        figures=key_figures.of_prediction(record),
+        gauge=reference and gauge.gauge(record.volume_ml, record.volume_ml_interval, reference),
+        gauge_note=key_figures.gauge_note(reference) if reference else "",
+        has_interval=record.volume_ml_interval is not None,
+        earlier=earlier or "",
         viewer=element,
+        viewer_scripts=viewer.scripts(),
         viewer_script=script,
         charts={"surface": surface} if surface else {},
-        particulars=[(key, _text(value)) for key, value in content.items() if key != "reasons"],
+        particulars=[(key, _text(content[key])) for key in content if key not in _SHOWN_ABOVE],
     )
 
 
@@ -105,51 +112,6 @@ def evaluation(
         header=["case", *_CASE_COLUMNS],
         rows=[[row.case, *(getattr(row, name) for name in _CASE_COLUMNS)] for row in in_order],
     )
-
-
-def _verdict(record: PredictionRecord) -> Notice:
-    if record.review:
-        return Notice("Review this result before you use it", record.reasons, "alert")
-    if record.predicted_dice is None:
-        return Notice(
-            "Nothing unusual was found, but the quality is not estimated",
-            ("These models, used like this, have no calibration: the error is unknown.",),
-        )
-    if record.predicted_dice_note:
-        return Notice(
-            "Nothing unusual was found, but the expected Dice may not hold for this image",
-            (record.predicted_dice_note,),
-        )
-    return Notice("Nothing unusual was found in this result", kind="calm")
-
-
-def _figures(record: PredictionRecord) -> list[KeyFigure]:
-    low, high = ADULTS_ML
-    volume_ml, intensity = record.volume_ml, record.mean_intensity
-    bound = "a lower bound: the volume cuts the organ; " if record.complete is False else ""
-    place = "within" if low <= volume_ml <= high else "below" if volume_ml < low else "above"
-    adults = f"the {low:g} to {high:g} mL of adults without disease of the spleen"
-    return [
-        KeyFigure(
-            "Volume", f"{volume_ml:.1f} mL", f"{bound}{place} {adults} ({_SOURCE_OF_ADULTS})"
-        ),
-        _expected_dice(record),
-        KeyFigure(
-            "Components", str(record.components), "in the whole volume, before any was dropped"
-        ),
-        KeyFigure("Mean intensity", "–" if intensity is None else f"{intensity:.1f}", ""),
-    ]
-
-
-def _expected_dice(record: PredictionRecord) -> KeyFigure:
-    name = "Expected Dice"
-    if record.predicted_dice is None or record.predicted_dice_interval is None:
-        why = "no calibration for this use of the models" if record.voxels else "no spleen found"
-        return KeyFigure(name, "not known", why)
-    low, high = record.predicted_dice_interval
-    note = f"; {record.predicted_dice_note}" if record.predicted_dice_note else ""
-    interval = f"90% interval {low:.2f} to {high:.2f}{note}"
-    return KeyFigure(name, f"{record.predicted_dice:.2f}", interval)
 
 
 def _surface(image: Volume, mask_ijk: npt.NDArray[Any]) -> mesh.Mesh:

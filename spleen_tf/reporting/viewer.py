@@ -17,8 +17,10 @@ from spleen_tf.imaging import intensity, planes
 from spleen_tf.imaging.volume import Volume
 from spleen_tf.reporting import page, panels, preview
 
-# A longer side is shown at a half, a third, … of its resolution, so that a page stays a few MB.
-_MOST_VOXELS_A_SIDE = 256
+# A plane with a longer side is shown at a half, a third, … of its resolution. So are slices, where
+# there are more voxels: the page would have more than about 30 MB, and a browser no room.
+_MOST_PIXELS_PER_SIDE = 1024
+_MOST_VOXELS = 512 * 512 * 256
 _CODES = 256
 # Of the codes for grey values, those within twice the window; the others stand for what is beyond.
 _CODES_AROUND_WINDOW = 208
@@ -56,8 +58,9 @@ def viewer(
     mask_ijk: npt.NDArray[Any],
     window: tuple[float, float] | None,
     modality: str,
+    name: str = "viewer",
 ) -> tuple[Markup, Markup]:
-    """The part of a page, and the script that runs it.
+    """The part of a page, and the script that runs it; `scripts` has what that calls.
 
     Args:
         image: the volume.
@@ -65,9 +68,10 @@ def viewer(
         window: the grey scale's ends to begin with, in the volume's units; None: as `preview.draw`
             has them.
         modality: 'CT' or 'MR'.
+        name: of the element; one of its kind on a page.
 
     Returns:
-        HTML, and JavaScript to be run after it.
+        HTML, and JavaScript to be run after it and after `scripts`.
     """
     window = window or intensity.default_window(image.array_ijk, modality)
     center_ijk = preview.middle_ijk(mask_ijk) or tuple(size // 2 for size in image.shape)
@@ -86,6 +90,7 @@ def viewer(
     count, height, width = stack.codes_nhw.shape
     element = page.render(
         "viewer.html",
+        name=name,
         lengths={"axial": count, "coronal": height, "sagittal": width},
         unit=" (HU)" if modality == "CT" else "",
         sliders=_sliders(window, ends, modality),
@@ -95,18 +100,23 @@ def viewer(
         },
         factors=stack.factors,
     )
-    opening = Markup('openViewer(document.getElementById("viewer"), {});')
-    script = Markup("{}\n{}").format(
-        page.asset("viewer.js"), opening.format(page.script_json(content))
-    )
-    return element, script
+    opening = Markup("openViewer(document.getElementById({}), {});")
+    return element, opening.format(page.script_json(name), page.script_json(content))
+
+
+def scripts() -> Markup:
+    """The JavaScript of all viewers on a page."""
+    names = ("viewer_volume.js", "viewer_plane.js", "viewer.js")
+    return Markup("\n").join(page.asset(name) for name in names)
 
 
 def _stack(image: Volume, mask_ijk: npt.NDArray[Any], window: tuple[float, float]) -> _Stack:
     slices_nhw = planes.split(image.array_ijk, image.affine, "axial")
     mask_nhw = planes.split(mask_ijk, image.affine, "axial")
-    n, h, w = (math.ceil(size / _MOST_VOXELS_A_SIDE) for size in slices_nhw.shape)
-    factors = (n, max(h, w), max(h, w))  # Pixels keep their shape.
+    count, height, width = slices_nhw.shape
+    f = math.ceil(max(height, width) / _MOST_PIXELS_PER_SIDE)  # Pixels keep their shape.
+    n = math.ceil(count * height * width / f**2 / _MOST_VOXELS)
+    factors = (n, f, f)
     values = _values(float(image.array_ijk.min()), float(image.array_ijk.max()), window)
     borders = (values[1:] + values[:-1]) / 2
     codes, inside = [], []

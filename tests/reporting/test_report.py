@@ -5,6 +5,7 @@ import math
 import re
 import time
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -14,9 +15,12 @@ from spleen_tf.evaluation import metrics
 from spleen_tf.evaluation.agreement import limits_of_agreement
 from spleen_tf.evaluation.metrics import CaseMetrics
 from spleen_tf.evaluation.summary import summarize
+from spleen_tf.imaging.demographics import NOTHING_KNOWN, Demographics
 from spleen_tf.imaging.volume import Volume
 from spleen_tf.inference.prediction import PredictionRecord
 from spleen_tf.io.mesh import Mesh
+from spleen_tf.quality import reference
+from spleen_tf.quality.evidence import Intensity
 from spleen_tf.reporting import charts, exploration, report
 
 
@@ -37,10 +41,17 @@ def record_of(**changes):
         "centroid_ras_mm": (47.5, 57.5, 76.0),
         "complete": True,
         "mean_intensity": 150.0,
+        "length_mm": 112.4,
+        "width_mm": 86.6,
+        "thickness_mm": 41.0,
+        "splenic_index_ml": 399.1,
+        "intensity": Intensity(mean=150.0, sd=12.0, median=151.0, p5=130.0, p95=170.0),
+        "volume_ml_interval": (95.0, 111.0),
         "components": 1,
         "predicted_dice": 0.91,
         "predicted_dice_interval": (0.85, 0.97),
         "predicted_dice_note": None,
+        "calibrated_on": "18 CT cases",
         "review": False,
         "reasons": (),
         "model": "a model",
@@ -49,7 +60,9 @@ def record_of(**changes):
         "version": "1",
         "software": "spleen_tf",
     }
-    return PredictionRecord(**values | changes)
+    record = PredictionRecord(**values | changes)
+    compared = reference.of(record, NOTHING_KNOWN)
+    return msgspec.structs.replace(record, **{"volume_reference": compared} | changes)
 
 
 def prediction(**changes):
@@ -129,9 +142,11 @@ def test_a_prediction_opens_without_a_complaint(open_page):
     assert console(browser) == []
     words = browser.find_element("tag name", "body").text
     assert "102.4 mL" in words
-    assert "below the 107.2 to 314.5 mL of adults" in words
+    assert "90% interval 95 to 111 mL; below: 107.2 to 314.5 mL in 140 adults" in words
     assert "0.91" in words
-    assert "0.85 to 0.97" in words
+    assert "90% interval 0.85 to 0.97; calibrated on 18 CT cases" in words
+    for figure in ("11.2 cm", "8.7 × 4.1 cm", "399 mL", "150.0 ± 12.0"):
+        assert figure in words
 
 
 @pytest.mark.slow
@@ -235,6 +250,82 @@ def test_a_click_takes_the_other_planes_there(open_page):
     assert sagittal.text.startswith(("1 of", "2 of"))
 
 
+def amber_width(browser, plane):
+    """How much of a canvas' width the outline takes."""
+    return browser.execute_script(
+        f"const c = document.querySelector('[data-plane={plane}] canvas');"
+        "const d = c.getContext('2d').getImageData(0, 0, c.width, c.height).data;"
+        "let [low, high] = [c.width, 0];"
+        "for (let i = 0; i < d.length; i += 4)"
+        "  if (d[i] > 240 && d[i + 1] > 160 && d[i + 1] < 190 && d[i + 2] < 20) {"
+        "    const x = (i / 4) % c.width; low = Math.min(low, x); high = Math.max(high, x); }"
+        "return (high - low) / c.width;"
+    )
+
+
+def send(browser, plane, event):
+    """Sends an event to a plane's canvas, and waits until it is drawn."""
+    browser.execute_async_script(
+        f"const c = document.querySelector('[data-plane={plane}] canvas');"
+        "const at = c.getBoundingClientRect();"
+        f"c.dispatchEvent({event});"
+        "const done = arguments[0];"
+        "requestAnimationFrame(() => requestAnimationFrame(() => done()));"
+    )
+
+
+def key(name, **options):
+    options = {"key": name, "bubbles": True, **options}
+    return f"new KeyboardEvent('keydown', {json.dumps(options)})"
+
+
+def wheel(delta, **options):
+    """Turned above the middle of the block, which an axial slice has at 75% and 60% of its size."""
+    options = {"deltaY": delta, "bubbles": True, "cancelable": True, **options}
+    place = "clientX: at.left + 0.75 * at.width, clientY: at.top + 0.6 * at.height"
+    return f"new WheelEvent('wheel', {{...{json.dumps(options)}, {place}}})"
+
+
+@pytest.mark.slow
+def test_wheel_and_keys_change_the_slice(open_page):
+    """A notch is one slice; of a touchpad's steps of 20, the third reaches it."""
+    browser = open_page(prediction())
+    label = browser.find_element("css selector", "[data-plane=axial] output")
+    start = int(label.text.split()[0])
+    send(browser, "axial", wheel(100))
+    assert label.text == f"{start + 1} of 20"
+    for _ in range(3):
+        send(browser, "axial", wheel(-20))
+    assert label.text == f"{start} of 20"
+    places = (("ArrowUp", start + 1), ("ArrowDown", start), ("End", 20), ("PageDown", 10))
+    for name, slice_number in places:
+        send(browser, "axial", key(name))
+        assert label.text == f"{slice_number} of 20"
+
+
+@pytest.mark.slow
+def test_wheel_keys_and_buttons_zoom_and_move(open_page):
+    browser = open_page(prediction())
+    whole = amber_width(browser, "axial")
+    assert whole == pytest.approx(8 / 40, abs=0.02)  # The block has 8 of 40 columns.
+    for _ in range(3):
+        send(browser, "axial", key("+"))
+    assert amber_width(browser, "axial") == pytest.approx(1.25**3 * whole, abs=0.03)
+    before = picture(browser, "axial")
+    send(browser, "axial", key("ArrowRight", shiftKey=True))
+    assert picture(browser, "axial") != before
+    send(browser, "axial", key("0"))
+    assert amber_width(browser, "axial") == pytest.approx(whole, abs=0.005)
+    send(browser, "axial", wheel(-100, ctrlKey=True))
+    assert amber_width(browser, "axial") == pytest.approx(math.exp(1 / 3) * whole, abs=0.03)
+    box = "[data-plane=axial] "
+    browser.find_element("css selector", f"{box}[data-zoom='0']").click()
+    browser.find_element("css selector", f"{box}[name=enlarge]").click()
+    wide = "return document.querySelector('[data-plane=axial]').getBoundingClientRect().width"
+    assert browser.execute_script(wide) > 900
+    assert console(browser) == []
+
+
 @pytest.mark.slow
 def test_the_surface_is_drawn(open_page):
     """Its canvas, of WebGL, holds pixels of the surface's red."""
@@ -289,6 +380,9 @@ def test_an_empty_mask_has_no_surface_and_says_so():
         voxels=0,
         complete=None,
         mean_intensity=None,
+        intensity=None,
+        length_mm=None,
+        volume_ml_interval=None,
         bounding_box_ijk=None,
         centroid_ras_mm=None,
         predicted_dice=None,
@@ -301,6 +395,8 @@ def test_an_empty_mask_has_no_surface_and_says_so():
     )
     assert "no spleen was found" in html
     assert 'id="surface"' not in html
+    for absent in ("gauge", "Length", "Mean intensity", "90% interval"):
+        assert absent not in html.partition("<body>")[2].partition("<script>")[0]
 
 
 def test_a_clipped_organ_is_told_as_a_lower_bound():
@@ -312,7 +408,28 @@ def test_a_clipped_organ_is_told_as_a_lower_bound():
     ("volume_ml", "place"), [(107.2, "within"), (314.5, "within"), (90.0, "below"), (400, "above")]
 )
 def test_the_volume_is_held_against_adults(volume_ml, place):
-    assert f"{place} the 107.2 to 314.5 mL of adults" in prediction(volume_ml=volume_ml)
+    assert f"{place}: 107.2 to 314.5 mL in 140 adults" in prediction(volume_ml=volume_ml)
+
+
+def test_the_bounds_of_sex_and_height_are_shown_for_volume_and_length():
+    """4.3803 · 180 - 457.15 = 331 mL and 0.0544 · 180 + 3.6693 = 13.5 cm."""
+    man = reference.of(record_of(), Demographics(sex="M", height_cm=180.0))
+    html = prediction(volume_reference=man)
+    assert "within: up to 331 mL in healthy men of 180 cm" in html
+    assert "head to foot; up to 13.5 cm in healthy men of 180 cm" in html
+    assert "Chow et al., Radiology 2016" in html
+
+
+def test_a_child_s_volume_is_shown_beside_what_is_expected():
+    """0.7 + 4.6 · 20 = 92.7 mL."""
+    child = reference.of(record_of(), Demographics(age_years=6.0, weight_kg=20.0))
+    html = prediction(volume_reference=child)
+    assert "93 mL expected in children of 20 kg" in html
+    assert "Schlesinger" in html
+
+
+def test_without_an_interval_the_page_says_so():
+    assert "the interval is not known" in prediction(volume_ml_interval=None)
 
 
 def measured(case, dice):

@@ -67,20 +67,44 @@ def test_a_constant_volume_has_its_value(value):
     assert abs(values[pixels(content["images"][0])[0, 0]] - value) < 4
 
 
-def test_what_is_wider_than_256_voxels_is_averaged():
-    array = np.zeros((300, 4, 3), np.float32)
+def test_a_volume_is_shown_at_its_own_resolution():
+    image = ct((600, 500, 3))
+    html, _ = viewer.viewer(image, np.zeros(image.shape, bool), WINDOW, "CT")
+    content = content_of(image, np.zeros(image.shape, bool))
+    assert content["shape"] == [3, 500, 600]
+    assert content["stored"]["factors"] == [1, 1, 1]
+    assert "the mean of" not in html
+
+
+def test_what_is_wider_than_1024_pixels_is_averaged():
+    array = np.zeros((1100, 4, 3), np.float32)
     array[0::2] = 100  # Every other column: 50 on the mean.
     image = Volume(array, np.eye(4), "wide.nii")
     mask = np.zeros(array.shape, bool)
-    mask[:150] = True
+    mask[:550] = True
     html, _ = viewer.viewer(image, mask, WINDOW, "CT")
     content = content_of(image, mask)
     assert "the mean of 2×2×1 voxels" in html
-    assert content["shape"] == [3, 2, 150]
+    assert content["shape"] == [3, 2, 550]
     assert content["mm"] == [1, 2, 2]
     means = np.array(content["values"])[pixels(content["images"][0])]
     assert np.abs(means - 50).max() < 2
-    assert (pixels(content["masks"][0]) > 0).sum() == 2 * 75
+    assert (pixels(content["masks"][0]) > 0).sum() == 2 * 275
+
+
+def test_slices_of_more_voxels_than_a_page_can_hold_are_averaged(monkeypatch):
+    """Five slices of 48 pixels, of which a page may hold 100: three in one, and two are left."""
+    monkeypatch.setattr(viewer, "_MOST_VOXELS", 100)
+    image = ct()
+    content = content_of(image, np.zeros(image.shape, bool))
+    assert (content["shape"], content["mm"]) == ([2, 6, 8], [12, 3, 2])
+
+
+def test_two_viewers_fit_on_a_page():
+    image = ct()
+    html, script = viewer.viewer(image, np.zeros(image.shape, bool), WINDOW, "CT", "earlier")
+    assert 'id="earlier"' in html
+    assert script.startswith('openViewer(document.getElementById("earlier"), ')
 
 
 def test_sliders_reach_every_slice_and_level_and_width_begin_at_the_window():

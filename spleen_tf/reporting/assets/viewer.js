@@ -1,120 +1,20 @@
-// Shows a volume in three planes. The volume comes as axial slices, a PNG each, whose grey levels
-// are codes: content.values says what each stands for, so that the window can change here.
+// Shows a volume in three planes: the controls. content.values says what each code of the slices
+// stands for, so that the window can change here.
 "use strict";
 
 function openViewer(root, content) {
-  const [count, height, width] = content.shape;
-  const [sliceMm, rowMm, columnMm] = content.mm;
-  const codes = new Uint8Array(count * height * width);
-  const inside = new Uint8Array(codes.length);
-  const at = (n, row, column) => (n * height + row) * width + column;
-  // Rows and columns of each plane, and the voxel below a pixel: [n, row, column].
-  const planes = {
-    axial: {
-      axis: 0, rows: height, columns: width, mm: [rowMm, columnMm],
-      voxel: (place, r, c) => [place, r, c],
-    },
-    coronal: {
-      axis: 1, rows: count, columns: width, mm: [sliceMm, columnMm],
-      voxel: (place, r, c) => [count - 1 - r, place, c],
-    },
-    sagittal: {
-      axis: 2, rows: count, columns: height, mm: [sliceMm, rowMm],
-      voxel: (place, r, c) => [count - 1 - r, c, place],
-    },
-  };
+  const volume = openVolume(content);
+  const planes = {};
   const place = content.center.slice();
   const overlay = root.querySelector("[name=overlay]");
   const level = root.querySelector("[name=level]");
   const breadth = root.querySelector("[name=width]");
+  const boxOf = (name) => root.querySelector(`[data-plane=${name}]`);
 
   function greyOfCodes() {
     const low = Number(level.value) - Number(breadth.value) / 2;
     return content.values.map((v) =>
       Math.max(0, Math.min(255, Math.round((255 * (v - low)) / Number(breadth.value)))));
-  }
-
-  function drawPlane(name, grey) {
-    const plane = planes[name];
-    const canvas = root.querySelector(`[data-plane=${name}] canvas`);
-    const pixels = new ImageData(plane.columns, plane.rows);
-    const mask = new Uint8Array(plane.rows * plane.columns);
-    for (let r = 0; r < plane.rows; r++) {
-      for (let c = 0; c < plane.columns; c++) {
-        const index = at(...plane.voxel(place[plane.axis], r, c));
-        const pixel = r * plane.columns + c;
-        pixels.data.fill(grey[codes[index]], 4 * pixel, 4 * pixel + 3);
-        pixels.data[4 * pixel + 3] = 255;
-        mask[pixel] = inside[index];
-      }
-    }
-    const still = document.createElement("canvas");
-    [still.width, still.height] = [plane.columns, plane.rows];
-    still.getContext("2d").putImageData(pixels, 0, 0);
-    const context = canvas.getContext("2d");
-    context.drawImage(still, 0, 0, canvas.width, canvas.height);
-    if (overlay.checked) drawOutline(context, plane, mask);
-    drawCross(context, plane, name);
-    drawLabels(context, plane, name);
-  }
-
-  function drawOutline(context, plane, mask) {
-    const [sx, sy] = [context.canvas.width / plane.columns, context.canvas.height / plane.rows];
-    const isIn = (r, c) =>
-      r >= 0 && c >= 0 && r < plane.rows && c < plane.columns && mask[r * plane.columns + c];
-    context.beginPath();
-    for (let r = 0; r < plane.rows; r++) {
-      for (let c = 0; c < plane.columns; c++) {
-        if (!isIn(r, c)) continue;
-        const [x, y] = [c * sx, r * sy];
-        if (!isIn(r - 1, c)) { context.moveTo(x, y); context.lineTo(x + sx, y); }
-        if (!isIn(r + 1, c)) { context.moveTo(x, y + sy); context.lineTo(x + sx, y + sy); }
-        if (!isIn(r, c - 1)) { context.moveTo(x, y); context.lineTo(x, y + sy); }
-        if (!isIn(r, c + 1)) { context.moveTo(x + sx, y); context.lineTo(x + sx, y + sy); }
-      }
-    }
-    context.strokeStyle = "rgb(255 176 0)";
-    context.lineWidth = 2;
-    context.stroke();
-  }
-
-  // Where the two other planes cut this one.
-  function drawCross(context, plane, name) {
-    const { width: w, height: h } = context.canvas;
-    const [n, row, column] = place;
-    const rowHere = name === "axial" ? row : count - 1 - n;
-    const columnHere = name === "sagittal" ? row : column;
-    const x = ((columnHere + 0.5) / plane.columns) * w;
-    const y = ((rowHere + 0.5) / plane.rows) * h;
-    context.strokeStyle = "rgb(40 190 255 / 0.6)";
-    context.lineWidth = 1;
-    context.beginPath();
-    context.moveTo(x, 0); context.lineTo(x, h);
-    context.moveTo(0, y); context.lineTo(w, y);
-    context.stroke();
-  }
-
-  function drawLabels(context, plane, name) {
-    const { width: w, height: h } = context.canvas;
-    const [top, bottom, left, right] = content.letters[name];
-    context.font = "bold 22px ui-monospace, 'DejaVu Sans Mono', monospace";
-    context.fillStyle = "white";
-    context.strokeStyle = "black";
-    context.lineWidth = 4;
-    const write = (text, x, y, align, baseline) => {
-      [context.textAlign, context.textBaseline] = [align, baseline];
-      context.strokeText(text, x, y);
-      context.fillText(text, x, y);
-    };
-    write(top, w / 2, 6, "center", "top");
-    write(bottom, w / 2, h - 6, "center", "bottom");
-    write(left, 6, h / 2, "left", "middle");
-    write(right, w - 6, h / 2, "right", "middle");
-    const barMm = 50;
-    const barPx = (barMm / (plane.columns * plane.mm[1])) * w;
-    context.fillRect(w - 12 - barPx, h - 14, barPx, 4);
-    context.font = "16px system-ui, 'DejaVu Sans', sans-serif";
-    write(`${barMm} mm`, w - 12, h - 18, "right", "bottom");
   }
 
   // The voxel as NIfTI viewers count it, from 0, and where it lies in the patient.
@@ -138,11 +38,11 @@ function openViewer(root, content) {
     root.querySelector("[data-shows=level]").value = level.value;
     root.querySelector("[data-shows=width]").value = breadth.value;
     for (const [name, plane] of Object.entries(planes)) {
-      const box = root.querySelector(`[data-plane=${name}]`);
-      const slider = box.querySelector("input");
+      const slider = boxOf(name).querySelector("input");
       slider.value = place[plane.axis];
-      box.querySelector("output").value = `${place[plane.axis] + 1} of ${Number(slider.max) + 1}`;
-      drawPlane(name, grey);
+      boxOf(name).querySelector("output").value =
+        `${place[plane.axis] + 1} of ${Number(slider.max) + 1}`;
+      plane.draw(place, grey, overlay.checked);
     }
   }
 
@@ -153,57 +53,114 @@ function openViewer(root, content) {
     requestAnimationFrame(() => { asked = false; draw(); });
   }
 
-  function goTo(axis, wanted) {
-    place[axis] = Math.max(0, Math.min(content.shape[axis] - 1, wanted));
+  function goTo(axis, slice) {
+    place[axis] = Math.max(0, Math.min(content.shape[axis] - 1, slice));
     drawSoon();
+  }
+
+  function zoom(plane, factor, event) {
+    plane.zoomBy(factor, place, event);
+    drawSoon();
+  }
+
+  // A notch of a wheel is one slice; a touchpad's many small steps add up to one.
+  function listenToWheel(canvas, plane) {
+    let turned = 0;
+    canvas.addEventListener("wheel", (event) => {
+      event.preventDefault();
+      if (event.ctrlKey || event.metaKey || event.altKey) {
+        zoom(plane, Math.exp(-event.deltaY / (event.deltaMode ? 10 : 300)), event);
+        return;
+      }
+      turned += event.deltaMode || Math.abs(event.deltaY) >= 50
+        ? 50 * Math.sign(event.deltaY) : event.deltaY;
+      if (Math.abs(turned) < 50) return;
+      goTo(plane.axis, place[plane.axis] + Math.sign(turned));
+      turned = 0;
+    }, { passive: false });
+  }
+
+  function listenToKeys(canvas, plane) {
+    const slices = {
+      ArrowUp: 1, ArrowRight: 1, ArrowDown: -1, ArrowLeft: -1, PageUp: 10, PageDown: -10,
+      Home: -Infinity, End: Infinity,
+    };
+    const pans = { ArrowUp: [0, 40], ArrowDown: [0, -40], ArrowLeft: [40, 0], ArrowRight: [-40, 0] };
+    const zooms = { "+": 1.25, "=": 1.25, "-": 0.8, 0: 0 };
+    canvas.addEventListener("keydown", (event) => {
+      if (event.ctrlKey || event.metaKey || event.altKey) return;
+      if (event.shiftKey && event.key in pans) plane.panBy(...pans[event.key]);
+      else if (event.key in zooms) plane.zoomBy(zooms[event.key], place);
+      else if (event.key in slices) goTo(plane.axis, place[plane.axis] + slices[event.key]);
+      else return;
+      event.preventDefault();
+      drawSoon();
+    });
+  }
+
+  // A click moves the other planes there; a drag moves what is zoomed in.
+  function listenToPointer(canvas, plane) {
+    let last = null;
+    let moved = 0;
+    canvas.addEventListener("pointerdown", (event) => { [last, moved] = [event, 0]; });
+    canvas.addEventListener("pointermove", (event) => {
+      if (!last || !(event.buttons & 1)) return;
+      const [x, y] = [event.clientX - last.clientX, event.clientY - last.clientY];
+      moved += Math.abs(x) + Math.abs(y);
+      if (moved > 4) {
+        canvas.setPointerCapture(event.pointerId);
+        plane.panBy(x, y);
+        drawSoon();
+      }
+      last = event;
+    });
+    canvas.addEventListener("click", (event) => {
+      last = null;
+      if (moved > 4) { moved = 0; return; }
+      plane.voxelAt(event, place).forEach((slice, axis) => goTo(axis, slice));
+    });
   }
 
   function listen() {
     for (const control of [overlay, level, breadth]) control.addEventListener("input", drawSoon);
-    for (const button of root.querySelectorAll("button")) {
+    for (const button of root.querySelectorAll("button[data-level]")) {
       button.addEventListener("click", () => {
         [level.value, breadth.value] = [button.dataset.level, button.dataset.width];
         drawSoon();
       });
     }
     for (const [name, plane] of Object.entries(planes)) {
-      const box = root.querySelector(`[data-plane=${name}]`);
+      const box = boxOf(name);
+      const canvas = box.querySelector("canvas");
       const slider = box.querySelector("input");
       slider.addEventListener("input", () => goTo(plane.axis, Number(slider.value)));
-      const canvas = box.querySelector("canvas");
-      const scale = 720 / Math.max(plane.columns * plane.mm[1], plane.rows * plane.mm[0]);
-      canvas.width = Math.round(plane.columns * plane.mm[1] * scale);
-      canvas.height = Math.round(plane.rows * plane.mm[0] * scale);
-      canvas.addEventListener("click", (event) => {
-        const r = Math.floor((event.offsetY / canvas.clientHeight) * plane.rows);
-        const c = Math.floor((event.offsetX / canvas.clientWidth) * plane.columns);
-        plane.voxel(place[plane.axis], r, c).forEach((wanted, axis) => goTo(axis, wanted));
+      for (const button of box.querySelectorAll("button[data-zoom]")) {
+        button.addEventListener("click", () => zoom(plane, Number(button.dataset.zoom)));
+      }
+      box.querySelector("button[name=enlarge]").addEventListener("click", (event) => {
+        event.currentTarget.setAttribute("aria-pressed", box.classList.toggle("large"));
       });
-      canvas.addEventListener("wheel", (event) => {
-        event.preventDefault();
-        goTo(plane.axis, place[plane.axis] + Math.sign(event.deltaY));
-      }, { passive: false });
+      listenToWheel(canvas, plane);
+      listenToKeys(canvas, plane);
+      listenToPointer(canvas, plane);
+      new ResizeObserver(() => { plane.fit(); drawSoon(); }).observe(canvas);
     }
   }
 
-  async function read(urls, into, encode) {
-    const canvas = document.createElement("canvas");
-    [canvas.width, canvas.height] = [width, height];
-    const context = canvas.getContext("2d", { willReadFrequently: true });
-    for (const [n, url] of urls.entries()) {
-      if (!url) continue;
-      const picture = new Image();
-      picture.src = `data:image/png;base64,${url}`;
-      await picture.decode();
-      context.drawImage(picture, 0, 0);
-      const rgba = context.getImageData(0, 0, width, height).data;
-      for (let i = 0; i < width * height; i++) into[n * width * height + i] = encode(rgba[4 * i]);
-    }
+  for (const name of ["axial", "coronal", "sagittal"]) {
+    const canvas = boxOf(name).querySelector("canvas");
+    planes[name] = openPlane(canvas, volume, name, content.mm, content.letters[name]);
+    planes[name].fit();
   }
-
   listen();
-  return Promise.all([
-    read(content.images, codes, (grey) => grey),
-    read(content.masks, inside, (grey) => (grey ? 1 : 0)),
-  ]).then(() => { draw(); root.dataset.ready = "yes"; });
+  let drawnAt = 0;
+  const onDecoded = (n) => {
+    if (n !== place[0] && performance.now() - drawnAt < 200) return;
+    drawnAt = performance.now();
+    drawSoon();
+  };
+  return volume.decodeAll(() => place[0], onDecoded).then(() => {
+    draw();
+    root.dataset.ready = "yes";
+  });
 }
