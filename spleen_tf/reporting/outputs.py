@@ -23,23 +23,34 @@ class Style:
     Attributes:
         center_ijk: the voxel that the preview's planes go through; None: the mask's middle.
         smooth: whether the surface is smoothed.
+        before: the mask of an earlier examination, or its JSON, that the report compares with.
+        before_image: its image, which is registered.
     """
 
     center_ijk: tuple[int, ...] | None = None
     smooth: bool = False
+    before: str | None = None
+    before_image: str | None = None
 
 
 def row(case: str, record: PredictionRecord) -> dict[str, Any]:
     """A row of the table of many predictions."""
     low, high = record.predicted_dice_interval or (None, None)
+    low_ml, high_ml = record.volume_ml_interval or (None, None)
+    reference, intensity = record.volume_reference, record.intensity
     return {
         "case": case,
         "volume_ml": record.volume_ml,
+        "volume_ml_low": low_ml,
+        "volume_ml_high": high_ml,
+        "volume_place": reference and reference.place,
         "complete": record.complete,
         "length_mm": record.length_mm,
         "width_mm": record.width_mm,
         "thickness_mm": record.thickness_mm,
         "splenic_index_ml": record.splenic_index_ml,
+        "mean_intensity": record.mean_intensity,
+        "sd_intensity": intensity and intensity.sd,
         "modality": record.modality,
         "predicted_dice": record.predicted_dice,
         "predicted_dice_low": low,
@@ -80,9 +91,14 @@ def write(
             center_ijk=style.center_ijk,
         )
     if path := places.get("report"):
-        from spleen_tf.reporting import report
+        from spleen_tf.reporting import comparison, report
 
-        page = report.prediction(image, mask_ijk, record, window=window, modality=modality)
+        earlier = None
+        if style.before:
+            earlier = comparison.earlier(style.before, style.before_image, image, mask_ijk, record)
+        page = report.prediction(
+            image, mask_ijk, record, window=window, modality=modality, earlier=earlier
+        )
         files.write_text(path, page)
     if path := places.get("mesh"):
         if record.voxels:

@@ -6,6 +6,8 @@ import pytest
 
 from spleen_tf.imaging.volume import Volume
 from spleen_tf.inference.prediction import Prediction, PredictionRecord
+from spleen_tf.quality.evidence import Intensity
+from spleen_tf.quality.reference import Reference
 from spleen_tf.reporting import outputs
 from spleen_tf.reporting.outputs import Style
 
@@ -24,6 +26,9 @@ RECORD = PredictionRecord(
     width_mm=10.0,
     thickness_mm=8.0,
     splenic_index_ml=0.96,
+    intensity=Intensity(mean=150.0, sd=3.0, median=150.0, p5=145.0, p95=155.0),
+    volume_ml_interval=(0.7, 0.8),
+    volume_reference=Reference(population="adults", source="a paper", place="below"),
     components=1,
     modality="CT",
     modality_reason="the model is for CT",
@@ -68,11 +73,16 @@ def test_a_row_of_the_table_has_the_bounds_of_the_interval_and_the_reasons_in_on
     assert outputs.row("a", RECORD) == {
         "case": "a",
         "volume_ml": 0.768,
+        "volume_ml_low": 0.7,
+        "volume_ml_high": 0.8,
+        "volume_place": "below",
         "complete": True,
         "length_mm": 12.0,
         "width_mm": 10.0,
         "thickness_mm": 8.0,
         "splenic_index_ml": 0.96,
+        "mean_intensity": 150.0,
+        "sd_intensity": 3.0,
         "modality": "CT",
         "predicted_dice": 0.9,
         "predicted_dice_low": 0.8,
