@@ -21,6 +21,12 @@ class Clock:
         self._add(stage, now - self._mark)
         self._mark = now
 
+    def resume(self) -> None:
+        """Leaves the time since the last lap out, also out of the total: others were served."""
+        now = time.monotonic()
+        self._start += now - self._mark
+        self._mark = now
+
     def take_over(self, seconds: Mapping[str, float]) -> None:
         """Counts the time since the last lap to stages that another clock has measured in it."""
         for stage, duration in seconds.items():

@@ -125,7 +125,7 @@ class OnnxModel:
 
     name: RuntimeName = "onnx"
     # As fast with one slice as with many, but for neighbours, which are resampled again.
-    pixels_per_batch = 1 << 21
+    pixels_per_batch = 1 << 20
 
     def __init__(self, folder: pathlib.Path):
         self._folder, self._path = folder, spec.onnx_path(folder)

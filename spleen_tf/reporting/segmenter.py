@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import itertools
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 
 from spleen_tf.core import files, locks, timing
+from spleen_tf.core.files import InputError
+from spleen_tf.imaging.demographics import Demographics
 from spleen_tf.imaging.intensity import Modality
 from spleen_tf.imaging.volume import Geometry, Volume
 from spleen_tf.inference import family as families
@@ -15,9 +20,14 @@ from spleen_tf.inference.config import PredictConfig
 from spleen_tf.inference.engine import Engine
 from spleen_tf.inference.family import Family
 from spleen_tf.inference.jobs import Job
-from spleen_tf.inference.prediction import Options, PredictionRecord
+from spleen_tf.inference.prediction import Options, Prediction, PredictionRecord
 from spleen_tf.io import nifti, readers
 from spleen_tf.reporting import outputs, preview
+
+_Read = tuple[Volume, timing.Clock]
+
+# Of a file, compressed or not: most CTs of the abdomen.
+_MOST_AHEAD_BYTES = 100 << 20
 
 
 class Segmenter:
@@ -45,47 +55,113 @@ class Segmenter:
         """
         files.make_folder(job.mask.parent)
         with locks.output(job.mask):
-            return _segment(job, self._named, self._config)
+            image, clock = self._read(job)
+            result = self._find(job, image, clock)
+            return self._write(job, image, result, clock)
+
+    def segment_each(self, jobs: Sequence[Job]) -> Generator[Future[PredictionRecord], None, None]:
+        """Many volumes: while one is segmented, the next is read and the last is written.
+
+        Large volumes are not read ahead, so that memory holds one of them at a time.
+
+        Yields:
+            For each job, in their order, the content of its JSON, or the InputError that `segment`
+            raises.
+        """
+        with ThreadPoolExecutor(1, "read") as reader, ThreadPoolExecutor(1, "write") as writer:
+            written: Future[PredictionRecord] | None = None
+            ahead: Future[_Read] | None = None
+            for job, following in itertools.zip_longest(jobs, jobs[1:]):
+                read = ahead or reader.submit(self._read, job)
+                wait([read])
+                is_next_read = following is not None and _is_small(job) and _is_small(following)
+                ahead = reader.submit(self._read, following) if is_next_read else None
+                writing = self._found(job, read, writer)
+                del read  # With the volume in it.
+                if not _is_small(job):
+                    wait([writing])
+                if written:
+                    yield written
+                written = writing
+            if written:
+                yield written
+
+    def _found(
+        self, job: Job, read: Future[_Read], writer: ThreadPoolExecutor
+    ) -> Future[PredictionRecord]:
+        """Finds the spleen, and has the result written."""
+        try:
+            image, clock = read.result()
+            clock.resume()
+            files.make_folder(job.mask.parent)
+            with contextlib.ExitStack() as held:
+                held.enter_context(locks.output(job.mask))
+                result = self._find(job, image, clock)
+                writing = writer.submit(self._write_and_release, job, image, result, clock, held)
+                held.pop_all()
+        except InputError as error:
+            failed: Future[PredictionRecord] = Future()
+            failed.set_exception(error)
+            return failed
+        return writing
+
+    def _write_and_release(
+        self,
+        job: Job,
+        image: Volume,
+        result: Prediction,
+        clock: timing.Clock,
+        held: contextlib.ExitStack,
+    ) -> PredictionRecord:
+        clock.resume()
+        with held:
+            return self._write(job, image, result, clock)
+
+    def _read(self, job: Job) -> _Read:
+        clock = timing.Clock()
+        image = (
+            readers.read_voxels(job.geometry)
+            if job.geometry
+            else readers.read(job.source, job.series_uid)
+        )
+        check_voxel(self._config, image)  # In a folder, each volume has a shape of its own.
+        clock.lap("read")
+        return image, clock
+
+    def _find(self, job: Job, image: Volume, clock: timing.Clock) -> Prediction:
+        family = self._named
+        if family is None:
+            family = _best_family(image, job, self._config)
+            clock.lap("load")
+        result = family.segment(image, _options(self._config, job))
+        clock.take_over(result.seconds)
+        return result
+
+    def _write(
+        self, job: Job, image: Volume, result: Prediction, clock: timing.Clock
+    ) -> PredictionRecord:
+        if "probabilities" in job.others:
+            outputs.write_probability(job.others, image, result)
+            clock.lap("probabilities")
+        nifti.write_mask(job.mask, result.mask_ijk, like=image)
+        # If another output fails, the mask still has its JSON.
+        job.write_record(result.record)
+        clock.lap("write")
+        if job.others:
+            style = outputs.Style(
+                *(self._config.preview_voxel or None, self._config.smooth_mesh),
+                *(self._config.before, self._config.before_image),
+            )
+            outputs.write(job.others, image, result, style)
+            clock.lap("others")
+        record = result.record.with_cost(clock.seconds(), timing.peak_rss_mb())
+        job.write_record(record)
+        return record
 
 
-def _segment(job: Job, named: Family | None, config: PredictConfig) -> PredictionRecord:
-    """One volume from file to files.
-
-    Args:
-        job: what to read and write.
-        named: the models; None: the released family that is best for the volume.
-        config: how to use them.
-
-    Returns:
-        The content of the JSON.
-    """
-    clock = timing.Clock()
-    image = (
-        readers.read_voxels(job.geometry)
-        if job.geometry
-        else readers.read(job.source, job.series_uid)
-    )
-    check_voxel(config, image)  # In a folder, each volume has a shape of its own.
-    clock.lap("read")
-    if not (family := named):
-        family = _best_family(image, job, config)
-        clock.lap("load")
-    result = family.segment(image, _options(config, job))
-    clock.take_over(result.seconds)
-    if "probabilities" in job.others:
-        outputs.write_probability(job.others, image, result)
-        clock.lap("probabilities")
-    nifti.write_mask(job.mask, result.mask_ijk, like=image)
-    # If another output fails, the mask still has its JSON.
-    job.write_record(result.record)
-    clock.lap("write")
-    if job.others:
-        style = outputs.Style(config.preview_voxel or None, config.smooth_mesh)
-        outputs.write(job.others, image, result, style)
-        clock.lap("others")
-    record = result.record.with_cost(clock.seconds(), timing.peak_rss_mb())
-    job.write_record(record)
-    return record
+def _is_small(job: Job) -> bool:
+    """Whether a second and a third volume of its kind fit into memory beside it, by its file."""
+    return job.source.is_file() and job.source.stat().st_size <= _MOST_AHEAD_BYTES
 
 
 def _named_family(config: PredictConfig) -> Family | None:
@@ -133,6 +209,9 @@ def _options(config: PredictConfig, job: Job | None = None) -> Options:
         tta=config.tta,
         full=config.full,
         modality=job.modality if job else None,
+        demographics=Demographics(
+            *(config.sex, config.age_years, config.height_cm, config.weight_kg)
+        ),
         with_probability=bool(config.probabilities),
     )
 
