@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import threading
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from apache_beam.options.pipeline_options import PipelineOptions
 
 Item = TypeVar("Item")
+
+# A worker with several threads keeps to one case at a time: that bounds its memory.
+one_at_a_time = threading.Lock()
 
 # Beam finds the others by their name.
 _FULL_NAMES: dict[Runner, str] = {"DaskRunner": "apache_beam.runners.dask.dask_runner.DaskRunner"}

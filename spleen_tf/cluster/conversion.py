@@ -181,7 +181,7 @@ def convert_cases(
 def convert_case(task: Task, options: Options) -> None:
     """Writes the fragment of one case, in a worker; what goes wrong is a dead letter."""
     try:
-        with storage.scratch() as folder:
+        with beam.one_at_a_time, storage.scratch() as folder:
             case = _staged(task.case, folder)
             loaded = encode.load_quietly(case, options)
             path = folder / "case.tfrecord"

@@ -6,7 +6,6 @@ import dataclasses
 import functools
 import pathlib
 import tempfile
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -25,9 +24,6 @@ from spleen_tf.reporting.segmenter import Segmenter
 # Flags whose values are places.
 _INPUTS = ("input", "dataset", "splits")
 _OUTPUTS = ("output", *jobs.SUFFIXES)
-
-# A worker with several threads keeps to one volume at a time: that bounds its memory.
-_one_at_a_time = threading.Lock()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,7 +93,7 @@ def predict(config: PredictConfig, plan: Callable[[PredictConfig], list[Job]]) -
 def segment(task: Task, config: PredictConfig) -> None:
     """Segments one case, in a worker; what goes wrong is a dead letter."""
     try:
-        with _one_at_a_time, storage.scratch() as folder:
+        with beam.one_at_a_time, storage.scratch() as folder:
             job = _staged(task, folder)
             if task.job.source in task.place_of:
                 storage.fetch(task.place_of[task.job.source], job.source)

@@ -17,7 +17,7 @@ from fixtures.programs import ROOT
 
 pytestmark = pytest.mark.slow
 
-_PATIENCE_S = 240
+_PATIENCE_S = 500
 
 
 def test_two_processes_load_the_model_once_each(make_scans, segment, masks, tmp_path, exported):

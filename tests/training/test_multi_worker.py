@@ -18,14 +18,30 @@ from spleen_tf.training.config import TrainConfig
 
 pytestmark = pytest.mark.slow
 
-_PATIENCE_S = 280
+_PATIENCE_S = 900
 
 
-def test_two_workers_train_as_one_process_with_the_same_batch(quick_training, tmp_path):
+@pytest.fixture
+def start(tmp_path):
+    """A function that begins a training in a process per configuration, each with its log."""
+    processes = []
+
+    def begin(configs):
+        begun = _begin(configs, tmp_path)
+        processes.extend(begun)
+        return begun
+
+    yield begin
+    for process in processes:
+        process.kill()
+        process.wait()
+
+
+def test_two_workers_train_as_one_process_with_the_same_batch(quick_training, start, tmp_path):
     config = quick_training(model_dir=str(tmp_path / "one"), steps=4, seed=1)
-    alone = start([config], tmp_path)
+    alone = start([config])
     two = dataclasses.replace(config, model_dir=str(tmp_path / "two"), distribution="multi_worker")
-    workers = start([two, two], tmp_path)
+    workers = start([two, two])
     for process in (*alone, *workers):
         assert process.wait(_PATIENCE_S) == 0, log_of(process)
     one, first, second = (log(tmp_path / folder) for folder in ("one", "two", "two/worker-1"))
@@ -35,11 +51,11 @@ def test_two_workers_train_as_one_process_with_the_same_batch(quick_training, tm
     assert first["loss"] == pytest.approx(one["loss"], rel=0.25)
 
 
-def test_a_killed_worker_stops_the_job_which_resumes(quick_training, tmp_path):
+def test_a_killed_worker_stops_the_job_which_resumes(quick_training, start, tmp_path):
     config = quick_training(
         model_dir=str(tmp_path / "two"), epochs=500, distribution="multi_worker"
     )
-    workers = start([config, config], tmp_path)
+    workers = start([config, config])
     deadline = time.monotonic() + _PATIENCE_S
     while len(log(tmp_path / "two")["steps"]) < 2:
         assert workers[0].poll() is None, log_of(workers[0])
@@ -51,7 +67,7 @@ def test_a_killed_worker_stops_the_job_which_resumes(quick_training, tmp_path):
     assert "expected every worker of the cluster to go on, found one lost" in line
     epochs = len(log(tmp_path / "two")["steps"])
 
-    workers = start([dataclasses.replace(config, epochs=epochs + 1)] * 2, tmp_path)
+    workers = start([dataclasses.replace(config, epochs=epochs + 1)] * 2)
     for process in workers:
         assert process.wait(_PATIENCE_S) == 0, log_of(process)
         assert re.search(r"^resumes after \d+ steps$", log_of(process), re.MULTILINE)
@@ -59,8 +75,8 @@ def test_a_killed_worker_stops_the_job_which_resumes(quick_training, tmp_path):
     assert steps == [2.0 * number for number in range(1, len(steps) + 1)]
 
 
-def start(configs, folder):
-    """A process per configuration, with TF_CONFIG where there are several; each with its log."""
+def _begin(configs, folder):
+    """A process per configuration, with TF_CONFIG where there are several."""
     addresses = [f"127.0.0.1:{port}" for port in free_ports(len(configs))]
     processes = []
     for index, config in enumerate(configs):
