@@ -130,8 +130,8 @@ def page(result: Study, judged: Sequence[Judged]) -> str:
         tables.markdown(["measure", *columns], lines),
     ]
     if result.volume_intervals:
-        lines = [f"- {modality}: {text}." for modality, text in result.volume_intervals.items()]
-        parts += ["## Volumes", "\n".join(lines)]
+        intervals = result.volume_intervals.items()
+        parts += ["## Volumes", "\n".join(f"- {name}: {interval}." for name, interval in intervals)]
     if curve := result.all.risk_coverage:
         parts += ["## Risk and coverage", _CURVE_NOTE, _curve_table(curve)]
     return "\n\n".join([*parts, "## Corruptions", _corruption_table(judged)]) + "\n"

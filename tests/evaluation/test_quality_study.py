@@ -17,6 +17,7 @@ from spleen_tf.inference import family
 from spleen_tf.quality import corruptions
 from spleen_tf.quality.calibration import Judgement
 from spleen_tf.quality.evidence import Evidence
+from spleen_tf.quality.volume_interval import VolumeInterval
 
 SOME = ("none", "noise", "no_spleen")
 EVIDENCE = Evidence(
@@ -106,6 +107,7 @@ def test_cases_of_both_modalities_give_a_calibration_of_neither():
     modality_of = {"a": "CT", "b": "CT", "c": "MR", "d": "MR"}
     learnt, _ = quality_study.calibrate([measurement(n) for n in modality_of], modality_of, 1, "cv")
     assert not learnt.modality
+    assert learnt.basis == "2 CT and 2 MR cases"
 
 
 def test_masks_of_too_few_patients_are_refused():
@@ -171,3 +173,15 @@ def test_predictions_without_a_mask_have_no_curve():
     page = quality_figures.page(study, [row])
     assert "| AURC (ideal) | – |" in page
     assert "Risk and coverage" not in page
+
+
+def test_the_interval_of_volumes_is_told_with_its_coverage():
+    intervals = {"MR": VolumeInterval(14, 13, ("agreement",), 2.0)}
+    learnt = dataclasses.replace(LEARNT, volume_intervals=intervals)
+    study = quality_figures.study(ROWS, learnt)
+    assert study.volume_intervals == intervals
+    line = (
+        "- MR: 90% interval of 2.00 × (2% of the volume + (1 - agreement) of the volume), from 14 "
+        "cases; 13 lie in the interval that the others give."
+    )
+    assert line in quality_figures.page(study, ROWS)
