@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 import pathlib
 
@@ -105,15 +106,21 @@ def of_model(model: str, modality: Modality | None) -> FamilyError | None:
         None where no released family has these members, or it was not cross-validated on volumes of
         this modality.
     """
+    measured = _of_released().get(model)
+    return measured if measured and measured.is_valid_for(modality) else None
+
+
+@functools.cache
+def _of_released() -> dict[str, FamilyError]:
+    """The errors of the released families that were cross-validated, by their members' names."""
+    errors = {}
     for name in sorted(released.NAMES):
-        folder = released.find(name)
-        if folder is None:
-            continue
-        models = model_files.find([folder])
-        if _MEMBERS_BETWEEN.join(info.name for info in models.values()) == model:
-            measured = _measured(folder, models)
-            return measured if measured and measured.is_valid_for(modality) else None
-    return None
+        if folder := released.find(name):
+            models = model_files.find([folder])
+            if measured := _measured(folder, models):
+                members = _MEMBERS_BETWEEN.join(info.name for info in models.values())
+                errors[members] = measured
+    return errors
 
 
 def _measured(folder: pathlib.Path, models: model_files.Models) -> FamilyError | None:
@@ -128,6 +135,8 @@ def _measured(folder: pathlib.Path, models: model_files.Models) -> FamilyError |
     if not isinstance(statistics, Statistics) or not isinstance(cases, int):
         return None
     if statistics.mean is None or statistics.sd is None or cases < _LEAST_CASES:
+        return None
+    if statistics.mean <= -100:  # Nothing was found in any case.
         return None
     error = MeasurementError(statistics.mean, statistics.sd)
     name = model_files.family_name([folder], models)

@@ -61,12 +61,6 @@ def earlier(
     return _section(change, pictures(found))
 
 
-def _section(change: Change, drawn: list[tuple[bytes, str]]) -> Markup:
-    return page.render(
-        "change.html", verdict=_verdict(change), figures=_figures(change), pictures=drawn
-    )
-
-
 def pictures(aligned: Aligned) -> list[tuple[bytes, str]]:
     """JPEG with a caption each: the earlier examination, the later one, and both outlines."""
     before, after = aligned.before, aligned.after
@@ -90,6 +84,12 @@ def pictures(aligned: Aligned) -> list[tuple[bytes, str]]:
         )
         for caption, (image, pens, window) in shown.items()
     ]
+
+
+def _section(change: Change, drawn: list[tuple[bytes, str]]) -> Markup:
+    return page.render(
+        "change.html", verdict=_verdict(change), figures=_figures(change), pictures=drawn
+    )
 
 
 def _on_planes(moving: Volume, grid: Grid, rigid: Rigid, center_ijk: tuple[int, ...]) -> Volume:
@@ -129,7 +129,9 @@ def _figure(
 
 
 def _verdict(change: Change) -> Notice:
-    lines = (changes.verdict(change).capitalize(), *change.notes)
+    verdict = changes.verdict(change)
+    others = (note for note in change.notes if note not in verdict)
+    lines = (verdict[0].upper() + verdict[1:], *others)
     if change.beyond_limits is None:
         return Notice("The change cannot be judged", lines)
     if change.beyond_limits:
