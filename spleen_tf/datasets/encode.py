@@ -70,7 +70,7 @@ def load(case: Case, options: Options) -> Loaded:
     inside = label.array_ijk > 0
     look = gate.look_at(case, image, inside, evidence.measure(image, inside))
     if options.around_organ and (box := masks.bounding_box(label.array_ijk)):
-        region = regions.around(box, image.grid)
+        region = regions.around(box, image.grid, regions.TRAINING_MARGIN_MM)
         image, label = region.crop(image), region.crop(label)
     label_sha256 = files.sha256(case.label)
     return Loaded(case, image, label, image_sha256, label_sha256, tuple(percentiles.tolist()), look)

@@ -11,6 +11,8 @@ from spleen_tf.imaging.volume import Grid, Volume
 
 # Around the organ, as it is shown: what tells where it ends, and room for a box that is not exact.
 MARGIN_MM = 40.0
+# Networks learn on more, of which training takes crops: a box need not be exact.
+TRAINING_MARGIN_MM = 75.0
 # A longer organ is shown smaller, so that networks that learnt usual ones know it.
 LONGEST_MM = 160.0
 
@@ -61,12 +63,12 @@ class Region:
         )
 
 
-def around(box: Box, grid: Grid) -> Region:
+def around(box: Box, grid: Grid, margin_mm: float = MARGIN_MM) -> Region:
     """The region around an organ that fills a box of voxels of a grid."""
     zooms_mm = grid.zooms_mm
     lengths_mm = np.array([side.stop - side.start for side in box]) * zooms_mm
     shrink = min(1.0, LONGEST_MM / float(lengths_mm.max()))
-    margins = [math.ceil(MARGIN_MM / shrink / zoom_mm) for zoom_mm in zooms_mm]
+    margins = [math.ceil(margin_mm / shrink / zoom_mm) for zoom_mm in zooms_mm]
     sides = zip(box, margins, grid.shape, strict=True)
     return Region(
         tuple(

@@ -59,3 +59,9 @@ def test_boxes_of_the_region_are_boxes_of_the_volume():
     assert region.to_volume((slice(1, 2), slice(1, 2), slice(0, 3))) == (
         *(slice(3, 4), slice(1, 2), slice(3, 6)),
     )
+
+
+def test_networks_learn_on_a_wider_margin():
+    box = (slice(100, 110), slice(100, 110), slice(100, 110))
+    found = regions.around(box, grid((300, 300, 300), (1, 1, 1)), regions.TRAINING_MARGIN_MM)
+    assert found.box == (slice(25, 185),) * 3
