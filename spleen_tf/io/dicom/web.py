@@ -123,6 +123,11 @@ def _fetch(place: Address, folder: pathlib.Path) -> None:
             dataset.save_as(folder / f"{number:06d}.dcm", enforce_file_format=True)
     except requests.RequestException as error:
         raise _failed(place, error) from error
+    except OSError as error:  # Requests' errors are such, too.
+        raise InputError(
+            f"{folder}: expected room for the images, found: {error.strerror or error}; name "
+            "another folder in TMPDIR."
+        ) from error
     except retrying.RetryError as error:
         raise InputError(
             f"{place.url}: expected the series, found a server that is busy after {_ATTEMPTS} "
@@ -167,12 +172,10 @@ def _session() -> requests.Session:
     """
     import requests
 
-    class Bearer(requests.auth.AuthBase):
+    def bearer(request: requests.PreparedRequest) -> requests.PreparedRequest:
         """As a header of the session, a token would give way to netrc."""
-
-        def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-            request.headers["Authorization"] = f"Bearer {token}"
-            return request
+        request.headers["Authorization"] = f"Bearer {token}"
+        return request
 
     session = requests.Session()
     token, user, password = (os.environ.get(name) for name in (TOKEN, USER, PASSWORD))
@@ -181,7 +184,7 @@ def _session() -> requests.Session:
             f"{USER} and {PASSWORD}: expected both in the environment, found one of them."
         )
     if token:
-        session.auth = Bearer()
+        session.auth = bearer
     elif user and password:
         session.auth = (user, password)
     return session
@@ -193,10 +196,8 @@ def _failed(place: Address, error: requests.RequestException) -> InputError:
 
     code = error.response.status_code if error.response is not None else None
     if code in _UNAUTHORIZED:
-        found, remedy = (
-            f"HTTP {code}: no access",
-            f"set {TOKEN}, or {USER} and {PASSWORD}, or netrc",
-        )
+        found = f"HTTP {code}: no access"
+        remedy = f"set {TOKEN}, or {USER} and {PASSWORD}, or netrc"
     elif code in _NOT_FOUND:
         found, remedy = f"HTTP {code}: no such series", "check both UIDs and the path before them"
     elif code is not None:

@@ -49,6 +49,15 @@ def test_compressed_files_come_as_they_are(tmp_path, web_archive):
     assert "transfer-syntax=*" in archive.requests[0]["HTTP_ACCEPT"]
 
 
+def test_a_full_disk_is_said_without_a_traceback(archive, no_room):
+    with (
+        no_room(),
+        pytest.raises(InputError, match="expected room for the images, found: File too large"),
+        web.fetched(archive.address),
+    ):
+        pass
+
+
 def test_messages_about_files_name_the_address_and_not_the_folder(archive):
     archive.files = archive.files[:1]
     with pytest.raises(InputError) as raised, web.fetched(archive.address) as folder:
@@ -132,6 +141,12 @@ def test_other_answers_are_named_and_not_quoted(archive, status, expected):
     with pytest.raises(InputError, match=expected) as raised, web.fetched(archive.address):
         pass
     assert "SECRET" not in str(raised.value)
+
+
+def test_a_transfer_that_breaks_off_is_no_series(archive):
+    archive.missing_bytes = 100
+    with pytest.raises(InputError, match="found a broken transfer"), web.fetched(archive.address):
+        pass
 
 
 def test_a_busy_server_is_asked_three_times(archive, monkeypatch):
