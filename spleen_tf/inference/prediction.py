@@ -66,7 +66,7 @@ class PredictionRecord(Measurements, frozen=True, kw_only=True):
     Attributes:
         volume_ml_interval: the 90% interval of the true volume, by conformal prediction from the
             family's cross-validation; None without one for this modality, for a second opinion,
-            and where nothing is found.
+            where members disagree, and where nothing is found.
         volume_ml_nested: the volume at a stricter and at a looser threshold, by which the interval
             is scaled; None where no evidence was collected.
         volume_reference: where the volume lies among published ones; None for an empty mask.

@@ -29,7 +29,7 @@ _FLIP: dict[Direction, str] = {
 
 # Members that agree less (a mean Dice between two of them) have not found one organ. Held-out MR
 # subjects as they are have 0.78 or more, with their spleens darkened 0.31 or less.
-_LEAST_AGREEMENT = 0.5
+LEAST_AGREEMENT = 0.5
 
 # An image has thousands of values, a mask or a map of organs few. A sample of the voxels is enough.
 FEW_VALUES = 32
@@ -124,7 +124,7 @@ def _implausible(image: Volume, measurements: Measurements) -> list[str]:
 
 def is_disputed(evidence: Evidence | None) -> bool:
     """Whether members found nothing (None), or each something else."""
-    return evidence is None or evidence.agreement < _LEAST_AGREEMENT
+    return evidence is None or evidence.agreement < LEAST_AGREEMENT
 
 
 def flipped_directions(mirrored_ml: Mapping[Direction, tuple[float, float]]) -> list[Direction]:

@@ -10,6 +10,9 @@ Each held-out case was predicted by the models of its fold and the interval is u
 were trained on all cases: the residuals are those of the jackknife, whose coverage is near the
 nominal one where the models are stable (Barber et al., Ann Stat 2021; 49: 486-507), and not
 guaranteed. Nor does it hold for volumes unlike the held-out ones.
+
+Members that have not found one organ say nothing of its volume: such predictions neither count nor
+get an interval.
 """
 
 from __future__ import annotations
@@ -23,6 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 from spleen_tf.imaging.intensity import Modality
+from spleen_tf.quality.checks import LEAST_AGREEMENT
 
 COVERAGE = 0.9
 # The 90% quantile of fewer is not defined once one of them is left out.
@@ -48,6 +52,11 @@ class Doubt(msgspec.Struct, frozen=True):
 
     nested_ml: tuple[float, float] | None
     agreement: float | None
+
+    @property
+    def is_disputed(self) -> bool:
+        """Whether members have not found one organ (see `checks.is_disputed`)."""
+        return self.agreement is not None and self.agreement < LEAST_AGREEMENT
 
     @property
     def terms(self) -> tuple[Term, ...]:
@@ -97,8 +106,12 @@ class VolumeInterval(msgspec.Struct, frozen=True):
         )
 
     def predict(self, volume_ml: float, doubt: Doubt) -> tuple[float, float] | None:
-        """The interval of a volume, in mL; None where what it is scaled by was not measured."""
-        if not set(self.terms) <= set(doubt.terms):
+        """The interval of a volume, in mL.
+
+        Returns:
+            None where members disagree, and where what it is scaled by was not measured.
+        """
+        if doubt.is_disputed or not set(self.terms) <= set(doubt.terms):
             return None
         down, up = _units_ml(volume_ml, doubt, self.terms)
         return max(0.0, volume_ml - self.scaled_error * down), volume_ml + self.scaled_error * up
@@ -114,12 +127,12 @@ def by_modality(rows: Sequence[HeldOutVolume]) -> dict[Modality, VolumeInterval]
 def fit(rows: Sequence[HeldOutVolume]) -> VolumeInterval | None:
     """The interval that held-out cases of one modality give.
 
-    Cases of which nothing was found do not count: they get no interval in use, either.
+    Cases in which nothing was found, or members disagree, do not count.
 
     Returns:
         None with fewer than LEAST_CASES.
     """
-    rows = [row for row in rows if row.volume_ml > 0]
+    rows = [row for row in rows if row.volume_ml > 0 and not row.doubt.is_disputed]
     if len(rows) < LEAST_CASES:
         return None
     measured = [set(row.doubt.terms) for row in rows]

@@ -105,6 +105,15 @@ def test_too_few_cases_and_empty_masks_give_none():
     assert volume_interval.fit([*rows, row(100, volume_ml=0.0)]) is None
 
 
+def test_members_that_found_different_organs_neither_count_nor_get_an_interval():
+    """Ten errors of 5 mL in 100 mL at an agreement of 0.9, and one of 300 mL at 0.4."""
+    rows = [row(105, agreement=0.9)] * 10
+    fitted = volume_interval.fit([*rows, row(400, agreement=0.4)])
+    assert fitted == volume_interval.fit(rows)
+    assert fitted.predict(100, Doubt(None, 0.9)) == (pytest.approx(95), pytest.approx(105))
+    assert fitted.predict(100, Doubt(None, 0.4)) is None
+
+
 def test_each_modality_has_its_own():
     rows = [row(110)] * 10 + [row(150, modality="MR")] * 12
     fitted = volume_interval.by_modality(rows)
