@@ -13,7 +13,6 @@ from spleen_tf.imaging.intensity import Modality
 from spleen_tf.imaging.volume import Volume
 from spleen_tf.inference import jobs
 from spleen_tf.inference.prediction import Prediction, PredictionRecord
-from spleen_tf.reporting import preview
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,6 +81,8 @@ def write(
     mask_ijk, record = prediction.mask_ijk, prediction.record
     modality, window = _shown_as(image, prediction)
     if path := places.get("preview"):
+        from spleen_tf.reporting import preview  # Matplotlib takes half a second to import.
+
         preview.preview(
             path,
             image,

@@ -22,7 +22,7 @@ from spleen_tf.inference.family import Family
 from spleen_tf.inference.jobs import Job
 from spleen_tf.inference.prediction import Options, Prediction, PredictionRecord
 from spleen_tf.io import nifti, readers
-from spleen_tf.reporting import outputs, preview
+from spleen_tf.reporting import outputs
 
 _Read = tuple[Volume, timing.Clock]
 
@@ -181,6 +181,8 @@ def _named_family(config: PredictConfig) -> Family | None:
 def check_voxel(config: PredictConfig, image: Volume | Geometry) -> None:
     """Raises VolumeError if --preview_voxel is not in the volume."""
     if config.preview_voxel:
+        from spleen_tf.reporting import preview  # Matplotlib takes half a second to import.
+
         preview.check_voxel(image, config.preview_voxel)
 
 
