@@ -125,7 +125,8 @@ def test_the_saved_model_names_what_it_was_trained_on(line):
 def test_every_sound_case_has_a_mask_on_its_grid_and_a_json(line):
     folder = line[0]
     names = sorted(path.name for path in (folder / "masks").iterdir())
-    assert names == sorted(f"{case}{suffix}" for case in CASES for suffix in (".json", ".nii.gz"))
+    of_cases = [f"{case}{suffix}" for case in CASES for suffix in (".json", ".nii.gz")]
+    assert names == sorted([*of_cases, "manifest.json"])
     for case in CASES:
         image = nibabel.load(folder / "inputs" / f"{case}.nii.gz")
         mask = nibabel.load(folder / "masks" / f"{case}.nii.gz")

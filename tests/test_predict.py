@@ -452,7 +452,7 @@ def test_a_folder_becomes_a_mask_and_a_json_a_case(run, write_scan, tmp_path):
     (tmp_path / "cases" / "notes.txt").write_text("not a case")
     assert run(tmp_path / "cases", "masks", preview="looks") == 0
     names = sorted(p.name for p in (tmp_path / "masks").iterdir())
-    assert names == ["a.json", "a.nii.gz", "b.json", "b.nii"]
+    assert names == ["a.json", "a.nii.gz", "b.json", "b.nii", "manifest.json"]
     assert sorted(p.name for p in (tmp_path / "looks").iterdir()) == ["a.png", "b.png"]
     assert np.array_equal(mask_of(tmp_path / "masks/a.nii.gz"), block_mask())
     assert np.array_equal(mask_of(tmp_path / "masks/b.nii"), block_mask(SMALL_BLOCK))
@@ -468,7 +468,11 @@ def test_a_bad_case_is_named_and_the_others_are_done(run, write_scan, tmp_path, 
     write_scan("cases/d.nii.gz")
     assert run(tmp_path / "cases", "masks") == 1
     names = sorted(p.name for p in (tmp_path / "masks").iterdir())
-    assert names == ["a.json", "a.nii.gz", "d.json", "d.nii.gz"]
+    assert names == ["a.json", "a.nii.gz", "d.json", "d.nii.gz", "manifest.json"]
+    manifest = content_of(tmp_path / "masks" / "manifest.json")
+    assert (manifest["cases"], [one["case"] for one in manifest["done"]]) == (4, ["a", "d"])
+    assert [one["case"] for one in manifest["failed"]] == ["b", "c"]
+    assert "b.nii.gz: expected a whole gzip stream" in manifest["failed"][0]["message"]
     errors = capsys.readouterr().err.splitlines()
     assert [line for line in errors if line.startswith("error: ")] == errors[:2]
     assert "b.nii.gz: expected a whole gzip stream" in errors[0]
@@ -627,7 +631,7 @@ def test_the_cases_that_a_split_names_are_predicted(run, make_dataset, make_volu
     options = {"dataset": str(dataset), "splits": str(tmp_path / "splits.json")}
     assert run("", "masks", **options) == 0
     names = sorted(p.name for p in (tmp_path / "masks").iterdir())
-    assert names == ["a.json", "a.nii.gz", "c.json", "c.nii.gz"]
+    assert names == ["a.json", "a.nii.gz", "c.json", "c.nii.gz", "manifest.json"]
     assert run("", "others", **options, split="train") == 0
     assert content_of(tmp_path / "others" / "b.json")["modality"] == "MR"
 
