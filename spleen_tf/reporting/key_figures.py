@@ -55,7 +55,7 @@ def _volume_remark(record: PredictionRecord) -> str:
     if interval_ml := record.volume_ml_interval:
         remarks.append(f"90% interval {interval_ml[0]:.0f} to {interval_ml[1]:.0f} mL")
     elif record.voxels:
-        remarks.append("the interval is not known: no calibration for this")
+        remarks.append("the interval is not known")
     if reference := record.volume_reference:
         place = f"{reference.place}: " if reference.place else ""
         remarks.append(f"{place}{gauge.range_text(reference)} in {reference.population}")
