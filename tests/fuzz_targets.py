@@ -13,14 +13,17 @@ import msgspec
 import nibabel as nib
 import nifti_corpus
 import numpy as np
+import onnx
 import pydicom
 from fuzzing import Target
+from onnx import helper, numpy_helper
 from pydicom import uid
 
 from spleen_tf.core import flags, resume
 from spleen_tf.datasets import cases, fingerprint, framing, metadata, schema, splits
 from spleen_tf.evaluation import held_out, results, summary
 from spleen_tf.inference import model_files, prediction
+from spleen_tf.inference.runtimes import OnnxModel
 from spleen_tf.io import nifti, readers
 from spleen_tf.quality import calibration
 from spleen_tf.training import run
@@ -241,6 +244,42 @@ def _released(pattern):
     return tuple(path.read_bytes() for path in sorted((ROOT / "models").glob(pattern))[:3])
 
 
+# Models
+
+
+def _onnx_model():
+    """A convolution with the inputs and the output of an exported model."""
+    nodes = [
+        helper.make_node("Sub", ["slices", "low"], ["shifted"]),
+        helper.make_node("Unsqueeze", ["shifted", "axis"], ["images"]),
+        helper.make_node("Conv", ["images", "kernel"], ["logits"], pads=[1, 1, 1, 1]),
+        helper.make_node("Squeeze", ["logits", "axis"], ["flat"]),
+        helper.make_node("Sigmoid", ["flat"], ["probability"]),
+    ]
+    values = {
+        "low": np.float32(40),
+        "axis": np.array([1]),
+        "kernel": np.linspace(-1, 1, 9, dtype=np.float32).reshape(1, 1, 3, 3),
+    }
+    shapes = {"slices": ["N", "H", "W"], "pixel_mm": [2], "window": [2]}
+    inputs = [
+        helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape)
+        for name, shape in shapes.items()
+    ]
+    output = helper.make_tensor_value_info("probability", onnx.TensorProto.FLOAT, ["N", "H", "W"])
+    constants = [numpy_helper.from_array(value, name) for name, value in values.items()]
+    graph = helper.make_graph(nodes, "model", inputs, [output], constants)
+    opset = [helper.make_opsetid("", 17)]
+    return helper.make_model(graph, opset_imports=opset, ir_version=8).SerializeToString()
+
+
+def _run_onnx(path):
+    slices_nhw = np.arange(60, dtype=np.float32).reshape(3, 4, 5)
+    model = OnnxModel(path.with_name("saved_model"))
+    model.load()
+    model.probability(slices_nhw, (1.5, 1.5), (-160.0, 240.0))
+
+
 CASE_JSON = {
     "volume_ml": 203.5,
     "bounding_box_ijk": [[1, 2], [3, 4], [5, 6]],
@@ -297,6 +336,7 @@ TARGETS = {
         Target("table of cases", (TABLE,), _read_table, "cases.csv", _mutated_text),
         Target("cases.csv", _released("*/cases.csv"), results.read_cases, "e.csv", _mutated_text),
         Target("flag file", (FLAGFILE,), _read_flagfile, "train.flags", _mutated_text),
+        Target("ONNX", (_onnx_model(),), _run_onnx, "o/model.onnx", fuzzing.mutated_bytes),
         _json("d/dataset.json", lambda p: cases.load(p.parent, missing_ok=True), DECATHLON, NNUNET),
         _json("splits.json", splits.read_splits, SPLITS, FOLDS),
         _json("r/cases.json", _read_cases_json, {"cases": {"a": CASE}}),

@@ -254,7 +254,8 @@ class _FlagValues(flags.FlagValues):
     ) -> list[str]:
         with contextlib.suppress(OSError):  # absl tells of it.
             files.check_text(filename, _MOST_FLAG_BYTES)
-        lines: list[str] = super()._get_flag_file_lines(filename, parsed_file_stack)
+        absl_values: Any = super()
+        lines: list[str] = absl_values._get_flag_file_lines(filename, parsed_file_stack)
         return lines
 
     def read_flags_from_files(

@@ -6,6 +6,7 @@ import math
 import os
 import pathlib
 import shutil
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -28,9 +29,15 @@ _COPIES_SAVED = 9
 class State(tf.Module):  # type: ignore[misc]
     """How far a training has come, in variables that its checkpoints hold."""
 
-    def __init__(self, averages: optimizers.Averages | None = None):
+    def __init__(
+        self,
+        averages: optimizers.Averages | None = None,
+        generators: Sequence[tf.random.Generator] = (),
+    ):
         super().__init__()
         self.averages = averages
+        if generators:  # Checkpoints of other trainings know none.
+            self.generators = list(generators)
         self.steps = tf.Variable(0, dtype=tf.int64, trainable=False)
         self.epochs = tf.Variable(0, dtype=tf.int64, trainable=False)
         self.seconds = tf.Variable(0.0, dtype=tf.float64, trainable=False)
@@ -114,6 +121,16 @@ def restore(manager: tf.train.CheckpointManager, model_dir: pathlib.Path) -> boo
     # A training that is over never asks for the optimizer's slots, of which TensorFlow warns.
     status.expect_partial()
     return True
+
+
+def generators(model: keras.Model) -> list[tf.random.Generator]:
+    """What a model's layers draw random numbers from, where it is kept in variables.
+
+    Keras leaves these out of checkpoints.
+    """
+    held = (getattr(layer, "_random_generator", None) for layer in model.layers)
+    found = (getattr(generator, "_generator", None) for generator in held)
+    return [generator for generator in found if generator is not None]
 
 
 def best_dice(model_dir: pathlib.Path) -> float | None:

@@ -55,7 +55,7 @@ def found(image):
 @pytest.fixture(scope="module")
 def expected(volumes):
     mask_ijk, probability_ijk = found(volumes[0])
-    assert mask_ijk.sum() > 1000
+    assert mask_ijk.any()
     return mask_ijk, probability_ijk
 
 
@@ -125,7 +125,7 @@ def test_tensorflow_gives_the_same_mask_with_other_instructions(
         out = tmp_path / f"{isa}.npy"
         model = FAMILY / "axial" / "saved_model"
         done = run_python(
-            "-c", PROBABILITIES, ROOT, "tensorflow", model, slices, out, timeout_s=300
+            "-c", PROBABILITIES, ROOT, "tensorflow", model, slices, out, timeout_s=900
         )
         assert done.returncode == 0, done.stderr
         probabilities.append(np.load(out))
