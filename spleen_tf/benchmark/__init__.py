@@ -1,0 +1,1 @@
+"""What the project's speed and memory are measured with, by tools/benchmark.py."""
