@@ -17,6 +17,7 @@ _REWRITES = {
     "mixed_bfloat16": "auto_mixed_precision_onednn_bfloat16",
     "mixed_float16": "auto_mixed_precision",
 }
+_LEAST_BF16_FILTERS = 16
 _M_TRIM_THRESHOLD = -1  # glibc's malloc.h
 _TRIM_ABOVE_BYTES = 1 << 20
 
@@ -48,11 +49,16 @@ def setup(device: str, precision: str) -> str:
     return f"{policy}: {reason}"
 
 
-def precision_policy(precision: str) -> tuple[str, str]:
+def precision_policy(precision: str, base_filters: int | None = None) -> tuple[str, str]:
     """The Keras policy for --precision, and why.
 
     'auto' takes float16 on a GPU with tensor cores (compute capability 7.0 and up), bfloat16 on a
-    CPU with AMX or AVX512-BF16, else float32.
+    CPU with AMX or AVX512-BF16, else float32. With fewer filters than a vector has room for,
+    AVX512-BF16 costs a training more than it gains; docs/experiments.md has the measurements.
+
+    Args:
+        precision: one of spec.PRECISIONS.
+        base_filters: of the network that is to be trained; None: not known, or not trained.
     """
     if precision != "auto":
         return _POLICIES[precision], "asked for"
@@ -62,8 +68,11 @@ def precision_policy(precision: str) -> tuple[str, str]:
             return "mixed_float16", f"{details.get('device_name', 'the GPU')} has tensor cores"
     cpu_flags = _CPUINFO.read_text().split() if _CPUINFO.is_file() else []
     for cpu_flag, name in (("amx_bf16", "AMX"), ("avx512_bf16", "AVX512-BF16")):
-        if cpu_flag in cpu_flags:
-            return "mixed_bfloat16", f"the CPU has {name}"
+        if cpu_flag not in cpu_flags:
+            continue
+        if cpu_flag == "avx512_bf16" and base_filters and base_filters < _LEAST_BF16_FILTERS:
+            return "float32", f"the CPU has {name}, which is slower with {base_filters} filters"
+        return "mixed_bfloat16", f"the CPU has {name}"
     return "float32", "neither a GPU with tensor cores nor a CPU with AMX or AVX512-BF16 was found"
 
 

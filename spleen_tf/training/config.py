@@ -149,7 +149,8 @@ class TrainConfig:
     seed: int = flag(0, "Seed of weights, order and augmentation.", minimum=0, maximum=2**31 - 2)
     precision: Precision = flag(
         "auto",
-        "auto takes float16 on GPUs with tensor cores, bfloat16 on CPUs that have it.",
+        "auto takes float16 on GPUs with tensor cores, bfloat16 on CPUs that have it (without AMX: "
+        "with 16 filters or more), else float32.",
     )
     deterministic: bool = flag(
         False,

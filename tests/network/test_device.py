@@ -35,6 +35,24 @@ def test_auto_takes_bfloat16_where_the_cpu_has_it_and_says_why(
     assert reason.startswith(expected[1])
 
 
+@pytest.mark.parametrize(
+    ("cpu_flags", "base_filters", "expected"),
+    [
+        ("avx512_bf16", 8, "float32"),
+        ("avx512_bf16", 16, "mixed_bfloat16"),
+        ("avx512_bf16 amx_bf16", 8, "mixed_bfloat16"),
+    ],
+)
+def test_auto_trains_few_filters_in_float32_without_amx(
+    monkeypatch, tmp_path, cpu_flags, base_filters, expected
+):
+    (tmp_path / "cpuinfo").write_text(cpu_flags)
+    monkeypatch.setattr(device, "_CPUINFO", tmp_path / "cpuinfo")
+    monkeypatch.setattr(tf.config, "get_visible_devices", lambda kind: [])
+    assert device.precision_policy("auto", base_filters)[0] == expected
+    assert device.precision_policy("bfloat16", base_filters) == ("mixed_bfloat16", "asked for")
+
+
 def test_auto_takes_float32_where_nothing_tells_what_the_cpu_has(monkeypatch):
     monkeypatch.setattr(device, "_CPUINFO", pathlib.Path("no such file"))
     monkeypatch.setattr(tf.config, "get_visible_devices", lambda kind: [])
