@@ -78,6 +78,27 @@ def _segment_all(config: PredictConfig) -> int:
     if config.bids:
         source = pathlib.Path(config.input or "")
         bids.write_description(pathlib.Path(config.output), source, [manifest.FILE_NAME])
+    records, failed = _results(planned, segmenter, config, archive, is_batch)
+    if config.table and records:
+        files.write_csv(
+            config.table, [outputs.row(case, record) for case, record in records.items()]
+        )
+    if manifest_place:
+        manifest.write(manifest_place, planned, records, failed, time.monotonic() - start)
+    if failed:
+        names = ", ".join(job.source.name for job in planned if job.case in failed)
+        print(f"{len(failed)} of {len(planned)} cases failed: {names}", file=sys.stderr)
+    return process.EXIT_FAILED if failed else process.EXIT_DONE
+
+
+def _results(
+    planned: list[Job],
+    segmenter: Segmenter,
+    config: PredictConfig,
+    archive: Archive | None,
+    is_batch: bool,
+) -> tuple[dict[str, PredictionRecord], dict[str, str]]:
+    """By case, the results, and what is wrong with those of a batch that failed."""
     left = [job for job in planned if not (config.skip_existing and _is_done(job))]
     is_left = {job.mask for job in left}
     records: dict[str, PredictionRecord] = {}
@@ -97,16 +118,7 @@ def _segment_all(config: PredictConfig) -> int:
                 if not is_batch:
                     raise
                 print(f"error: {message}", file=sys.stderr, flush=True)
-    if config.table and records:
-        files.write_csv(
-            config.table, [outputs.row(case, record) for case, record in records.items()]
-        )
-    if manifest_place:
-        manifest.write(manifest_place, planned, records, failed, time.monotonic() - start)
-    if failed:
-        names = ", ".join(job.source.name for job in planned if job.case in failed)
-        print(f"{len(failed)} of {len(planned)} cases failed: {names}", file=sys.stderr)
-    return process.EXIT_FAILED if failed else process.EXIT_DONE
+    return records, failed
 
 
 def _plan(config: PredictConfig) -> list[Job]:
