@@ -116,7 +116,7 @@ def _children(age_years: float, weight_kg: float | None) -> Reference:
             expected_ml=0.7 + 4.6 * weight_kg,
         )
     return Reference(
-        population=f"children of {age_years:.0f} years, CT",
+        population=f"children of {age_years:.2g} years, CT",
         source=_WATANABE,
         expected_ml=41.879 * age_years**0.411,
     )

@@ -46,7 +46,7 @@ def _text(dataset: Dataset, keyword: str) -> str:
 
 def _years(age: str) -> float | None:
     match = re.fullmatch(r"(\d{1,3})([DWMY])", age)
-    if not match:
+    if not match or not int(match[1]):  # Anonymizers write 000Y.
         return None
     years = int(match[1]) * _YEARS_OF[match[2]]
     return years if years <= _OLDEST_YEARS else None

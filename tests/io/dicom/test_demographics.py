@@ -26,6 +26,10 @@ def test_an_age_may_stand_in_days_weeks_or_months(tmp_path, age, years):
     assert read(tmp_path, PatientAge=age).age_years == pytest.approx(years, abs=1e-3)
 
 
+def test_an_age_of_nothing_is_an_anonymizer_s(tmp_path):
+    assert read(tmp_path, PatientAge="000Y").age_years is None
+
+
 def test_a_header_without_them_says_nothing(tmp_path):
     assert read(tmp_path) == NOTHING_KNOWN
 
