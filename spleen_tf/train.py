@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import contextlib
 import pathlib
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from spleen_tf.core import files, flags, locks
 from spleen_tf.core.files import InputError
+from spleen_tf.core.process import CommandFailed
 from spleen_tf.training import run
 from spleen_tf.training.config import TrainConfig
 from spleen_tf.training.run import Training
@@ -52,7 +54,7 @@ def _train(training: Training, model_dir: pathlib.Path) -> None:
         tf.config.experimental.enable_op_determinism()
         # Dropout's random state becomes a variable, which checkpoints hold.
         keras.backend.experimental.enable_tf_random_generator()
-    policy, reason = device.precision_policy(config.precision)
+    policy, reason = device.precision_policy(config.precision, config.base_filters)
     keras.mixed_precision.set_global_policy(policy)
     print(
         f"{training.plane}, {training.modality}, {training.pixel_mm} mm; {policy}: {reason}",
@@ -62,7 +64,8 @@ def _train(training: Training, model_dir: pathlib.Path) -> None:
     with strategy.scope():
         model = _compiled(training)
         averages = optimizers.averages(config, model)
-    state = checkpoints.State(averages)  # Outside of the scope: each process counts for itself.
+    # Outside of the scope: each process counts for itself.
+    state = checkpoints.State(averages, checkpoints.generators(model))
     own_folder = _own_folder(strategy, model_dir)
     manager = checkpoints.manager_of(model, state, own_folder)
     if checkpoints.restore(manager, model_dir):
@@ -92,6 +95,8 @@ def _compiled(training: Training) -> keras.Model:
     model = unet.build(training.network)
     optimizer = optimizers.build(training.config, training.total_steps)
     model.compile(optimizer, losses.build(training.config.loss))
+    # Metrics are the same on all workers; Keras would add them up over those of several machines.
+    model.distribute_reduction_method = "first"
     return model
 
 
@@ -103,11 +108,9 @@ def _fit(
     The order of the slices is drawn from the seed and the steps before. So it is the same for every
     training that begins here, but another one than that of a training which came by.
     """
-    import tensorflow as tf
-
     from spleen_tf.training import pipeline
 
-    try:
+    with _explained(training):
         model.fit(
             pipeline.for_training(training, start=int(state.steps) * training.batch_size),
             steps_per_epoch=training.steps_per_epoch,
@@ -116,12 +119,32 @@ def _fit(
             callbacks=callbacks,
             verbose=0,
         )
-    except tf.errors.DataLossError:
-        raise _unfit_records(training, "expected intact records, found damage") from None
+
+
+@contextlib.contextmanager
+def _explained(training: Training) -> Iterator[None]:
+    """Says what is at fault where TensorFlow fails: records, or a worker that is lost."""
+    import tensorflow as tf
+
+    try:
+        yield
+    except (tf.errors.DataLossError, tf.errors.InvalidArgumentError) as error:
+        raise _unfit_records(training, "expected intact records, found damage") from error
     except (tf.errors.PermissionDeniedError, tf.errors.NotFoundError):
         raise _unfit_records(
             training, "expected records, found some gone or not readable"
         ) from None
+    except (
+        *(tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError),
+        *(tf.errors.DeadlineExceededError, tf.errors.InternalError),
+    ) as error:
+        if training.config.distribution != "multi_worker":
+            raise
+        raise CommandFailed(
+            f"{training.config.model_dir}: expected every worker of the cluster to go on, found "
+            "one lost; start all of them again with the same command, which goes on from the last "
+            "epoch."
+        ) from error
 
 
 def _unfit_records(training: Training, fault: str) -> InputError:
