@@ -16,7 +16,7 @@ import sys
 import time
 import warnings
 from collections.abc import Sequence
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import msgspec
 import numpy as np
@@ -24,20 +24,16 @@ import numpy.typing as npt
 
 from spleen_tf.core.files import InputError, InputWarning
 from spleen_tf.inference import model_files
+from spleen_tf.inference.openvino_compiled import Compiled, Precision
 from spleen_tf.inference.runtimes import OnnxModel, RuntimeName
 from spleen_tf.network import spec
-
-OpenVinoPrecision = Literal["float32", "bfloat16"]
 
 # Of log odds, relative to their spread, in a slice. In bfloat16 it is 0.03 for released models.
 MOST_DISAGREEMENT = 0.1
 
-_ELEMENT_TYPES: dict[OpenVinoPrecision, str] = {"float32": "f32", "bfloat16": "bf16"}
 _CHILD = (sys.executable, "-m", "spleen_tf.inference.openvino_model")
 _CHILD_SECONDS = 300.0
 _REPEATS = 3
-# What the part behind the network needs beside its output.
-_AFTER_INPUTS = ("slices", "pixel_mm")
 # Beyond, log odds are rounding of the probability.
 _LEAST_PROBABILITY = 1e-7
 
@@ -51,7 +47,7 @@ class Choice(msgspec.Struct, frozen=True):
         disagreement: of the log odds of both; see MOST_DISAGREEMENT.
     """
 
-    precision: OpenVinoPrecision
+    precision: Precision
     times_as_fast: float
     disagreement: float
 
@@ -101,9 +97,9 @@ class OpenVinoModel:
         return self._onnx.probability(slices_nhw, pixel_mm, window, margins)
 
     @functools.cached_property
-    def _compiled(self) -> _Compiled:
+    def _compiled(self) -> Compiled:
         assert self.choice  # The caller has looked.
-        return _Compiled(spec.onnx_path(self.folder), self.choice.precision)
+        return Compiled(spec.onnx_path(self.folder), self.choice.precision)
 
     def _give_up(self, error: RuntimeError) -> None:
         self.choice = None
@@ -210,7 +206,7 @@ def _choose(folder: pathlib.Path, asked: str) -> Choice:
     best: Choice | None = None
     worst_disagreement = 0.0
     for precision in _candidates(asked):
-        actual, seconds = _timed(_Compiled(spec.onnx_path(folder), precision), trial)
+        actual, seconds = _timed(Compiled(spec.onnx_path(folder), precision), trial)
         disagreement = _disagreement(actual, expected)
         worst_disagreement = max(worst_disagreement, disagreement)
         choice = Choice(precision, onnx_seconds / seconds, disagreement)
@@ -223,9 +219,9 @@ def _choose(folder: pathlib.Path, asked: str) -> Choice:
     return best
 
 
-def _candidates(asked: str) -> list[OpenVinoPrecision]:
+def _candidates(asked: str) -> list[Precision]:
     if asked != "auto":
-        return [precision for precision in get_args(OpenVinoPrecision) if precision == asked]
+        return [precision for precision in get_args(Precision) if precision == asked]
     import openvino
 
     able = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
@@ -243,7 +239,7 @@ def _trial(info: model_files.ModelInfo) -> _Trial:
     return _Trial(slices.astype(np.float32), info.pixel_mm)
 
 
-def _timed(runtime: OnnxModel | _Compiled, trial: _Trial) -> tuple[npt.NDArray[Any], float]:
+def _timed(runtime: OnnxModel | Compiled, trial: _Trial) -> tuple[npt.NDArray[Any], float]:
     """The probability, and the seconds that the fastest of some runs took."""
     seconds = []
     for _ in range(_REPEATS):
@@ -264,90 +260,6 @@ def _disagreement(actual: npt.NDArray[Any], expected: npt.NDArray[Any]) -> float
 def _log_odds(probability: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
     clipped = np.clip(probability.astype(np.float64), _LEAST_PROBABILITY, 1 - _LEAST_PROBABILITY)
     return np.log(clipped / (1 - clipped))
-
-
-class _Compiled:
-    """A model.onnx that OpenVINO has compiled in three parts.
-
-    Only the network runs in bfloat16: places in millimetres, and intensities, need float32.
-    """
-
-    def __init__(self, path: pathlib.Path, precision: OpenVinoPrecision):
-        import openvino
-
-        core = openvino.Core()
-
-        def compiled(model: Any, precision: OpenVinoPrecision) -> Any:
-            hints = {
-                "INFERENCE_PRECISION_HINT": _ELEMENT_TYPES[precision],
-                "PERFORMANCE_HINT": "LATENCY",
-            }
-            return core.compile_model(model, "CPU", hints).create_infer_request()
-
-        before, network, after = (_read(core, path) for _ in range(3))
-        images = _value(before, spec.IMAGES_VALUE)
-        self._before = compiled(openvino.Model([images], before.get_parameters()), "float32")
-        seen = _made_input(network, spec.IMAGES_VALUE)
-        on_grid = _value(network, spec.ON_GRID_VALUE)
-        self._network = compiled(openvino.Model([on_grid], [seen]), precision)
-        from_grid = _made_input(after, spec.ON_GRID_VALUE)
-        needed = [p for p in after.get_parameters() if p.get_friendly_name() in _AFTER_INPUTS]
-        self._after = compiled(openvino.Model(after.get_results(), [*needed, from_grid]), "float32")
-
-    def probability(
-        self,
-        slices_nhw: npt.NDArray[Any],
-        pixel_mm: Sequence[float] | npt.NDArray[Any],
-        window: tuple[float, float],
-        margins: tuple[int, int] = (0, 0),
-    ) -> npt.NDArray[Any]:
-        """The probability of spleen; see Runtime.probability."""
-        spacing = np.asarray(pixel_mm, np.float32)
-        inputs = {
-            "slices": slices_nhw,
-            "pixel_mm": spacing,
-            "window": np.asarray(window, np.float32),
-            spec.MARGINS_INPUT: np.array(margins, np.int32),
-        }
-        images = self._before.infer(inputs, share_inputs=True)[0]
-        on_grid = self._network.infer({spec.IMAGES_VALUE: images}, share_inputs=True)[0]
-        # Of the slices, this part needs the size alone.
-        inputs = {"slices": slices_nhw[:1], "pixel_mm": spacing, spec.ON_GRID_VALUE: on_grid}
-        return np.array(self._after.infer(inputs, share_inputs=True)[0])
-
-
-def _read(core: Any, path: pathlib.Path) -> Any:
-    """The model, with margins as an input: OpenVINO takes the default of an input as constant."""
-    model = core.read_model(path)
-    model.add_parameters([_made_input(model, spec.MARGINS_INPUT)])
-    return model
-
-
-def _made_input(model: Any, name: str) -> Any:
-    """An input in the place of a value within a model."""
-    from openvino import PartialShape, opset13
-
-    value = _value(model, name)
-    dimensions = [d.get_length() if d.is_static else -1 for d in value.get_partial_shape()]
-    shape = PartialShape(dimensions)  # Bounds of 2**31 pixels would overflow.
-    parameter = opset13.parameter(shape, value.get_element_type(), name=name)
-    for user in value.get_target_inputs():
-        user.replace_source_output(parameter.output(0))
-    parameter.output(0).set_names({name})
-    return parameter
-
-
-def _value(model: Any, name: str) -> Any:
-    """The value of a name within a model.
-
-    Raises:
-        _NotTrustedError: if there is none, as in the files of earlier releases.
-    """
-    for operation in model.get_ops():
-        for value in operation.outputs():
-            if name in value.get_names() or operation.get_friendly_name() == name:
-                return value
-    raise _NotTrustedError("model.onnx is of an earlier version (write it by spleen_tf.export)")
 
 
 if __name__ == "__main__":
