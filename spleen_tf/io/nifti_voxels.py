@@ -31,10 +31,9 @@ def check_room(
 ) -> None:
     """Raises VolumeError for a claim that the file cannot keep, before memory is taken for it."""
     offset, lowest = float(header["vox_offset"]), header.single_vox_offset
-    if not lowest <= offset <= _MOST_BESIDE:
+    if not lowest <= offset < math.inf:
         raise VolumeError(
-            f"{source}: expected voxels from byte {lowest} on, within {_MOST_BESIDE:,}, found "
-            f"vox_offset {offset:g}."
+            f"{source}: expected voxels from byte {lowest} on, found vox_offset {offset:g}."
         )
     num_bytes = math.prod(shape) * nifti_header.dtype(header, source).itemsize
     room = max(0, _most_bytes(os.path.getsize(source), _is_zipped(stream)) - int(offset))
@@ -43,6 +42,11 @@ def check_room(
             f"{source}: expected {num_bytes:,} bytes of voxels as its header says (shape {shape}), "
             f"found a file that can hold at most {room:,}; it is cut short, or its dim, datatype "
             "or vox_offset is wrong."
+        )
+    if _is_zipped(stream) and offset > _MOST_BESIDE:
+        raise VolumeError(
+            f"{source}: expected header extensions of up to {_MOST_BESIDE:,} bytes, found "
+            f"vox_offset {offset:g}."
         )
 
 

@@ -29,7 +29,8 @@ sys.path.insert(0, sys.argv[1])
 from spleen_tf.inference.runtimes import OnnxModel, SavedModel
 runtime, folder, slices, out = sys.argv[2:]
 given = np.load(slices)
-model = {"onnx": OnnxModel, "tensorflow": SavedModel}[runtime](pathlib.Path(folder))
+folder = pathlib.Path(folder)
+model = OnnxModel(folder) if runtime == "onnx" else SavedModel(folder, precision="float32")
 np.save(out, model.probability(given["slices_nhw"], given["pixel_mm"], (-160.0, 240.0)))
 """
 needs_cores = pytest.mark.skipif(
