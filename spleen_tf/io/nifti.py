@@ -82,7 +82,8 @@ def write_mask(path: str | os.PathLike[str], mask_ijk: NDArray[Any], like: Volum
     """
     if mask_ijk.shape != like.shape:
         raise VolumeError(f"{path}: expected a mask of shape {like.shape}, found {mask_ijk.shape}.")
-    image = np.asfortranarray(mask_ijk != 0).view(np.uint8)
+    inside_ijk = mask_ijk if mask_ijk.dtype == bool else mask_ijk != 0
+    image = np.asfortranarray(inside_ijk).view(np.uint8)  # Mostly no copy.
     if not isinstance(like.header, nib.Nifti1Header):
         write(path, Volume(image, like.affine, like.source))
         return
