@@ -97,7 +97,8 @@ def run(command: Callable[[], int], name: str, place: str | None) -> int:
         try:
             code = command()
         except BaseException as error:
-            message = str(error) or type(error).__name__
+            stopped = isinstance(error, KeyboardInterrupt)
+            message = "stopped by a signal" if stopped else str(error) or type(error).__name__
             emit("command", "failed", seconds=time.monotonic() - start, message=message)
             raise
         emit("command", "failed" if code else "done", seconds=time.monotonic() - start)
