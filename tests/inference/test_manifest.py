@@ -7,14 +7,14 @@ import msgspec
 import pytest
 
 from spleen_tf.core.files import InputError
-from spleen_tf.inference import manifest, prediction
+from spleen_tf.inference import manifest
 from spleen_tf.inference.jobs import Job
 from spleen_tf.inference.manifest import Manifest
-from spleen_tf.quality.evidence import Measurements
+from spleen_tf.inference.prediction import PredictionRecord
 
 
 def record(review=False):
-    empty = Measurements(
+    return PredictionRecord(
         volume_ml=0.0,
         volume_mm3=0.0,
         voxels=0,
@@ -22,21 +22,20 @@ def record(review=False):
         centroid_ras_mm=None,
         complete=None,
         mean_intensity=None,
-    )
-    made = prediction.record_of(
-        empty,
-        [],
-        runtime="onnx",
         components=0,
-        modality="CT",
-        modality_reason="the header says CT",
         predicted_dice=None,
         predicted_dice_interval=None,
         predicted_dice_note=None,
-        evidence=None,
+        review=review,
         reasons=("no spleen was found",) if review else (),
+        model="a model",
+        image_size=32,
+        learning_rate=0.001,
+        version="1.0.0",
+        software="spleen_tf",
+        seconds={"read": 0.5, "total": 2.0},
+        peak_rss_mb=1.0,
     )
-    return made.with_cost({"read": 0.5, "total": 2.0}, 1.0)
 
 
 @pytest.fixture
