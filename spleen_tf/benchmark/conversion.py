@@ -82,7 +82,7 @@ def dataset(bench: Bench, count: int) -> pathlib.Path:
 
 
 def _read_by_nibabel(path: pathlib.Path) -> object:
-    return np.asanyarray(nibabel.nifti1.load(path).dataobj)
+    return np.asanyarray(nibabel.nifti1.Nifti1Image.from_filename(path).dataobj)
 
 
 def _written(folder: pathlib.Path, kind: str, number: int, volume: Volume) -> str:
