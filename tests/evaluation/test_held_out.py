@@ -98,8 +98,8 @@ def test_what_is_written_is_read_again_and_pooled(finished):
 
     content = json.loads((finished / "cv.json").read_text())
     assert [*content] == [
-        *("num_folds", "seed", "always_train", "recipes", "threshold", "tta", "label_value"),
-        *("folds", "results", "volume_intervals"),
+        *("num_folds", "seed", "always_train", "recipes", "first_look", "threshold", "tta"),
+        *("label_value", "folds", "results", "volume_intervals"),
     ]
     assert content["results"]["axial"]["dice"]["mean"] == pytest.approx(0.7)
     found = held_out.read(finished, cases_named("a", "b", "c"))
