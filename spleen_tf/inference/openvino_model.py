@@ -126,7 +126,7 @@ def note(models: Sequence[OpenVinoModel]) -> str:
     """What runs some models that were tried out, and why."""
     choices = [model.choice for model in models if model.choice]
     if not choices:
-        return "ONNX Runtime, float32: OpenVINO is not trusted here"
+        return "ONNX Runtime, float32: OpenVINO is not used"
     precisions = " and ".join(dict.fromkeys(choice.precision for choice in choices))
     factor = min(choice.times_as_fast for choice in choices)
     return f"OpenVINO, {precisions}: {factor:.1f} times as fast as ONNX Runtime on a few slices"
