@@ -468,7 +468,7 @@ def test_the_onnx_model_has_the_inputs_and_output_of_windowed(sessions):
         "slices": ["N", "H", "W"],
         "pixel_mm": [2],
         "window": [2],
-        "probability": ["N", "H", "W"],
+        "probability": ["M", "H", "W"],
     }
 
 

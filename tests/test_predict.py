@@ -441,7 +441,7 @@ def test_the_volume_is_compared_with_those_of_the_patient_s_sex_and_height(
 
 def test_one_patient_s_data_are_not_those_of_a_folder(run, write_scan, tmp_path):
     write_scan("cases/a.nii.gz")
-    with pytest.raises(InputError, match="--height_cm: expected one volume .* found a folder"):
+    with pytest.raises(InputError, match=r"--height_cm: expected one volume .* found a folder"):
         run(tmp_path / "cases", "masks", height_cm=170.0)
     assert not (tmp_path / "masks").exists()
 

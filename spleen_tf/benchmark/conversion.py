@@ -6,7 +6,7 @@ import os
 import pathlib
 import warnings
 
-import nibabel.nifti1
+import nibabel
 import numpy as np
 
 from spleen_tf.benchmark import measure
@@ -82,7 +82,9 @@ def dataset(bench: Bench, count: int) -> pathlib.Path:
 
 
 def _read_by_nibabel(path: pathlib.Path) -> object:
-    return np.asanyarray(nibabel.nifti1.Nifti1Image.from_filename(path).dataobj)
+    image = nibabel.load(path)
+    assert isinstance(image, nibabel.Nifti1Image)  # Its declared type has no voxels.
+    return np.asanyarray(image.dataobj)
 
 
 def _written(folder: pathlib.Path, kind: str, number: int, volume: Volume) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import pathlib
 import subprocess
 import sys
@@ -16,6 +15,17 @@ from spleen_tf.benchmark.rows import Measurement
 from spleen_tf.core.process import CommandFailed
 
 _ROOT = pathlib.Path(spleen_tf.__file__).parents[1]
+
+# A process begins with the peak memory of the one that started it, so a small one starts it here.
+# Both streams of the process go to the launcher's stderr.
+_LAUNCHER = """
+import os, sys, time
+start = time.perf_counter()
+streams = [(os.POSIX_SPAWN_DUP2, 2, 1)]
+process = os.posix_spawn(sys.argv[1], sys.argv[1:], os.environ, file_actions=streams)
+_, status, usage = os.wait4(process, 0)
+print(os.waitstatus_to_exitcode(status), time.perf_counter() - start, usage.ru_maxrss)
+"""
 
 
 class Skipped(Exception):
@@ -67,20 +77,20 @@ def python(*arguments: str) -> Cost:
         CommandFailed: if it fails; with the last line that it wrote.
     """
     with tempfile.TemporaryFile() as output:
-        start = time.perf_counter()
-        process = subprocess.Popen(
-            [sys.executable, *arguments], stdout=output, stderr=subprocess.STDOUT, cwd=_ROOT
+        launched = subprocess.run(
+            [sys.executable, "-S", "-c", _LAUNCHER, sys.executable, *arguments],
+            stdout=subprocess.PIPE,
+            stderr=output,
+            cwd=_ROOT,
+            check=True,
         )
-        _, status, usage = os.wait4(process.pid, 0)
-        elapsed = time.perf_counter() - start
-        # Popen must not wait for a process that has been waited for.
-        process.returncode = os.waitstatus_to_exitcode(status)
-        if process.returncode:
+        code, elapsed, peak_rss = launched.stdout.split()
+        if int(code):
             output.seek(0)
             lines = output.read().decode(errors="replace").strip().splitlines()
             raise CommandFailed(
                 f"python {' '.join(arguments)}: expected to end well, found the exit code "
-                f"{process.returncode}: {lines[-1] if lines else 'no output'}"
+                f"{int(code)}: {lines[-1] if lines else 'no output'}"
             )
-    kilobytes = usage.ru_maxrss / (1024 if sys.platform == "darwin" else 1)
-    return Cost(elapsed, kilobytes * 1024 / 1e9)
+    kilobytes = int(peak_rss) / (1024 if sys.platform == "darwin" else 1)
+    return Cost(float(elapsed), kilobytes * 1024 / 1e9)

@@ -170,7 +170,7 @@ def read_examples(path: str | os.PathLike[str]) -> Iterator[SliceRecord]:
             yield schema.from_bytes(serialized, str(path))
     except (tf.errors.DataLossError, tf.errors.OutOfRangeError):
         raise RecordError(
-            f"{path}: expected an intact TFRecord file, found damage (truncated, or a checksum "
+            f"{path}: expected an intact TFRecord file, found damage (cut short, or a checksum "
             "fails); run make_tfrecords again."
         ) from None
     except tf.errors.NotFoundError:

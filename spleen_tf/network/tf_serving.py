@@ -122,7 +122,7 @@ def _raw(
     little-endian float32. Its name ends in _bytes, so that REST gives it in base64.
     """
 
-    @tf.function(
+    @tf.function(  # type: ignore[untyped-decorator]
         autograph=False,
         input_signature=[
             tf.TensorSpec([], tf.string, "slices"),

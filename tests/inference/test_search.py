@@ -111,7 +111,7 @@ def test_where_no_candidate_holds_spleen_the_whole_volume_is_searched():
 def test_without_a_first_look_members_see_the_whole_volume_and_skip_nothing():
     image, member = volume(), Bright(50)
     found = searches.search(image, Plan([member], [], "CT", with_views=True))
-    assert {shown for shown in member.shown} == {(SHAPE, 0.0)}
+    assert set(member.shown) == {(SHAPE, 0.0)}
     assert found.crop is image
     assert len(found.views) == 6
 

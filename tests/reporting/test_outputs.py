@@ -28,7 +28,9 @@ RECORD = PredictionRecord(
     splenic_index_ml=0.96,
     intensity=Intensity(mean=150.0, sd=3.0, median=150.0, p5=145.0, p95=155.0),
     volume_ml_interval=(0.7, 0.8),
-    volume_reference=Reference(population="adults", source="a paper", place="below"),
+    volume_reference=Reference(
+        population="adults", source="a paper", low_ml=100.0, high_ml=300.0, place="below"
+    ),
     components=1,
     modality="CT",
     modality_reason="the model is for CT",

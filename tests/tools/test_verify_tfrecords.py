@@ -224,7 +224,7 @@ def case_of_the_other_split(folder):
 @pytest.mark.parametrize(
     ("damage", "sentence"),
     [
-        (cut_in_a_record, "expected an intact TFRecord file, found damage (truncated, or a check"),
+        (cut_in_a_record, "expected an intact TFRecord file, found damage (cut short, or a check"),
         (cut_between_records, "case 'c': expected each of 6 slices once, found 5 different ones"),
         (cut_between_records, "expected 12 records as dataset_info.json says, found 11"),
         (empty, "expected 12 records as dataset_info.json says, found 0"),
@@ -281,12 +281,12 @@ def test_damage_of_one_shard_leaves_the_others_to_be_looked_at(folder, verify):
     assert [line.split(": ")[1:3] for line in told] == [
         [
             f"{folder}/{TRAIN_0}",
-            "expected an intact TFRecord file, found damage (truncated, or a "
+            "expected an intact TFRecord file, found damage (cut short, or a "
             "checksum fails); run make_tfrecords again.",
         ],
         [
             f"{folder}/{VALIDATION}",
-            "expected an intact TFRecord file, found damage (truncated, or "
+            "expected an intact TFRecord file, found damage (cut short, or "
             "a checksum fails); run make_tfrecords again.",
         ],
         *(
