@@ -89,7 +89,10 @@ def probability(
                     stop = start + len(probability_nhw)
                     share_nhw = weight * probability_nhw
                     share_nhw[share_nhw < _LEAST_SHARE] = 0.0
-                    total_nhw[start:stop] = total_nhw[start:stop] + share_nhw
+                    # Pages of memory that nothing is written to take none.
+                    with_spleen = np.flatnonzero(share_nhw.any(axis=(1, 2)))
+                    rows = start + with_spleen
+                    total_nhw[rows] = total_nhw[rows] + share_nhw[with_spleen]
                     if view_masks is not None:
                         view_mask.add(start, probability_nhw >= member.info.threshold)
                     bar.update(stop - start)
