@@ -491,7 +491,9 @@ def test_a_data_set_page_names_what_is_odd(open_page):
     sample = np.arange(-100.0, 200.0)
     surveys = [
         CaseSurvey("a", measured_as(spleen_mm3=200_000.0), profile, (), sample=sample),
-        CaseSurvey("b", measured_as(spleen_mm3=900_000.0), profile, ("large",), True, sample),
+        CaseSurvey(
+            "b", measured_as(spleen_mm3=900_000.0), profile, ("large",), outlier=True, sample=sample
+        ),
         CaseSurvey("c", None, None, ("damaged",)),
     ]
     proposed = fingerprint.propose([profile], "axial")

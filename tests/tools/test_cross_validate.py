@@ -1,6 +1,7 @@
 """The cross-validation's command line; and a real run, on which the studies go on."""
 
 import csv
+import dataclasses
 import json
 import shutil
 
@@ -39,7 +40,12 @@ def flags_of(folder, **changes):
 def prepared(make_dataset, make_volume, tmp_path_factory):
     """A folder with a data set of four MR cases and a recipe per plane."""
     folder = tmp_path_factory.mktemp("prepared")
-    volumes = {name: make_volume(shape=(24, 20, 16), zooms_mm=(12, 12, 12)) for name in NAMES}
+    patient = make_volume(shape=(24, 20, 16), zooms_mm=(12, 12, 12))
+    # The same image to train and to validate with is rejected.
+    volumes = {
+        name: dataclasses.replace(patient, array_ijk=patient.array_ijk + number)
+        for number, name in enumerate(NAMES)
+    }
     make_dataset(folder / "data", volumes, modality="MR")
     (folder / "axial.flags").write_text(RECIPE)
     (folder / "coronal.flags").write_text(RECIPE + "--learning_rate=5e-4\n")
