@@ -34,12 +34,12 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     work: str
-    value: float | None
-    reference: float | None
+    value: float | None = None
+    reference: float | None = None
     unit: str
-    ratio: float | None
+    ratio: float | None = None
     target: float | None
-    ok: bool | None
+    ok: bool | None = None
     spread: tuple[float, float] | None = None
     reference_spread: tuple[float, float] | None = None
     note: str = ""
@@ -88,17 +88,7 @@ def measured(goal: Goal, measurement: Measurement) -> Row:
 
 def not_measured(goal: Goal, reason: str) -> Row:
     """The row of what was skipped, which says why."""
-    return Row(
-        name=goal.name,
-        work=goal.work,
-        value=None,
-        reference=None,
-        unit=goal.unit,
-        ratio=None,
-        target=goal.target,
-        ok=None,
-        note=reason,
-    )
+    return Row(name=goal.name, work=goal.work, unit=goal.unit, target=goal.target, note=reason)
 
 
 def markdown(report: Report) -> str:

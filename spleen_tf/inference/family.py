@@ -140,7 +140,9 @@ class Family:
         clock: Clock,
     ) -> _Finding:
         how = (taken.modality, options.tta, options.full, with_evidence)
-        found = searches.search(image, Plan(self.members, self.first_look, *how))
+        plan = Plan(self.members, self.first_look, *how)
+        found = searches.search(image, plan)
+        mirrored_ml = searches.mirrored_ml(image, plan, found.windows)
         clock.lap("network")
         probability, cutoff = found.probability_ijk, options.threshold
         if cutoff is None:
@@ -164,7 +166,7 @@ class Family:
             components=components,
             voxels_above=voxels_above,
             window=found.windows[0],
-            mirrored_ml=found.mirrored_ml,
+            mirrored_ml=mirrored_ml,
             evidence=collected,
             nested_ml=nested_ml,
             probability_ijk=(

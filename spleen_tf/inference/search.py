@@ -71,7 +71,6 @@ class Found:
         probability_ijk: float16, of the crop's shape.
         windows: of each member, the intensities that become 0 and 1.
         views: the mask of each view, of the crop's shape, if they were asked for.
-        mirrored_ml: what `orientation.mirrored_ml` returned.
         doubt: why the place may be wrong, as a reason for a review; None: nothing says so.
     """
 
@@ -80,7 +79,6 @@ class Found:
     probability_ijk: npt.NDArray[Any]
     windows: Windows
     views: list[ViewMask]
-    mirrored_ml: dict[Direction, tuple[float, float]]
     doubt: str | None = None
 
     def in_volume(self, array_ijk: npt.NDArray[Any], shape: tuple[int, ...]) -> npt.NDArray[Any]:
@@ -98,40 +96,51 @@ def search(image: Volume, plan: Plan) -> Found:
     Raises:
         InputError: as `Member.batches` does.
     """
-    windows = modality.windows(image, plan.modality, [member.info for member in plan.members])
+    windows = _windows(image, plan, plan.members)
     if not plan.first_look:
-        mirrored_ml = orientation.mirrored_ml(plan.members, image, windows)
-        return _found_in(image, None, plan, windows, mirrored_ml)
-    look_infos = [member.info for member in plan.first_look]
-    look_windows = modality.windows(image, plan.modality, look_infos)
+        return _found_in(image, None, plan, windows)
     shown = first_look.overview(plan.first_look, image, plan.full)
-    mirrored_ml = orientation.mirrored_ml(plan.first_look, shown, look_windows)
+    look_windows = _windows(image, plan, plan.first_look)
     candidates = first_look.candidates(plan.first_look, image, shown, look_windows)
     best: Found | None = None
     most_voxels = 0
     for candidate in candidates:
-        found, voxels = _found_around(image, candidate.region, plan, windows, mirrored_ml)
+        found, voxels = _found_around(image, candidate.region, plan, windows)
         if voxels > most_voxels:
             best, most_voxels = found, voxels
         if voxels * image.voxel_mm3 >= _LEAST_CONFIRMED_SHARE * candidate.volume_mm3:
             break
     if best is not None:
         return best
-    found = _found_in(image, None, plan, windows, mirrored_ml)
+    found = _found_in(image, None, plan, windows)
     return dataclasses.replace(found, doubt=NOT_CONFIRMED if candidates else NOTHING_SEEN)
 
 
-def _found_around(
-    image: Volume,
-    region: Region,
-    plan: Plan,
-    windows: Windows,
-    mirrored_ml: dict[Direction, tuple[float, float]],
-) -> tuple[Found, int]:
+def mirrored_ml(
+    image: Volume, plan: Plan, windows: Windows
+) -> dict[Direction, tuple[float, float]]:
+    """What `orientation.mirrored_ml` says, by the members that know whole volumes.
+
+    Args:
+        image: the volume.
+        plan: by which it was searched.
+        windows: what was found with it.
+    """
+    if not plan.first_look:
+        return orientation.mirrored_ml(plan.members, image, windows)
+    shown = first_look.overview(plan.first_look, image, plan.full)
+    return orientation.mirrored_ml(plan.first_look, shown, _windows(image, plan, plan.first_look))
+
+
+def _windows(image: Volume, plan: Plan, members: Sequence[Member]) -> Windows:
+    return modality.windows(image, plan.modality, [member.info for member in members])
+
+
+def _found_around(image: Volume, region: Region, plan: Plan, windows: Windows) -> tuple[Found, int]:
     """What the members find in a region, or in a larger one where it cuts that off; its voxels."""
     threshold = fusion.threshold(plan.members)
     for _ in range(_MOST_REGIONS):
-        found = _found_in(image, region, plan, windows, mirrored_ml)
+        found = _found_in(image, region, plan, windows)
         organ_ijk = masks.largest_component(found.probability_ijk >= threshold)
         box = masks.bounding_box(organ_ijk)
         if box is None or not region.is_cut_by(box, image.shape):
@@ -140,13 +149,7 @@ def _found_around(
     return found, int(np.count_nonzero(organ_ijk))
 
 
-def _found_in(
-    image: Volume,
-    region: Region | None,
-    plan: Plan,
-    windows: Windows,
-    mirrored_ml: dict[Direction, tuple[float, float]],
-) -> Found:
+def _found_in(image: Volume, region: Region | None, plan: Plan, windows: Windows) -> Found:
     """What the members find in a region, or in the whole volume."""
     crop = region.crop(image) if region else image
     box = region.box if region else tuple(slice(0, size) for size in image.shape)
@@ -159,4 +162,4 @@ def _found_in(
         views if plan.with_views else None,
         _SKIP_BELOW_MM if plan.first_look and not plan.full else 0.0,
     )
-    return Found(crop, box, probability_ijk, windows, views, mirrored_ml)
+    return Found(crop, box, probability_ijk, windows, views)
