@@ -7,6 +7,7 @@ gets the probability σ(8 (x − 1/2)) of the MR model: 0.018 if it is darkest, 
 import csv
 import functools
 import gzip
+import hashlib
 import json
 import math
 import resource
@@ -99,9 +100,10 @@ def test_a_file_becomes_a_mask_and_a_json(run, write_scan, tmp_path, capsys):
     assert "out.nii.gz: 6.4 mL in " in capsys.readouterr().out
 
 
-def test_the_json_says_what_was_found_and_by_what(run, write_scan, tmp_path):
+def test_the_json_says_what_was_found_and_by_what(run, exported, write_scan, tmp_path):
     run(write_scan())
     content = content_of(tmp_path / "out.json")
+    onnx = exported["MR"].parent / "model.onnx"
     seconds, peak_rss_mb = content.pop("seconds"), content.pop("peak_rss_mb")
     # The block's middle is at i = 7.5, j = 10.5, k = 7.5; 2 mm each from (−90, 40, 700).
     assert content == {
@@ -132,6 +134,7 @@ def test_the_json_says_what_was_found_and_by_what(run, write_scan, tmp_path):
         "review": True,
         "reasons": ["unusual size: 6.4 mL is outside 30 to 3000 mL, the range of adult spleens"],
         "model": "by_hand_MR",
+        "model_sha256": hashlib.sha256(onnx.read_bytes()).hexdigest(),
         "image_size": 32,
         "learning_rate": 0.001,
         "version": "1.0.0",
@@ -388,6 +391,9 @@ def test_a_family_is_fused_by_the_mean(run, write_scan, model_copy, tmp_path):
     assert content["model"] == "family-axial + family-coronal"
     assert content["version"] == "1.0.0"
     assert content["image_size"] == 32
+    # Both are copies of one model, which has no ONNX file beside it.
+    weights = tmp_path / "family/axial/saved_model/variables/variables.data-00000-of-00001"
+    assert content["model_sha256"] == hashlib.sha256(weights.read_bytes()).hexdigest()
 
 
 def test_test_time_augmentation_keeps_what_is_clear(run, write_scan, tmp_path):

@@ -215,6 +215,7 @@ class Family:
             volume_ml_interval=interval_ml,
             volume_ml_nested=finding.nested_ml,
             volume_reference=reference.of(measurements, patient),
+            model_sha256=[member.sha256 for member in self.members],
             runtime=self.runtime,
             components=finding.components,
             modality=taken.modality,
@@ -242,7 +243,7 @@ class Family:
 def members(models: Models, engine: Engine = DEFAULT_ENGINE) -> tuple[Member, ...]:
     """Members for model_files.find's models. None is loaded yet."""
     chosen = engines.choose(list(models), engine)
-    return tuple(map(Member, models.values(), chosen))
+    return tuple(map(Member, models.values(), chosen, map(model_files.sha256, models)))
 
 
 def resolve(

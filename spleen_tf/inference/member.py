@@ -24,10 +24,12 @@ class Member:
     Attributes:
         info: its model.json.
         runtime: what runs it.
+        sha256: of the file that its weights are in.
     """
 
     info: ModelInfo
     runtime: Runtime
+    sha256: str
 
     def slices(self, image: Volume) -> npt.NDArray[Any]:
         """(N, H, W): a volume's slices in the model's plane, a view of its array."""

@@ -231,6 +231,17 @@ def describe(folder: pathlib.Path) -> ModelInfo:
     return files.read_record(path, ModelInfo, "export the model again")
 
 
+def sha256(folder: pathlib.Path) -> str:
+    """The SHA-256 of the file that a model's weights are in: model.onnx or, without one, the
+    SavedModel's.
+
+    Raises:
+        InputError: if it cannot be read.
+    """
+    onnx = spec.onnx_path(folder)
+    return files.sha256(onnx) if onnx.is_file() else spec.weights_sha256(folder)
+
+
 def family_name(paths: Sequence[_StrPath], models: Models) -> str:
     """The name for all members together.
 

@@ -84,6 +84,8 @@ class PredictionRecord(Measurements, frozen=True, kw_only=True):
         reasons: why.
         model, image_size, learning_rate, version: of the members, joined by ' + ' where they
             differ.
+        model_sha256: of the files that hold the members' weights, likewise; None in files of
+            earlier versions.
         runtime: what ran the models: 'onnx' or 'tensorflow'; None in files of version 0.1.
         software: that made it.
         seconds: by stage; absent until all outputs are written.
@@ -104,6 +106,7 @@ class PredictionRecord(Measurements, frozen=True, kw_only=True):
     review: bool
     reasons: tuple[str, ...]
     model: str
+    model_sha256: str | None = None
     image_size: Size | str
     learning_rate: float | str
     version: str
@@ -164,6 +167,7 @@ def record_of(
     volume_ml_interval: tuple[float, float] | None,
     volume_ml_nested: tuple[float, float] | None,
     volume_reference: Reference | None,
+    model_sha256: Sequence[str],
     runtime: str,
     components: int,
     modality: Modality,
@@ -194,6 +198,7 @@ def record_of(
         review=bool(reasons),
         reasons=tuple(reasons),
         model=_joined([info.name for info in infos]),
+        model_sha256=_joined(model_sha256),
         image_size=sizes[0] if len(set(sizes)) == 1 else _joined(map(_size_text, sizes)),
         learning_rate=rates[0] if len(set(rates)) == 1 else _joined(map(str, rates)),
         version=_joined([info.version for info in infos]),
