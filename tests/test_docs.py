@@ -258,6 +258,7 @@ def test_the_schema_has_the_keys_that_predict_writes(schema):
         volume_ml_interval=None,
         volume_ml_nested=None,
         volume_reference=None,
+        model_sha256=[],
         runtime="onnx",
         components=0,
         modality="CT",
