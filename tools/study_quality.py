@@ -1,11 +1,11 @@
 """Measures how well quality control tells failures from successes, and calibrates it.
 
-Takes what tools/cross_validate.py left: each case is corrupted in every way of
-spleen_tf.quality.corruptions and segmented by the models of the fold that held it out. The output
-folder receives study.csv (a row per case and corruption), quality.json (the calibration, which goes
-beside the model card of models of the same make), study.json and study.md (the figures, by modality
-where the study has CT and MR). Every figure is of predictions of which neither the models nor the
-calibration knew the patient. The same command again resumes.
+Takes what tools/cross_validate.py left: each case is corrupted in every way that
+spleen_tf.quality.corruptions has for its modality, and segmented by the models of the fold that
+held it out. The output folder receives study.csv (a row per case and corruption), quality.json (the
+calibration, which goes beside the model card of models of the same make), study.json and study.md
+(the figures, by modality where the study has CT and MR). Every figure is of predictions of which
+neither the models nor the calibration knew the patient. The same command again resumes.
 
 Example:
     python tools/study_quality.py --cross_validation=data/cv --dataset=data/mr_t2 \\

@@ -13,7 +13,6 @@ from spleen_tf.evaluation import tables
 from spleen_tf.evaluation.quality_study import UNCORRUPTED, Judged
 from spleen_tf.evaluation.risk_coverage import RiskCoverage, risk_coverage
 from spleen_tf.imaging.intensity import Modality
-from spleen_tf.quality import corruptions
 from spleen_tf.quality.calibration import COVERAGE, FAILURE_DICE, Calibration
 from spleen_tf.quality.volume_interval import VolumeInterval
 
@@ -156,12 +155,10 @@ def _curve_table(curve: RiskCoverage) -> str:
 
 def _corruption_table(judged: Sequence[Judged]) -> str:
     lines = []
-    for corruption in corruptions.ALL:
+    for corruption in dict.fromkeys(j.measurement.corruption for j in judged):
         those = [j for j in judged if j.measurement.corruption == corruption]
         failed = [j.is_flagged for j in those if j.is_failure]
         others = [j.is_flagged for j in those if not j.is_failure]
-        if not those:
-            continue
         lines.append(
             [
                 corruption.replace("_", " "),

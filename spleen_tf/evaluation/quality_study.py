@@ -1,8 +1,8 @@
 """How well quality control tells failures from successes, measured on held-out cases.
 
-Each case is corrupted in every way of quality.corruptions and segmented by the models of the fold
-that held it out. A calibration is learnt from all of them; every figure is of predictions of which
-neither the models nor the calibration knew the patient.
+Each case is corrupted in every way that quality.corruptions has for its modality, and segmented by
+the models of the fold that held it out. A calibration is learnt from all of them; every figure is
+of predictions of which neither the models nor the calibration knew the patient.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from spleen_tf.inference.family import Family
 from spleen_tf.inference.prediction import Options
 from spleen_tf.quality import calibration, corruptions
 from spleen_tf.quality.calibration import FAILURE_DICE, Calibration, Judgement
+from spleen_tf.quality.corruptions.shared import Corruption
 from spleen_tf.quality.evidence import Evidence
 
 UNCORRUPTED = "none"
@@ -133,7 +134,9 @@ def measure(
         InputError: if a case or model cannot be read, or a CASE.json is none.
     """
     measurements: list[Measurement] = []
-    total = validated.patients * len(corruptions.ALL)
+    held_out = [name for names in validated.held_out.values() for name in names]
+    ways = {name: corruptions.of(case_of[name].modality) for name in held_out}
+    total = sum(map(len, ways.values()))
     with tqdm.tqdm(total=total, desc="study", unit="volume", disable=None) as bar:
         for fold, names in validated.held_out.items():
             family = dataclasses.replace(
@@ -145,26 +148,33 @@ def measure(
                     runtimes.setup("auto", precision)
                     image, label = cases.read(case_of[name], validated.label_value)
                     truth_ijk = label.array_ijk.astype(bool)
-                    files.write_json(path, corrupted(family, name, image, truth_ijk, seed))
+                    made = corrupted(family, name, image, truth_ijk, ways[name], seed)
+                    files.write_json(path, made)
                 measurements += files.read_record(path, list[Measurement], _REMEDY)
-                bar.update(len(corruptions.ALL))
+                bar.update(len(ways[name]))
     return measurements
 
 
 def corrupted(
-    family: Family, name: str, image: Volume, truth_ijk: npt.NDArray[np.bool_], seed: int = 0
+    family: Family,
+    name: str,
+    image: Volume,
+    truth_ijk: npt.NDArray[np.bool_],
+    ways: Mapping[str, Corruption],
+    seed: int = 0,
 ) -> list[Measurement]:
-    """Segments a volume under every corruption.
+    """Segments a volume under some corruptions.
 
     Args:
         family: the models, which did not train on the case.
         name: of the case.
         image: its volume.
         truth_ijk: (I, J, K), True inside.
+        ways: the corruptions by name.
         seed: of the corruptions.
     """
     measurements = []
-    for number, (corruption, corrupt) in enumerate(corruptions.ALL.items()):
+    for number, (corruption, corrupt) in enumerate(ways.items()):
         rng = np.random.default_rng([seed, zlib.crc32(name.encode()), number])
         volume, truth = corrupt(image, truth_ijk, rng)
         prediction = family.segment(volume, Options(with_evidence=True))

@@ -50,10 +50,8 @@ def measured(exported):
     """What the model of the tests, which calls spleen what is bright, makes of a bright spleen."""
     models = family.resolve([exported["MR"]])
     image, truth = blob()
-    some = {name: corruptions.ALL[name] for name in SOME}
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(corruptions, "ALL", some)
-        return quality_study.corrupted(models, "a", image, truth, seed=1)
+    some = {name: corruptions.of("MR")[name] for name in SOME}
+    return quality_study.corrupted(models, "a", image, truth, some, seed=1)
 
 
 def test_a_case_is_measured_under_every_corruption(measured):

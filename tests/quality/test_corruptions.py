@@ -8,7 +8,10 @@ from spleen_tf.quality import corruptions
 
 SHAPE = (24, 20, 16)
 ZOOMS_MM = (2.0, 2.0, 5.0)
-KEEP_THE_GRID = ("none", "noise", "bias_field", "blur", "ghosts", "inverted", "other_contrast")
+KEEP_THE_GRID = (
+    *("none", "noise", "bias_field", "blur", "ghosts", "inverted", "other_contrast"),
+    *("low_dose", "sharp_kernel", "no_contrast", "mottled", "fluid_around", "metal", "no_offset"),
+)
 
 
 @pytest.fixture(params=["RAS", "LPI", "SAR"])
@@ -22,11 +25,14 @@ def case(make_affine, request):
     return Volume(array, make_affine(request.param, ZOOMS_MM, (1.0, 2.0, 3.0)), "a.nii"), label
 
 
+ALL = corruptions.of("MR") | corruptions.of("CT")
+
+
 def corrupted(case, name, seed=0):
-    return corruptions.ALL[name](*case, np.random.default_rng(seed))
+    return ALL[name](*case, np.random.default_rng(seed))
 
 
-@pytest.mark.parametrize("name", corruptions.ALL)
+@pytest.mark.parametrize("name", ALL)
 def test_image_and_label_stay_on_one_grid_and_the_source_is_not_touched(case, name):
     before = case[0].array_ijk.copy(), case[1].copy()
     image, label = corrupted(case, name)
@@ -36,7 +42,7 @@ def test_image_and_label_stay_on_one_grid_and_the_source_is_not_touched(case, na
     np.testing.assert_array_equal(case[1], before[1])
 
 
-@pytest.mark.parametrize("name", corruptions.ALL)
+@pytest.mark.parametrize("name", ALL)
 def test_the_same_seed_gives_the_same_corruption(case, name):
     once, again = corrupted(case, name, 3), corrupted(case, name, 3)
     np.testing.assert_array_equal(once[0].array_ijk, again[0].array_ijk)
@@ -112,3 +118,78 @@ def test_a_third_of_the_thick_slices_is_lost_and_the_spacing_stays(case):
     assert image.shape == (24, 20, 11) == label.shape
     np.testing.assert_array_equal(image.array_ijk[..., 1], case[0].array_ijk[..., 2])
     np.testing.assert_array_equal(image.affine, case[0].affine)
+
+
+@pytest.fixture
+def body():
+    """A CT of 2×2×2.5 mm: 40 HU, in air at the sides, and a spleen of 110 HU."""
+    array = np.full((40, 40, 16), 40, np.float32)
+    array[:4] = array[-4:] = -1000
+    label = np.zeros(array.shape, bool)
+    label[8:18, 12:26, 3:13] = True
+    array[label] = 110
+    return Volume(array, np.diag([2.0, 2.0, 2.5, 1.0]), "a.nii"), label
+
+
+def test_a_low_dose_adds_noise_of_50_hu_that_is_alike_in_neighbouring_pixels(body):
+    noise = corrupted(body, "low_dose")[0].array_ijk - body[0].array_ijk
+    assert noise.std() == pytest.approx(50, rel=0.01)
+    assert abs(noise.mean()) < 2
+    within, across = (
+        np.corrcoef(np.delete(noise, -1, a).ravel(), np.delete(noise, 0, a).ravel())[0, 1]
+        for a in (0, 2)
+    )
+    assert within > 0.2 > abs(across)
+
+
+def test_thick_slices_are_means_of_four_at_the_middle_of_their_slab(body):
+    """8 mm are four slices of 2.5 mm; the label of slices 3 to 12 has 1, 4, 4 and 1 of them."""
+    image, label = corrupted(body, "thick_slices")
+    assert image.shape == (40, 40, 4)
+    np.testing.assert_allclose(image.affine[:3, 2:].T, [[0, 0, 10], [0, 0, 3.75]])
+    np.testing.assert_allclose(image.array_ijk[10, 15], [57.5, 110, 110, 57.5])
+    assert label[10, 15].tolist() == [False, True, True, False]
+
+
+def test_without_contrast_the_spleen_is_as_bright_as_muscle_and_air_is_air(body):
+    """110 HU lie at 7 of the 11 steps from 40 to 150, which become 40 to 60."""
+    image, label = corrupted(body, "no_contrast")
+    np.testing.assert_allclose(image.array_ijk[label], 40 + 20 * 7 / 11, atol=1e-4)
+    np.testing.assert_allclose(image.array_ijk[0], -1000, atol=1e-3)
+    np.testing.assert_allclose(image.array_ijk[30, 30], 40, atol=1e-4)
+
+
+def test_a_mottled_spleen_varies_by_40_hu_and_keeps_its_mean(body):
+    image, label = corrupted(body, "mottled")
+    change = image.array_ijk - body[0].array_ijk
+    assert 20 < change[label].std() < 50
+    assert np.abs(change[30:]).max() == 0
+
+
+def test_fluid_lies_around_the_spleen_and_not_in_it_nor_in_air(body):
+    image, label = corrupted(body, "fluid_around")
+    np.testing.assert_array_equal(image.array_ijk[label], 110)
+    np.testing.assert_array_equal(image.array_ijk[:4], -1000)
+    assert image.array_ijk[19:24, 14:24, 5:11].mean() == pytest.approx(10, abs=2)
+    np.testing.assert_array_equal(image.array_ijk[30], 40)  # 26 mm away.
+
+
+def test_metal_is_not_in_the_spleen_but_its_streaks_are(body):
+    image, label = corrupted(body, "metal")
+    change = image.array_ijk[label] - 110
+    assert change.max() < 1000
+    assert 5 < change.std() < 200
+
+
+def test_a_display_window_and_a_lost_offset_keep_what_they_must(body):
+    narrow = corrupted(body, "narrow_window")[0].array_ijk
+    assert (narrow.min(), narrow.max()) == (-135, 110)
+    raw = corrupted(body, "no_offset")[0].array_ijk
+    np.testing.assert_array_equal(raw, body[0].array_ijk + 1024)
+
+
+def test_seeds_of_mr_stay_what_they_were():
+    """A calibration that was made before can be made again."""
+    names = ["none", "noise", "bias_field", "blur", "ghosts", "inverted", "other_contrast"]
+    assert list(corruptions.of("MR"))[:7] == names
+    assert len(corruptions.of("MR")) == 15

@@ -1,8 +1,4 @@
-"""What goes wrong with volumes in practice, done on purpose to volumes that are in order.
-
-Each corruption takes a volume, its label and a random generator, and returns both, changed; the
-study of quality control measures how a model fails on them, and whether that is noticed.
-"""
+"""Corruptions of CT and MR alike, and what all corruptions are made with."""
 
 from __future__ import annotations
 
@@ -29,52 +25,12 @@ def none(image: Volume, label_ijk: npt.NDArray[Any], rng: np.random.Generator) -
     return image, label_ijk
 
 
-def noise(image: Volume, label_ijk: npt.NDArray[Any], rng: np.random.Generator) -> Labelled:
-    """Gaussian noise of a fifth of the contrast between the 0.5th and the 99.5th percentile.
-
-    What is nowhere negative, as the magnitudes of MR, stays so: noise on top of air is positive.
-    """
-    low, high = _range(image)
-    noisy = image.array_ijk + rng.normal(0, 0.2 * (high - low), image.shape)
-    return _with(image, noisy if image.array_ijk.min() < 0 else np.abs(noisy)), label_ijk
-
-
-def bias_field(image: Volume, label_ijk: npt.NDArray[Any], rng: np.random.Generator) -> Labelled:
-    """A smooth shading by factors from about a fifth to five."""
-    coarse = rng.normal(0, 0.8, (3, 3, 3))
-    zoom = np.array(image.shape) / 3
-    return _with(image, image.array_ijk * np.exp(ndimage.zoom(coarse, zoom, order=2))), label_ijk
-
-
 def blur(image: Volume, label_ijk: npt.NDArray[Any], rng: np.random.Generator) -> Labelled:
     """A Gaussian of 4 mm in every direction."""
     sigma = 4.0 / np.array(volume.zooms_mm(image.affine))
-    return _with(image, ndimage.gaussian_filter(image.array_ijk.astype(float), sigma)), label_ijk
-
-
-def ghosts(image: Volume, label_ijk: npt.NDArray[Any], rng: np.random.Generator) -> Labelled:
-    """Breathing: fainter copies of the body, shifted to the front and to the back."""
-    axis = _axis(image, 1)
-    shift = image.shape[axis] // 6
-    array = image.array_ijk.astype(float)
-    for strength, steps in ((0.5, 1), (0.5, -1), (0.3, 2), (0.3, -2)):
-        array = array + strength * np.roll(image.array_ijk, steps * shift, axis)
-    return _with(image, array), label_ijk
-
-
-def inverted(image: Volume, label_ijk: npt.NDArray[Any], rng: np.random.Generator) -> Labelled:
-    """Light and dark exchanged."""
-    low, high = _range(image)
-    return _with(image, low + high - np.clip(image.array_ijk, low, high)), label_ijk
-
-
-def other_contrast(
-    image: Volume, label_ijk: npt.NDArray[Any], rng: np.random.Generator
-) -> Labelled:
-    """Intensities through a random curve that rises and falls, as another modality's would."""
-    low, high = _range(image)
-    knots = np.linspace(low, high, 6)
-    return _with(image, np.interp(image.array_ijk, knots, rng.permutation(knots))), label_ijk
+    return with_voxels(
+        image, ndimage.gaussian_filter(image.array_ijk.astype(float), sigma)
+    ), label_ijk
 
 
 def dark_spleen(image: Volume, label_ijk: npt.NDArray[Any], rng: np.random.Generator) -> Labelled:
@@ -82,15 +38,7 @@ def dark_spleen(image: Volume, label_ijk: npt.NDArray[Any], rng: np.random.Gener
     softness = ndimage.gaussian_filter(
         label_ijk.astype(float), 1.5 / np.array(volume.zooms_mm(image.affine))
     )
-    return _with(image, image.array_ijk * (1 - 0.75 * softness)), label_ijk
-
-
-def wrong_window(image: Volume, label_ijk: npt.NDArray[Any], rng: np.random.Generator) -> Labelled:
-    """A bright artefact in 2% of the voxels, which carries the percentiles away with it."""
-    low, high = _range(image)
-    array = image.array_ijk.astype(float)
-    array[rng.random(image.shape) < 0.02] = low + 8 * (high - low)
-    return _with(image, array), label_ijk
+    return with_voxels(image, image.array_ijk * (1 - 0.75 * softness)), label_ijk
 
 
 def flipped_right(image: Volume, label_ijk: npt.NDArray[Any], rng: np.random.Generator) -> Labelled:
@@ -114,7 +62,7 @@ def flipped_superior(
 
 def truncated(image: Volume, label_ijk: npt.NDArray[Any], rng: np.random.Generator) -> Labelled:
     """A field of view that ends in the middle of the spleen, from above or from below."""
-    axis = _axis(image, 2)
+    axis = axis_of(image, 2)
     inside = np.flatnonzero(label_ijk.any(axis=_others(axis)))
     if not inside.size:
         return image, label_ijk
@@ -130,7 +78,7 @@ def missing_slices(
     axis = int(np.argmax(volume.zooms_mm(image.affine)))
     kept = np.flatnonzero(np.arange(image.shape[axis]) % 3 != 1)
     return (
-        _with(image, np.take(image.array_ijk, kept, axis)),
+        with_voxels(image, np.take(image.array_ijk, kept, axis)),
         np.take(label_ijk, kept, axis),
     )
 
@@ -140,7 +88,7 @@ def no_spleen(image: Volume, label_ijk: npt.NDArray[Any], rng: np.random.Generat
 
     A volume of which less than two slices would be left stays as it is.
     """
-    axis = _axis(image, 2)
+    axis = axis_of(image, 2)
     inside = np.flatnonzero(label_ijk.any(axis=_others(axis)))
     if not inside.size:
         return image, label_ijk
@@ -152,26 +100,12 @@ def no_spleen(image: Volume, label_ijk: npt.NDArray[Any], rng: np.random.Generat
     return _cropped(image, label_ijk, axis, slice(0, end) if end > above else slice(start, None))
 
 
-ALL: dict[str, Corruption] = {
-    function.__name__: function
-    for function in (
-        *(none, noise, bias_field, blur, ghosts, inverted, other_contrast, dark_spleen),
-        wrong_window,
-        *(flipped_right, flipped_anterior, flipped_superior, truncated, missing_slices, no_spleen),
-    )
-}
-
-
-def _with(image: Volume, array_ijk: npt.NDArray[Any]) -> Volume:
+def with_voxels(image: Volume, array_ijk: npt.NDArray[Any]) -> Volume:
+    """The volume with other intensities."""
     return dataclasses.replace(image, array_ijk=np.asarray(array_ijk, np.float32))
 
 
-def _range(image: Volume) -> tuple[float, float]:
-    low, high = np.percentile(image.array_ijk, (0.5, 99.5))
-    return float(low), float(high)
-
-
-def _axis(image: Volume, direction: int) -> int:
+def axis_of(image: Volume, direction: int) -> int:
     """The array's axis that runs closest to R (0), A (1) or S (2)."""
     return planes.layout_of(image.affine, "axial").axes[2 - direction]
 
