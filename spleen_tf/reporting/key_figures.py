@@ -57,7 +57,7 @@ def _volume_remark(record: PredictionRecord) -> str:
     elif record.voxels:
         remarks.append("the interval is not known")
     if reference := record.volume_reference:
-        place = f"{reference.place}: " if reference.place else ""
+        place = f"{reference.place} what is usual: " if reference.place else ""
         remarks.append(f"{place}{gauge.range_text(reference)} in {reference.population}")
     return "; ".join(remarks)
 

@@ -142,7 +142,7 @@ def test_a_prediction_opens_without_a_complaint(open_page):
     assert console(browser) == []
     words = browser.find_element("tag name", "body").text
     assert "102.4 mL" in words
-    assert "90% interval 95 to 111 mL; below: 107.2 to 314.5 mL in 140 adults" in words
+    assert "90% interval 95 to 111 mL; below what is usual: 107.2 to 314.5 mL in 140 adults" in words
     assert "0.91" in words
     assert "90% interval 0.85 to 0.97; calibrated on 18 CT cases" in words
     for figure in ("11.2 cm", "8.7 × 4.1 cm", "399 mL", "150.0 ± 12.0"):
@@ -415,7 +415,7 @@ def test_the_bounds_of_sex_and_height_are_shown_for_volume_and_length():
     """4.3803 · 180 - 457.15 = 331 mL and 0.0544 · 180 + 3.6693 = 13.5 cm."""
     man = reference.of(record_of(), Demographics(sex="M", height_cm=180.0))
     html = prediction(volume_reference=man)
-    assert "within: up to 331 mL in healthy men of 180 cm" in html
+    assert "within what is usual: up to 331 mL in healthy men of 180 cm" in html
     assert "head to foot; up to 13.5 cm in healthy men of 180 cm" in html
     assert "Chow et al., Radiology 2016" in html
 
