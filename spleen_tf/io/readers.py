@@ -12,7 +12,7 @@ from spleen_tf.core.files import InputError
 from spleen_tf.imaging.intensity import Modality
 from spleen_tf.imaging.volume import Geometry, Volume
 from spleen_tf.io import nifti, nifti_header
-from spleen_tf.io.dicom import folder, headers, series
+from spleen_tf.io.dicom import folder, series, streams
 from spleen_tf.io.dicom.stack import Stack
 
 
@@ -24,7 +24,7 @@ def is_dicom(path: str | os.PathLike[str]) -> bool:
     path = pathlib.Path(path)
     if not path.is_dir():
         return not nifti.is_nifti(path) and (
-            path.suffix.lower() == ".dcm" or headers.is_dicom(path)
+            path.suffix.lower() == ".dcm" or streams.is_dicom(path)
         )
     shown = [child.name for child in path.iterdir() if not child.name.startswith(".")]
     return not any(map(nifti.is_nifti, shown)) and folder.holds_dicom(path)

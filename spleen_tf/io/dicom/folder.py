@@ -10,7 +10,8 @@ from collections.abc import Iterable, Iterator
 
 from spleen_tf.core.files import InputWarning
 from spleen_tf.imaging.volume import VolumeError
-from spleen_tf.io.dicom.headers import Header, is_dicom, read_header
+from spleen_tf.io.dicom.headers import Header, read_header
+from spleen_tf.io.dicom.streams import is_dicom
 
 _NAMED_KINDS = 3
 _PACKED = (".gz", ".zip", ".tar", ".tgz", ".bz2", ".xz", ".7z", ".rar", ".zst")

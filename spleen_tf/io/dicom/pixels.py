@@ -16,7 +16,7 @@ from pydicom import uid
 from pydicom.pixels.decoders.base import get_decoder
 
 from spleen_tf.imaging.volume import VolumeError
-from spleen_tf.io.dicom import elements, headers
+from spleen_tf.io.dicom import elements, headers, streams
 from spleen_tf.io.dicom.frames import Frame, ImageFile
 
 _ITEM = b"\xfe\xff\x00\xe0"
@@ -82,7 +82,7 @@ def sha256(frame: Frame) -> str:
         if length > 0 and file.transfer_syntax in _NATIVE:
             length //= file.num_frames
             start += frame.index * length
-    with headers.readable(file.path) as stream:
+    with streams.readable(file.path) as stream:
         stream.seek(start)
         digest = hashlib.sha256(stream.read(length))
     if file.num_frames > 1 and file.transfer_syntax not in _NATIVE:
@@ -115,7 +115,7 @@ def _decoded(file: ImageFile, indices: list[int]) -> Iterator[npt.NDArray[np.int
     The elements that say what pixels are come from ImageFile; pydicom would read them anew, and
     needs some that do not matter.
     """
-    with headers.readable(file.path) as stream:
+    with streams.readable(file.path) as stream:
         try:
             if file.transfer_syntax == uid.JPEGExtended12Bit and file.bits[0] > 8:
                 arrays = _twelve_bit_jpeg(file, indices)
@@ -243,7 +243,7 @@ def _check_fragments(file: ImageFile) -> None:
     Not every decoder notices that the last one is cut short.
     """
     assert file.pixels is not None
-    with headers.readable(file.path) as stream:
+    with streams.readable(file.path) as stream:
         stream.seek(file.pixels.start)
         while (item := stream.read(8))[:4] == _ITEM and len(item) == 8:
             stream.seek(int.from_bytes(item[4:], "little"), os.SEEK_CUR)

@@ -15,11 +15,11 @@ import numpy.typing as npt
 from spleen_tf.core.files import InputWarning
 from spleen_tf.imaging.intensity import Modality
 from spleen_tf.imaging.volume import Geometry, Grid, Volume, VolumeError
-from spleen_tf.io.dicom import demographics, elements, folder, pixels, stack
+from spleen_tf.io.dicom import demographics, elements, folder, pixels, stack, streams
 from spleen_tf.io.dicom import frames as dicom_frames
 from spleen_tf.io.dicom import headers as dicom_headers
 from spleen_tf.io.dicom.frames import Frame
-from spleen_tf.io.dicom.headers import Header, is_dicom
+from spleen_tf.io.dicom.headers import Header
 from spleen_tf.io.dicom.stack import Stack
 
 _INT16 = np.iinfo(np.int16)
@@ -186,7 +186,7 @@ def modality(path: str | os.PathLike[str], series_uid: str | None = None) -> Mod
         series_uid: whose image; None: any.
     """
     for file in folder.paths(path):
-        if is_dicom(file):
+        if streams.is_dicom(file):
             header = dicom_headers.read_header(file)
             if header and header.modality and series_uid in (None, header.series_uid):
                 return header.modality
@@ -206,7 +206,7 @@ def sha256(image: Volume | Geometry) -> str:
 def _sha256(paths: Sequence[str]) -> str:
     digest = hashlib.sha256()
     for path in paths:
-        with dicom_headers.readable(path) as stream:
+        with streams.readable(path) as stream:
             while block := stream.read(1 << 20):
                 digest.update(block)
     return digest.hexdigest()

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 
-import pydicom
 from pydicom import config, uid
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 from pydicom.valuerep import format_number_as_ds
 
 from spleen_tf.imaging.volume import Geometry, Volume, VolumeError
-from spleen_tf.io.dicom import elements, headers, study
+from spleen_tf.io.dicom import elements, streams, study
 from spleen_tf.io.dicom.frames import Frame, ImageFile
 from spleen_tf.io.dicom.stack import Stack
 
@@ -127,13 +126,8 @@ def _files(frames: tuple[Frame, ...]) -> list[ImageFile]:
 
 def _series_uids(path: str, flag: str) -> dict[str, str]:
     """The UIDs by which an object refers to a series, of one of its files."""
-    with headers.readable(path) as stream:
-        try:
-            dataset = pydicom.dcmread(
-                stream, stop_before_pixels=True, force=True, specific_tags=list(_REFERRED_BY)
-            )
-        except elements.PYDICOM_ERRORS as error:
-            raise headers.damaged(path) from error
+    with streams.readable(path) as stream:
+        dataset = streams.parsed(stream, path, _REFERRED_BY)
     uids = {keyword: elements.text(dataset, keyword, path) for keyword in _REFERRED_BY}
     for keyword, value in uids.items():
         if not value:

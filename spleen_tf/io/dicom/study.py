@@ -7,7 +7,6 @@ import logging
 import re
 import warnings
 
-import pydicom
 from pydicom import config
 from pydicom.charset import python_encoding
 from pydicom.datadict import dictionary_VR, keyword_for_tag
@@ -17,7 +16,7 @@ from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_dataset
 
 from spleen_tf.core.files import InputWarning
-from spleen_tf.io.dicom import elements, headers
+from spleen_tf.io.dicom import elements, streams
 
 # Groups whose elements describe the patient and the clinical trial, and those that describe the
 # study in another (PS3.3 C.7.2.1).
@@ -59,11 +58,8 @@ def elements_of(path: str) -> Dataset:
     Raises:
         VolumeError: if the file cannot be parsed.
     """
-    with headers.readable(path) as stream:
-        try:
-            source = pydicom.dcmread(stream, stop_before_pixels=True, force=True)
-        except elements.PYDICOM_ERRORS as error:
-            raise headers.damaged(path) from error
+    with streams.readable(path) as stream:
+        source = streams.parsed(stream, path)
     _to_unicode(source, path)
     repeated, odd = Dataset(), []
     for keyword in _MAY_BE_EMPTY:

@@ -18,7 +18,7 @@ from pydicom import config, uid
 from pydicom.dataelem import DataElement
 
 from spleen_tf.core.files import InputError, InputWarning
-from spleen_tf.io.dicom import folder, headers
+from spleen_tf.io.dicom import folder, streams
 from spleen_tf.io.dicom import series as dicom_series
 
 DCM2NIIX = pathlib.Path(sys.executable).with_name("dcm2niix")
@@ -589,5 +589,5 @@ def test_a_folder_holds_dicom_only_if_a_file_of_it_is(tmp_path):
     assert not folder.holds_dicom(tmp_path)
     dicom_files.write_series(tmp_path / "a" / "b", dicom_files.ramp())
     assert folder.holds_dicom(tmp_path)
-    assert headers.is_dicom(next((tmp_path / "a" / "b").iterdir()))
-    assert not headers.is_dicom(tmp_path / "absent")
+    assert streams.is_dicom(next((tmp_path / "a" / "b").iterdir()))
+    assert not streams.is_dicom(tmp_path / "absent")
