@@ -16,7 +16,7 @@ from nibabel import orientations
 from numpy.typing import NDArray
 
 from spleen_tf.core.files import InputError, InputWarning
-from spleen_tf.datasets import labels, layouts, table
+from spleen_tf.datasets import labels, layouts, naming, table
 from spleen_tf.datasets.layouts import Case, DatasetError, Entry
 from spleen_tf.imaging import volume
 from spleen_tf.imaging.intensity import Modality
@@ -78,7 +78,7 @@ def _modality(entry: Entry, given: Modality | None, source: pathlib.Path) -> Mod
     """What the user says, else the data set, else the DICOM header."""
     said = (
         given
-        or layouts.understood_modality(entry.modality)
+        or naming.understood_modality(entry.modality)
         or readers.modality(entry.image, entry.series_uid)
         or entry.modality
     )

@@ -6,7 +6,6 @@ import contextlib
 import dataclasses
 import os
 import pathlib
-import re
 import warnings
 from collections.abc import Callable, Mapping, Sequence, Set
 from typing import Literal
@@ -15,6 +14,7 @@ import msgspec
 
 from spleen_tf.core import files
 from spleen_tf.core.files import InputError, InputWarning
+from spleen_tf.datasets import naming
 from spleen_tf.imaging.intensity import Modality
 from spleen_tf.io import nifti
 
@@ -23,9 +23,6 @@ SPLITS: tuple[Split, ...] = ("train", "validation")
 DESCRIPTION = "dataset.json"
 
 _DECATHLON_MODALITY = {"CT": "CT", "MR": "MRI"}
-# Words of a channel's name; those of MR may go on, as T1w and T2-weighted do.
-_CT_WORDS = r"\b(ct|cta|ct[apv]|cect|ncct|ldct|computed tomography)\b|^ct"
-_MR_WORDS = r"\b(mri?|t[12]|flair|dwi|adc|pdw?\b|magnetic resonance|dixon|bssfp)"
 _NULL = msgspec.Raw(b"null")
 _REMEDY = "correct it, or name the files in a .csv with the columns case,image,label"
 
@@ -166,40 +163,6 @@ def write_decathlon(
     files.write_json(folder / DESCRIPTION, content)
 
 
-def located(folder: pathlib.Path, text: str) -> pathlib.Path:
-    """The file that a description names, relative to a folder; it may be missing.
-
-    Where there is none of this very name, backslashes count as slashes, and the suffix may be in
-    other letters or of the other kind: SCAN.NII.GZ and SCAN.nii for SCAN.nii.gz.
-    """
-    path = folder / text
-    if text.startswith("~") and not path.exists():
-        path = path if path.exists() else pathlib.Path(os.path.expanduser(text))
-    if path.exists():
-        return path
-    if "\\" in text:
-        path = folder / text.replace("\\", "/")
-    suffix = next((s for s in nifti.SUFFIXES[::-1] if path.name.lower().endswith(s)), None)
-    if suffix is None or path.exists():
-        return path
-    stem = path.name[: -len(suffix)]
-    with contextlib.suppress(OSError):  # No folder, or one that may not be read: no such file.
-        for other in sorted(os.listdir(path.parent)):
-            if other.lower() == path.name.lower() and other.startswith(stem):
-                return path.with_name(other)
-    other_kind = path.with_name(stem + (".nii" if suffix == ".nii.gz" else ".nii.gz"))
-    return other_kind if other_kind.is_file() else path
-
-
-def understood_modality(name: str) -> Modality | None:
-    """The modality that the name of a channel, such as 'T1w', means."""
-    name = name.strip().lower().replace("_", " ")
-    is_ct, is_mr = (re.search(words, name) is not None for words in (_CT_WORDS, _MR_WORDS))
-    if is_ct == is_mr:
-        return None
-    return "CT" if is_ct else "MR"
-
-
 def _from_decathlon(folder: pathlib.Path, description: _Decathlon) -> list[Entry]:
     if not description.training:
         raise DatasetError(
@@ -210,18 +173,18 @@ def _from_decathlon(folder: pathlib.Path, description: _Decathlon) -> list[Entry
     modality = _first_name(description.modality or description.capital_modality)
     entries = []
     for pair in description.training:
-        image, label = located(folder, pair.image), located(folder, pair.label)
+        image, label = naming.located(folder, pair.image), naming.located(folder, pair.label)
         # nnU-Net v1 lists CASE.nii.gz, and names the file CASE_0000.nii.gz.
         channel = _channel(image)
         is_v1 = not image.exists() and channel(0).exists() and not channel(1).exists()
         file = channel(0) if is_v1 else image
-        entries.append(Entry(_stem(image), str(file), str(label), modality))
+        entries.append(Entry(nifti.stem(image), str(file), str(label), modality))
     return entries
 
 
 def _channel(image: pathlib.Path) -> Callable[[int], pathlib.Path]:
     """A function from a channel's number to its file, as nnU-Net names it after a case's."""
-    stem = _stem(image)
+    stem = nifti.stem(image)
     return lambda number: image.with_name(f"{stem}_{number:04d}{image.name[len(stem) :]}")
 
 
@@ -248,8 +211,8 @@ def _from_nnunet(folder: pathlib.Path, description: _NnunetV2) -> list[Entry]:
     for name in names:
         if name.lower().endswith(ending.lower()):
             case = name[: -len(ending)]
-            image = located(images, f"{case}_0000{ending}")
-            if not image.exists() and (plain := located(images, f"{case}{ending}")).exists():
+            image = naming.located(images, f"{case}_0000{ending}")
+            if not image.exists() and (plain := naming.located(images, f"{case}{ending}")).exists():
                 image = plain
             entries.append(Entry(case, str(image), str(labels / name), modality))
     if not entries:
@@ -281,7 +244,10 @@ def _nnunet_entry(folder: pathlib.Path, name: str, named: _Files, modality: str)
             f"{len(named.images)}."
         )
     return Entry(
-        name, str(located(folder, named.images[0])), str(located(folder, named.label)), modality
+        name,
+        str(naming.located(folder, named.images[0])),
+        str(naming.located(folder, named.label)),
+        modality,
     )
 
 
@@ -292,12 +258,6 @@ def _first_name(named: object) -> str:
     if isinstance(named, list | tuple):
         named = named[0] if named else ""
     return named.strip() if isinstance(named, str) else ""
-
-
-def _stem(path: pathlib.Path) -> str:
-    """The file's name without .nii or .nii.gz, in any letters."""
-    suffix = next((s for s in nifti.SUFFIXES[::-1] if path.name.lower().endswith(s)), "")
-    return path.name.removesuffix(path.name[len(path.name) - len(suffix) :])
 
 
 def _visible(folder: pathlib.Path) -> list[str]:

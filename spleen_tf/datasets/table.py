@@ -10,13 +10,8 @@ import re
 from typing import cast
 
 from spleen_tf.core import files
-from spleen_tf.datasets.layouts import (
-    SPLITS,
-    DatasetError,
-    Entry,
-    Split,
-    located,
-)
+from spleen_tf.datasets import naming
+from spleen_tf.datasets.layouts import SPLITS, DatasetError, Entry, Split
 
 COLUMNS = "case,image,label[,split][,modality][,series_uid]"
 
@@ -50,7 +45,7 @@ def read(path: pathlib.Path) -> list[Entry]:
                 f"{path}: expected the split train or validation in every line or in none, "
                 f"found {split!r} in line {number}."
             )
-        image, label = (str(located(path.parent, row[name])) for name in ("image", "label"))
+        image, label = (str(naming.located(path.parent, row[name])) for name in ("image", "label"))
         modality = row.get("modality", "")
         entries.append(
             Entry(
