@@ -31,10 +31,10 @@ def load(
     device: str = "auto",
     precision: str = "auto",
 ) -> Family:
-    """Loads a family of models; see `spleen_tf.inference.family.load`."""
-    from spleen_tf.inference import family
+    """Loads a family of models; see `spleen_tf.inference.loading.load`."""
+    from spleen_tf.inference import loading
 
-    return family.load(path, *others, runtime=runtime, device=device, precision=precision)
+    return loading.load(path, *others, runtime=runtime, device=device, precision=precision)
 
 
 def read(path: str | os.PathLike[str], series_uid: str | None = None) -> Volume:

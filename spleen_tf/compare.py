@@ -37,8 +37,8 @@ from spleen_tf.evaluation.change import Change
 from spleen_tf.evaluation.family_error import FamilyError
 from spleen_tf.evaluation.timepoints import TimePoint
 from spleen_tf.imaging import registration
-from spleen_tf.inference import places
 from spleen_tf.io import nifti, readers
+from spleen_tf.jobs import places
 
 PAGE_NAME, MOVED_NAME = "compare.html", "before_on_after.nii.gz"
 

@@ -18,15 +18,31 @@ Examples:
 
 from __future__ import annotations
 
-from spleen_tf.core import flags
-from spleen_tf.inference.config import PredictConfig
+from spleen_tf.core import flags, runners
+from spleen_tf.jobs.config import PredictConfig
 
 
 def main(config: PredictConfig) -> int:
     """Segments every volume; a bad one of many is named, and the others are still done."""
-    from spleen_tf import predict_run  # Its libraries take a second to import, --help does not.
+    places = {name: getattr(config, name) for name in ("input", "dataset", "splits", "output")}
+    runners.check_flags(config.runner, config.runner_option, places)
+    if config.runner:
+        return _on_cluster(config)
+    from spleen_tf.jobs import run  # Its libraries take a second to import, --help does not.
 
-    return predict_run.main(config)
+    return run.run(config)
+
+
+def _on_cluster(config: PredictConfig) -> int:
+    """The same by Apache Beam: cases that have no result yet."""
+    from spleen_tf.jobs import checks
+
+    checks.check_for_runner(config)
+    from spleen_tf.cluster import prediction  # The file systems that it needs are an extra.
+
+    outcome = prediction.predict(config)
+    print(f"{config.output}: {outcome}", flush=True)
+    return flags.EXIT_FAILED if outcome.failed else flags.EXIT_DONE
 
 
 if __name__ == "__main__":

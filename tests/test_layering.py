@@ -70,7 +70,7 @@ print(json.dumps(ends))
 PROGRAMS = sorted(
     path.relative_to(ROOT).as_posix()
     for path in (*(ROOT / "spleen_tf").glob("*.py"), *(ROOT / "tools").glob("*.py"))
-    if path.stem not in ("__init__", "__main__", "check_venv", "predict_run")
+    if path.stem not in ("__init__", "__main__", "check_venv")
 )
 
 

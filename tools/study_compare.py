@@ -35,7 +35,7 @@ from spleen_tf.imaging import registration
 from spleen_tf.imaging.intensity import Modality
 from spleen_tf.imaging.registration import Rigid
 from spleen_tf.imaging.volume import Volume
-from spleen_tf.inference import family as families
+from spleen_tf.inference import loading
 from spleen_tf.inference.family import Family
 from spleen_tf.inference.prediction import Options
 from spleen_tf.io import readers
@@ -70,7 +70,7 @@ def main(config: StudyConfig) -> None:
         registration.check_installed()
     folder = files.make_folder(config.output_dir)
     resume.hold(folder, {name: getattr(config, name) for name in PLAN})
-    family = families.load(config.model)
+    family = loading.load(config.model)
     measured = []
     for number, case in enumerate(tqdm(listed, "study", unit="case", disable=None)):
         path = folder / "measured" / f"{case.name}.json"

@@ -15,8 +15,8 @@ import msgspec
 from spleen_tf.core import files, flags
 from spleen_tf.core.flags import flag
 from spleen_tf.evaluation.change import Comparison
-from spleen_tf.inference.manifest import Manifest
 from spleen_tf.inference.prediction import PredictionRecord
+from spleen_tf.jobs.manifest import Manifest
 
 RECORDS = {"prediction": PredictionRecord, "compare": Comparison, "manifest": Manifest}
 

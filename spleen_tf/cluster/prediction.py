@@ -6,7 +6,7 @@ import dataclasses
 import functools
 import pathlib
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from spleen_tf.cluster import beam, dead_letters, storage
@@ -14,16 +14,17 @@ from spleen_tf.cluster.dead_letters import DeadLetter
 from spleen_tf.core import files
 from spleen_tf.core.files import InputError
 from spleen_tf.core.runners import is_url
-from spleen_tf.inference import jobs, prediction
-from spleen_tf.inference.config import PredictConfig
-from spleen_tf.inference.jobs import Job
+from spleen_tf.inference import prediction
 from spleen_tf.inference.prediction import PredictionRecord
+from spleen_tf.jobs import plan
+from spleen_tf.jobs.config import PredictConfig
+from spleen_tf.jobs.job import Job
+from spleen_tf.jobs.segmenter import Segmenter
 from spleen_tf.reporting import outputs
-from spleen_tf.reporting.segmenter import Segmenter
 
 # Flags whose values are places.
 _INPUTS = ("input", "dataset", "splits")
-_OUTPUTS = ("output", *jobs.SUFFIXES)
+_OUTPUTS = ("output", *outputs.SUFFIXES)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,12 +62,11 @@ class Outcome:
         return f"{done} of {self.cases} cases done, {self.earlier} of them before{failed}"
 
 
-def predict(config: PredictConfig, plan: Callable[[PredictConfig], list[Job]]) -> Outcome:
+def predict(config: PredictConfig) -> Outcome:
     """Segments the cases that a configuration names and that have no result yet.
 
     Args:
         config: with a runner, and places that may be remote.
-        plan: lists the jobs of a configuration whose places are local.
 
     Raises:
         InputError: as a local run does for what is wrong with the whole batch.
@@ -75,7 +75,7 @@ def predict(config: PredictConfig, plan: Callable[[PredictConfig], list[Job]]) -
     assert config.runner is not None
     _check_models(config)
     with storage.scratch() as root:
-        tasks = _tasks(config, plan, storage.Outline(root))
+        tasks = _tasks(config, storage.Outline(root))
         missing = _missing(tasks)
         dead_letters.clear(config.output)
         work = functools.partial(segment, config=config)
@@ -114,9 +114,7 @@ def _check_models(config: PredictConfig) -> None:
         Segmenter(config)
 
 
-def _tasks(
-    config: PredictConfig, plan: Callable[[PredictConfig], list[Job]], outline: storage.Outline
-) -> list[Task]:
+def _tasks(config: PredictConfig, outline: storage.Outline) -> list[Task]:
     """The cases, planned on stand-ins of what is remote."""
     stand_ins: dict[str, Any] = {
         name: outline.of(place, is_input=name in _INPUTS)
@@ -124,10 +122,10 @@ def _tasks(
         if (place := getattr(config, name))
     }
     local = dataclasses.replace(config, **stand_ins)
-    if local.input and not jobs.is_batch(local.input):
+    if local.input and not plan.is_batch(local.input):
         raise InputError(f"{config.input}: expected a folder of volumes for --runner, found one.")
     tasks = []
-    for job in plan(local):
+    for job in plan.of(local):
         places = {path: outline.place_of(path) for path in (job.source, *job.outputs)}
         remote = {path: place for path, place in places.items() if is_url(place)}
         tasks.append(Task(job, remote, config.output))

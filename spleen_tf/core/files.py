@@ -42,6 +42,11 @@ class InputWarning(UserWarning):
     """What the user gave can be used, but may not mean what the user thinks."""
 
 
+def listed(names: Sequence[object], most: int) -> str:
+    """Names for a message: a few of them, and an ellipsis where there are more."""
+    return ", ".join(map(str, names[:most])) + ", …" * (len(names) > most)
+
+
 @contextlib.contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
     """Yields a path to write to, near `path`, and moves it to `path` when all went well.

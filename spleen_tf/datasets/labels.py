@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from spleen_tf.core import files
 from spleen_tf.core.files import InputWarning
 from spleen_tf.imaging.volume import Volume, VolumeError
 
@@ -16,7 +17,6 @@ from spleen_tf.imaging.volume import Volume, VolumeError
 _ROUNDING = 0.01
 # Maps of all organs have about a hundred labels; an image has more.
 _MOST_LABELS = 200
-_NAMED_LABELS = 6
 
 
 def mask(label: Volume, value: int = 0, *, warn_of_several: bool = False) -> Volume:
@@ -66,10 +66,9 @@ def _whole_numbers(label: Volume) -> NDArray[Any]:
 
 
 def _warn_of_several_values(source: str, values: NDArray[Any]) -> None:
-    named = ", ".join(f"{value:g}" for value in values[:_NAMED_LABELS])
-    more = ", …" if len(values) > _NAMED_LABELS else ""
+    named = files.listed([f"{value:g}" for value in values], 6)
     warnings.warn(
-        f"{source}: the values {named}{more} all count as spleen; --label_value picks one",
+        f"{source}: the values {named} all count as spleen; --label_value picks one",
         InputWarning,
         stacklevel=4,
     )

@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from spleen_tf.core import files
 from spleen_tf.core.files import InputError
 from spleen_tf.datasets import fingerprint, gate
 from spleen_tf.datasets.layouts import Case
@@ -23,7 +24,6 @@ from spleen_tf.quality import evidence
 
 # Organs are not waisted like that; labels with slices left out are.
 _GAP_SHARE = 0.1
-_MOST_NAMED = 5
 _SAMPLED_VOXELS = 20_000
 
 
@@ -219,7 +219,7 @@ def _label_oddities(image: Volume, inside_ijk: NDArray[Any]) -> list[str]:
     gaps = _gaps(np.moveaxis(inside_ijk, axis, 0))
     if not gaps.size:
         return []
-    named = ", ".join(map(str, gaps[:_MOST_NAMED])) + ", …" * (gaps.size > _MOST_NAMED)
+    named = files.listed(gaps.tolist(), 5)
     return [
         f"the label almost vanishes at {'ijk'[axis]} = {named} (counted from 0), between slices "
         "with much more of it"

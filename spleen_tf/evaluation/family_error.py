@@ -65,9 +65,7 @@ def of_family(path: str | os.PathLike[str]) -> FamilyError:
     Raises:
         InputError: if there is no such family, or it was not cross-validated.
     """
-    folder = pathlib.Path(path)
-    if not folder.exists() and str(path) in released.NAMES:
-        folder = released.find(str(path)) or folder
+    folder = pathlib.Path(released.place(path))
     models = model_files.find([folder])
     measured = _measured(folder, models)
     if measured is None:

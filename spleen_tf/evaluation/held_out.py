@@ -87,11 +87,12 @@ class CrossValidation:
 
     def family(self, fold: str) -> Family:
         """The models of a fold, in the order of planes; each is loaded when it is first used."""
-        from spleen_tf.inference import family
+        from spleen_tf.inference import loading
+        from spleen_tf.inference.family import Family
 
         models = model_files.find(self.model_folders(fold))
-        first_look = family.members(model_files.find_first_look(models))
-        return family.Family(f"fold_{fold}", family.members(models), first_look=first_look)
+        first_look = loading.members(model_files.find_first_look(models))
+        return Family(f"fold_{fold}", loading.members(models), first_look=first_look)
 
 
 def read(folder: str | os.PathLike[str], cases: Container[str]) -> CrossValidation:

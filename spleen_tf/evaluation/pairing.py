@@ -8,12 +8,12 @@ import warnings
 from collections.abc import Container
 from typing import NamedTuple
 
+from spleen_tf.core import files
 from spleen_tf.core.files import InputError, InputWarning
 from spleen_tf.datasets import labels
 from spleen_tf.imaging.volume import Volume
 from spleen_tf.io import nifti
 
-_MAX_NAMED = 5
 _NNUNET_CHANNEL = "_0000"
 
 
@@ -54,10 +54,9 @@ def find_pairs(predictions: str | os.PathLike[str], labels: str | os.PathLike[st
             )
     left_out = sorted(label_of.keys() - prediction_of.keys())
     if left_out:
-        named = ", ".join(left_out[:_MAX_NAMED]) + ", …" * (len(left_out) > _MAX_NAMED)
         warnings.warn(
             f"{labels}: {len(left_out)} of {len(label_of)} labels have no prediction in "
-            f"{predictions} and are left out: {named}",
+            f"{predictions} and are left out: {files.listed(left_out, 5)}",
             InputWarning,
             stacklevel=2,
         )

@@ -10,16 +10,16 @@ from typing import NamedTuple
 
 import numpy as np
 
+from spleen_tf.core import files
 from spleen_tf.core.files import InputError, InputWarning
 from spleen_tf.evaluation import pairing
 from spleen_tf.imaging import masks
 from spleen_tf.imaging.volume import Volume
-from spleen_tf.inference import places, prediction
+from spleen_tf.inference import prediction
 from spleen_tf.inference.prediction import PredictionRecord
 from spleen_tf.io import nifti
 
 _JSON = ".json"
-_MOST_NAMED = 5
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -85,15 +85,15 @@ def pair(before: str | os.PathLike[str], after: str | os.PathLike[str]) -> list[
     earlier, later = _files(before), _files(after)
     both = sorted(earlier.keys() & later.keys())
     if not both:
+        sought, found = files.listed(sorted(earlier), 5), files.listed(sorted(later), 5)
         raise InputError(
-            f"{after}: expected files named like those of {before}, found none of "
-            f"{_named(sorted(earlier))} among {_named(sorted(later))}; rename one, or give two "
-            "files."
+            f"{after}: expected files named like those of {before}, found none of {sought} among "
+            f"{found}; rename one, or give two files."
         )
     if left_out := sorted(earlier.keys() ^ later.keys()):
         warnings.warn(
             f"{before}, {after}: {len(left_out)} cases have one examination only and are left out: "
-            f"{_named(left_out)}",
+            f"{files.listed(left_out, 5)}",
             InputWarning,
             stacklevel=2,
         )
@@ -114,7 +114,7 @@ def read(path: str | os.PathLike[str], label_value: int = 0) -> TimePoint:
     if not nifti.is_nifti(path):
         return _of_json(path)
     point = of_mask(pairing.read_mask(path, label_value))
-    record = _record(places.sidecar(path))
+    record = _record(nifti.sidecar(path))
     if record is None:
         return point
     voxel_ml = point.mask.voxel_mm3 / 1000 if point.mask else 0.0
@@ -171,7 +171,3 @@ def _files(folder: pathlib.Path) -> dict[str, pathlib.Path]:
     if not chosen:
         raise InputError(f"{folder}: expected masks (CASE.nii.gz) or JSON of predict, found none.")
     return chosen
-
-
-def _named(cases: list[str]) -> str:
-    return ", ".join(cases[:_MOST_NAMED]) + ", …" * (len(cases) > _MOST_NAMED)

@@ -3,30 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
-import os
-import warnings
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from spleen_tf.core.files import InputWarning
 from spleen_tf.core.timing import Clock
 from spleen_tf.imaging import masks
 from spleen_tf.imaging.intensity import ModelModality
 from spleen_tf.imaging.volume import Volume
 from spleen_tf.inference import engine as engines
-from spleen_tf.inference import fusion, model_files, prediction, released
+from spleen_tf.inference import fusion, prediction
 from spleen_tf.inference import modality as modalities
 from spleen_tf.inference import search as searches
-from spleen_tf.inference.engine import DEFAULT_ENGINE, Engine, RuntimeChoice
+from spleen_tf.inference.engine import DEFAULT_ENGINE, Engine
 from spleen_tf.inference.member import Member
 from spleen_tf.inference.modality import TakenModality
-from spleen_tf.inference.model_files import ModelInfo, Models
+from spleen_tf.inference.model_files import ModelInfo
 from spleen_tf.inference.prediction import DEFAULTS, Options, Prediction
 from spleen_tf.inference.search import Plan
-from spleen_tf.quality import calibration as calibrations
 from spleen_tf.quality import checks, evidence, reference
 from spleen_tf.quality.calibration import Calibration
 from spleen_tf.quality.checks import Direction
@@ -238,88 +233,3 @@ class Family:
             probability_ijk=finding.probability_ijk,
             seconds=clock.stages(),
         )
-
-
-def members(models: Models, engine: Engine = DEFAULT_ENGINE) -> tuple[Member, ...]:
-    """Members for model_files.find's models. None is loaded yet."""
-    chosen = engines.choose(list(models), engine)
-    return tuple(map(Member, models.values(), chosen, map(model_files.sha256, models)))
-
-
-def resolve(
-    paths: Sequence[str | os.PathLike[str]],
-    engine: Engine = DEFAULT_ENGINE,
-    with_second_opinion: bool = True,
-    with_calibration: bool = True,
-) -> Family:
-    """The family that paths name, without loading it: TensorFlow is not imported.
-
-    Args:
-        paths: SavedModel folders, folders with several of them below, or names of released
-            families. Several are fused.
-        engine: what is to run them.
-        with_second_opinion: the family's second opinion, if it has one, belongs to it.
-        with_calibration: its calibration, if it has one, is read.
-
-    Raises:
-        InputError: if a path holds no model, a model.json or quality.json is wrong, or models of CT
-            and MR are mixed.
-    """
-    places = [_place(path) for path in paths]
-    models = model_files.find(places)
-    name = model_files.family_name(places, models)
-    second = None
-    others = model_files.find_second_opinion(places) if with_second_opinion else {}
-    if others:
-        model_files.check_one_modality([*models.values(), *others.values()])
-        second = _second_opinion(f"{name}_{model_files.SECOND_OPINION}", members(others, engine))
-    calibration = None
-    if with_calibration and (path := model_files.find_calibration(places, models)):
-        calibration = calibrations.read(path)
-        if calibration.members != len(models):
-            calibration = None
-    looks = members(model_files.find_first_look(models), engine)
-    return Family(name, members(models, engine), calibration, second, looks)
-
-
-def _second_opinion(name: str, others: tuple[Member, ...]) -> Family | None:
-    """The models that are asked where the others disagree; None where nothing here runs them."""
-    if engines.is_installed([member.runtime for member in others]):
-        return Family(name, others)
-    warnings.warn(
-        f"{name}: expected TensorFlow, which these models need, found it not installed; where "
-        "the others disagree, their mask is marked for review.",
-        InputWarning,
-        stacklevel=2,
-    )
-    return None
-
-
-def load(
-    path: str | os.PathLike[str],
-    *others: str | os.PathLike[str],
-    runtime: RuntimeChoice = "auto",
-    device: str = "auto",
-    precision: str = "auto",
-) -> Family:
-    """Loads a family, for use as `python -m spleen_tf.predict` uses it.
-
-    Args:
-        path, *others: as in `resolve`.
-        runtime, device, precision: as in `engine.Engine`. With TensorFlow, device and precision
-            are those of all models of this process.
-
-    Raises:
-        InputError: as `resolve` does; or if a model does not load, or there is no such device.
-    """
-    engine = Engine(runtime, device, precision)
-    family = resolve([path, *others], engine)
-    family.start(engine)
-    return family
-
-
-def _place(path: str | os.PathLike[str]) -> str | os.PathLike[str]:
-    """A path as it is; the folder of a released family where only its name is given."""
-    if not os.path.exists(path) and str(path) in released.NAMES:
-        return released.find(str(path)) or path
-    return path

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pathlib
 from collections.abc import Iterator
 
@@ -38,6 +39,13 @@ def find(name: str) -> pathlib.Path | None:
         if any(next((root / name).rglob(file), None) for file in ("saved_model.pb", "model.onnx")):
             return root / name
     return None
+
+
+def place(path: str | os.PathLike[str]) -> str | os.PathLike[str]:
+    """A path as it is; the folder of a released family where only its name is given."""
+    if not os.path.exists(path) and str(path) in NAMES:
+        return find(str(path)) or path
+    return path
 
 
 def _roots() -> Iterator[pathlib.Path]:

@@ -22,7 +22,13 @@ SUFFIXES = (".nii", ".nii.gz")
 
 def is_nifti(path: str | os.PathLike[str]) -> bool:
     """Whether a file's name says NIfTI."""
-    return str(path).lower().endswith(SUFFIXES)
+    return bool(suffix(path))
+
+
+def suffix(path: str | os.PathLike[str]) -> str:
+    """What a file's name ends in, .nii or .nii.gz in small letters; '' for another name."""
+    name = str(path).lower()
+    return next((ending for ending in SUFFIXES if name.endswith(ending)), "")
 
 
 def stem(path: str | os.PathLike[str]) -> str:
@@ -36,6 +42,11 @@ def stem(path: str | os.PathLike[str]) -> str:
 def case(path: str | os.PathLike[str]) -> str:
     """The case that a file is of: its stem, as text that can be shown and written anywhere."""
     return stem(path).encode(errors="backslashreplace").decode()
+
+
+def sidecar(path: pathlib.Path) -> pathlib.Path:
+    """The JSON beside a file, which has its stem."""
+    return path.with_name(f"{stem(path)}.json")
 
 
 def read(path: str | os.PathLike[str]) -> Volume:

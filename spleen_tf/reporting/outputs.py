@@ -11,8 +11,21 @@ from spleen_tf.core import files
 from spleen_tf.imaging import intensity
 from spleen_tf.imaging.intensity import Modality
 from spleen_tf.imaging.volume import Volume
-from spleen_tf.inference import jobs
 from spleen_tf.inference.prediction import Prediction, PredictionRecord
+
+# The kinds of files, and how their names end; in a folder of many, they end in the first of these.
+SUFFIXES: dict[str, tuple[str, ...]] = {
+    "preview": (".png",),
+    "probabilities": (".nii.gz", ".nii"),
+    "report": (".html",),
+    "mesh": (".stl", ".obj", ".ply"),  # As mesh.SUFFIXES, whose module takes longer to import.
+    "seg_nrrd": (".seg.nrrd",),
+    "dicom_seg": (".dcm",),
+    "dicom_sr": (".dcm",),
+    "dicom_sc": (".dcm",),
+}
+# Those that belong to the images of a DICOM series, in the order in which they are written.
+DICOM_OBJECTS = ("dicom_seg", "dicom_sr", "dicom_sc")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,7 +82,7 @@ def write(
     """Writes what was asked for, whole or not at all. Libraries are imported where they are needed.
 
     Args:
-        places: files by kind, as in `jobs.SUFFIXES`. Of an empty mask there is no surface, and an
+        places: files by kind, as in SUFFIXES. Of an empty mask there is no surface, and an
             earlier one, which would be taken for its, is removed.
         image: the volume.
         prediction: of the volume; with its probability, where that is to be written.
@@ -112,7 +125,7 @@ def write(
         from spleen_tf.io import seg_nrrd
 
         seg_nrrd.write(path, mask_ijk, image, record.review)
-    if any(kind in places for kind in jobs.DICOM_OBJECTS):
+    if any(kind in places for kind in DICOM_OBJECTS):
         from spleen_tf.reporting import dicom_objects
 
         dicom_objects.write(places, image, prediction, window=window, modality=modality)

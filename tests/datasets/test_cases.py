@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from spleen_tf.core.files import InputError, InputWarning
-from spleen_tf.datasets import cases, layouts
+from spleen_tf.datasets import cases, naming
 from spleen_tf.datasets.cases import Case, DatasetError
 from spleen_tf.imaging.volume import Geometry, Grid, Volume, VolumeError
 from spleen_tf.io import nifti
@@ -477,7 +477,7 @@ def test_a_label_of_the_other_suffix_is_found(folder):
     ],
 )
 def test_names_of_channels_say_the_modality(name, modality):
-    assert layouts.understood_modality(name) == modality
+    assert naming.understood_modality(name) == modality
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from spleen_tf.evaluation import quality_figures, quality_study
 from spleen_tf.evaluation.held_out import CrossValidation, Record
 from spleen_tf.evaluation.quality_study import Judged, Measurement
 from spleen_tf.imaging.volume import Volume
-from spleen_tf.inference import family
+from spleen_tf.inference import loading
 from spleen_tf.quality import corruptions
 from spleen_tf.quality.calibration import Judgement
 from spleen_tf.quality.evidence import Evidence
@@ -48,7 +48,7 @@ def blob():
 @pytest.fixture(scope="module")
 def measured(exported):
     """What the model of the tests, which calls spleen what is bright, makes of a bright spleen."""
-    models = family.resolve([exported["MR"]])
+    models = loading.resolve([exported["MR"]])
     image, truth = blob()
     some = {name: corruptions.of("MR")[name] for name in SOME}
     return quality_study.corrupted(models, "a", image, truth, some, seed=1)

@@ -7,7 +7,7 @@ import pytest
 
 from spleen_tf.core.files import InputError
 from spleen_tf.imaging.volume import Volume
-from spleen_tf.inference import engine, family
+from spleen_tf.inference import engine, loading
 from spleen_tf.inference.engine import Engine
 from spleen_tf.network import spec
 
@@ -90,7 +90,7 @@ def test_both_runtimes_find_the_same(exported, noise, modality):
     found = []
     for runtime in ("onnx", "tensorflow"):
         asked = Engine(runtime, "cpu", "float32")
-        models = family.resolve([exported[modality]], asked)
+        models = loading.resolve([exported[modality]], asked)
         note = models.start(asked)
         assert models.runtime == runtime
         assert "float32" in note
@@ -111,19 +111,19 @@ def test_a_damaged_onnx_model_is_refused(copied):
     path = spec.onnx_path(copied)
     path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(InputError, match=r"model\.onnx: expected an ONNX model that .* not load"):
-        family.resolve([copied], Engine("onnx")).start(Engine("onnx"))
+        loading.resolve([copied], Engine("onnx")).start(Engine("onnx"))
 
 
 def test_an_onnx_model_of_other_weights_is_refused(copied, exported):
     shutil.copy(spec.onnx_path(exported["CT"]), spec.onnx_path(copied))
     with pytest.raises(InputError, match=r"expected the weights of the SavedModel beside it"):
-        family.resolve([copied], Engine("onnx")).start(Engine("onnx"))
+        loading.resolve([copied], Engine("onnx")).start(Engine("onnx"))
 
 
 def test_an_onnx_model_runs_without_the_saved_model(copied, exported, noise):
-    beside = family.resolve([exported["MR"]], Engine("onnx")).probability(noise)
+    beside = loading.resolve([exported["MR"]], Engine("onnx")).probability(noise)
     (copied / "saved_model.pb").unlink()
     shutil.rmtree(copied / "variables")
-    alone = family.resolve([copied])
+    alone = loading.resolve([copied])
     assert alone.runtime == "onnx"
     np.testing.assert_array_equal(alone.probability(noise), beside)

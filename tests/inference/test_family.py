@@ -16,7 +16,7 @@ from spleen_tf.core.files import InputError, InputWarning
 from spleen_tf.imaging import planes
 from spleen_tf.imaging.demographics import Demographics
 from spleen_tf.imaging.volume import Volume
-from spleen_tf.inference import engine, family, runtimes
+from spleen_tf.inference import engine, loading, runtimes
 from spleen_tf.inference import prediction as records
 from spleen_tf.inference.family import Family
 from spleen_tf.inference.model_files import ModelInfo
@@ -193,7 +193,7 @@ def test_a_family_is_resolved_member_by_member_with_the_name_that_model_json_say
         place = model_copy(
             "MR", f"mine/{plane}/saved_model", name=f"m-{plane}", plane=plane, family="My models"
         )
-    resolved = family.resolve([place.parents[1]])
+    resolved = loading.resolve([place.parents[1]])
     assert [info.name for info in resolved.infos] == ["m-axial", "m-coronal"]
     assert resolved.name == "My models"
     assert (resolved.calibration, resolved.second_opinion) == (None, None)
@@ -208,14 +208,14 @@ def test_a_second_opinion_that_needs_tensorflow_is_left_out_where_that_is_not_in
     monkeypatch.setattr(engine.importlib.util, "find_spec", lambda name: None)
     message = "mine_second_opinion: expected TensorFlow, .* found it not installed"
     with pytest.warns(InputWarning, match=message):
-        assert family.resolve([place.parents[2]]).second_opinion is None
+        assert loading.resolve([place.parents[2]]).second_opinion is None
 
 
 def test_a_released_family_is_known_by_its_name(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert family.resolve(["spleen_mr_t2"]).name == "spleen_mr_t2"
+    assert loading.resolve(["spleen_mr_t2"]).name == "spleen_mr_t2"
     with pytest.raises(InputError, match=r"^spleen_us: expected a SavedModel folder"):
-        family.resolve(["spleen_us"])
+        loading.resolve(["spleen_us"])
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ import tensorflow as tf
 
 from spleen_tf.core.files import InputError
 from spleen_tf.imaging.volume import Volume
-from spleen_tf.inference import family, fusion, modality, model_files, runtimes, tta
+from spleen_tf.inference import fusion, loading, modality, model_files, runtimes, tta
 from spleen_tf.inference.engine import Engine
 from spleen_tf.inference.member import Member
 
@@ -49,7 +49,7 @@ def sigma(x):
 def members(exported):
     found = {}
     for name, folder in exported.items():
-        (found[name],) = family.members(model_files.find([folder]), TENSORFLOW)
+        (found[name],) = loading.members(model_files.find([folder]), TENSORFLOW)
     return found
 
 
@@ -267,7 +267,7 @@ def test_every_precision_finds_the_same_within_its_own(exported, noise):
         note = runtimes.setup("cpu", precision.removeprefix("again "))
         assert precision.removeprefix("again ") in note
         found[precision] = probability(
-            family.members(model_files.find([exported["CT"]]), TENSORFLOW), noise
+            loading.members(model_files.find([exported["CT"]]), TENSORFLOW), noise
         )
     for precision in ("bfloat16", "float16"):
         np.testing.assert_allclose(found[precision], found["float32"], atol=0.03)
@@ -295,7 +295,7 @@ def test_a_damaged_saved_model_is_refused(model_copy, damaged):
     content = (place / damaged).read_bytes()
     (place / damaged).write_bytes(content[: len(content) // 2])
     with pytest.raises(InputError, match=r"model: expected a SavedModel .* does not load"):
-        family.resolve([place], TENSORFLOW).start(TENSORFLOW)
+        loading.resolve([place], TENSORFLOW).start(TENSORFLOW)
 
 
 def test_a_saved_model_without_the_signature_is_refused(exported, tmp_path):
@@ -307,7 +307,7 @@ def test_a_saved_model_without_the_signature_is_refused(exported, tmp_path):
     with pytest.raises(
         InputError, match=r"other: expected a SavedModel .* does not load \('windowed'"
     ):
-        family.resolve([place], TENSORFLOW).start(TENSORFLOW)
+        loading.resolve([place], TENSORFLOW).start(TENSORFLOW)
 
 
 def test_nan_is_no_probability(monkeypatch, member, noise):

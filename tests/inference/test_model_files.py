@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from spleen_tf.core.files import InputError
-from spleen_tf.inference import family, model_files
+from spleen_tf.inference import loading, model_files
 
 INFO = {
     "name": "my_model",
@@ -204,12 +204,12 @@ def test_a_second_opinion_for_another_modality_or_without_models_is_refused(make
     make_model("family/axial/saved_model", modality="CT")
     make_model("family/second_opinion/axial/saved_model", modality="MR")
     with pytest.raises(InputError, match="expected models of one modality, found CT and MR"):
-        family.resolve([tmp_path / "family"])
+        loading.resolve([tmp_path / "family"])
     make_model("bare/axial/saved_model")
     (tmp_path / "bare" / "second_opinion").mkdir()
     with pytest.raises(InputError, match=r"second_opinion: expected a SavedModel folder"):
-        family.resolve([tmp_path / "bare"])
-    assert len(family.resolve([tmp_path / "bare"], with_second_opinion=False).members) == 1
+        loading.resolve([tmp_path / "bare"])
+    assert len(loading.resolve([tmp_path / "bare"], with_second_opinion=False).members) == 1
 
 
 def test_a_calibration_lies_in_the_family_s_folder_or_above_a_model_s(make_model, tmp_path):

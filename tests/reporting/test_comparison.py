@@ -8,8 +8,8 @@ import pytest
 from spleen_tf import predict
 from spleen_tf.imaging.volume import Volume
 from spleen_tf.inference import prediction
-from spleen_tf.inference.config import PredictConfig
 from spleen_tf.io import nifti
+from spleen_tf.jobs.config import PredictConfig
 from spleen_tf.reporting import comparison, report
 
 AFFINE = np.diag([5.0, 5.0, 8.0, 1.0])  # A voxel has 0.2 mL.

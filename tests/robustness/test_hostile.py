@@ -19,8 +19,8 @@ from spleen_tf.core import files, flags, process
 from spleen_tf.core.files import InputError
 from spleen_tf.datasets import cases
 from spleen_tf.datasets.splits import read_splits
-from spleen_tf.inference import places
 from spleen_tf.io import nifti, readers
+from spleen_tf.jobs import places
 from spleen_tf.training.config import TrainConfig
 
 

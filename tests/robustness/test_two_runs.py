@@ -13,9 +13,9 @@ from spleen_tf.datasets import cases, convert
 from spleen_tf.datasets.splits import make_splits
 from spleen_tf.evaluation import crossval, protocol
 from spleen_tf.evaluation.protocol import Protocol, Setup
-from spleen_tf.inference.config import PredictConfig
-from spleen_tf.inference.jobs import Job
-from spleen_tf.reporting.segmenter import Segmenter
+from spleen_tf.jobs.config import PredictConfig
+from spleen_tf.jobs.job import Job
+from spleen_tf.jobs.segmenter import Segmenter
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 REFUSAL = r"out: expected no other run that writes to it, found one at work \(process \d+\); wait"

@@ -53,7 +53,7 @@ class Owners:
         """A file with the JSON that may lie beside it, or a DICOM folder."""
         self._owners[source.resolve()] = f"the input {source}"
         if not source.is_dir():
-            self._owners[sidecar(source).resolve()] = f"the input {source}"
+            self._owners[nifti.sidecar(source).resolve()] = f"the input {source}"
 
     def add_output(self, path: pathlib.Path, source: pathlib.Path) -> None:
         """An output for a source.
@@ -71,8 +71,3 @@ class Owners:
                 f"{path}: expected a place outside of the DICOM folder {source}, found one inside."
             )
         self._owners[place] = f"an output for {source}"
-
-
-def sidecar(path: pathlib.Path) -> pathlib.Path:
-    """The JSON beside a NIfTI file."""
-    return path.with_name(f"{nifti.stem(path)}.json")

@@ -9,11 +9,11 @@ import pytest
 from spleen_tf.core import locks
 from spleen_tf.core.files import InputError
 from spleen_tf.imaging.volume import Volume
-from spleen_tf.inference.config import PredictConfig
-from spleen_tf.inference.jobs import Job
 from spleen_tf.io import nifti
-from spleen_tf.reporting import segmenter
-from spleen_tf.reporting.segmenter import Segmenter
+from spleen_tf.jobs import segmenter
+from spleen_tf.jobs.config import PredictConfig
+from spleen_tf.jobs.job import Job
+from spleen_tf.jobs.segmenter import Segmenter
 
 
 @pytest.fixture

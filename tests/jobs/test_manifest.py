@@ -7,10 +7,10 @@ import msgspec
 import pytest
 
 from spleen_tf.core.files import InputError
-from spleen_tf.inference import manifest
-from spleen_tf.inference.jobs import Job
-from spleen_tf.inference.manifest import Manifest
 from spleen_tf.inference.prediction import PredictionRecord
+from spleen_tf.jobs import manifest
+from spleen_tf.jobs.job import Job
+from spleen_tf.jobs.manifest import Manifest
 
 
 def record(review=False):

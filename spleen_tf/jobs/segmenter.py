@@ -14,14 +14,13 @@ from spleen_tf.core.files import InputError
 from spleen_tf.imaging.demographics import Demographics
 from spleen_tf.imaging.intensity import Modality
 from spleen_tf.imaging.volume import Geometry, Volume
-from spleen_tf.inference import family as families
-from spleen_tf.inference import modality, released
-from spleen_tf.inference.config import PredictConfig
+from spleen_tf.inference import loading, modality, released
 from spleen_tf.inference.engine import Engine
 from spleen_tf.inference.family import Family
-from spleen_tf.inference.jobs import Job
 from spleen_tf.inference.prediction import Options, Prediction, PredictionRecord
 from spleen_tf.io import nifti, readers
+from spleen_tf.jobs.config import PredictConfig
+from spleen_tf.jobs.job import Job
 from spleen_tf.reporting import outputs
 
 _Read = tuple[Volume, timing.Clock]
@@ -200,7 +199,7 @@ def _released_family(place: pathlib.Path, config: PredictConfig) -> Family:
 
 def _resolve(paths: Sequence[str], config: PredictConfig) -> Family:
     is_calibrated = _options(config).is_as_calibrated
-    return families.resolve(paths, _engine(config), config.second_opinion, is_calibrated)
+    return loading.resolve(paths, _engine(config), config.second_opinion, is_calibrated)
 
 
 def _options(config: PredictConfig, job: Job | None = None) -> Options:

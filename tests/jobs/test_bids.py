@@ -11,8 +11,9 @@ import pytest
 
 from spleen_tf import predict
 from spleen_tf.core.files import InputError, InputWarning
-from spleen_tf.inference import bids, jobs, prediction
+from spleen_tf.inference import prediction
 from spleen_tf.io import nifti
+from spleen_tf.jobs import bids, plan
 from spleen_tf.predict import PredictConfig
 
 IMAGES = (
@@ -101,13 +102,13 @@ def test_other_folders_are_rejected(make_bids, tmp_path):
     with pytest.raises(InputError, match=r"expected images such as sub-01/anat/sub-01_T2w.nii.gz"):
         bids.images(make_bids(["sub-01/dwi/sub-01_dwi.nii.gz"]))
     with pytest.raises(InputError, match=r"in it, found none; a BIDS data set needs --bids\."):
-        jobs.plan(str(make_bids(name="other")), str(tmp_path / "masks"))
+        plan.of_path(str(make_bids(name="other")), str(tmp_path / "masks"))
 
 
 def test_a_data_set_of_others_is_not_written_into(make_bids):
     folder = make_bids()
     with pytest.raises(InputError, match=r"expected a new folder, or a derivative by spleen_tf"):
-        jobs.plan_bids(str(folder), str(folder))
+        plan.of_bids(str(folder), str(folder))
     assert content_of(folder / bids.DESCRIPTION)["Name"] == "A study"
 
 

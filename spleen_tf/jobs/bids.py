@@ -42,7 +42,6 @@ _NAME = re.compile(
     r"(?P<entities>sub-[a-zA-Z0-9]+(_[a-z]+-[a-zA-Z0-9]+)*)_(?P<suffix>[a-zA-Z0-9]+)"
 )
 _NO_MAGNITUDE = ("part-phase", "part-real", "part-imag")
-_MOST_NAMED = 3
 _README = f"""# Spleen masks
 
 Masks of the spleen, found automatically by {_SOFTWARE}, for research only: not a medical device.
@@ -235,10 +234,10 @@ def _image(
 
 def _warn_of_others(folder: pathlib.Path, others: Sequence[pathlib.PurePath]) -> None:
     if others:
-        listed = ", ".join(path.name for path in others[:_MOST_NAMED])
+        names = [path.name for path in others]
         warnings.warn(
             f"{folder}: {len(others)} images are left out, since they are no anatomical images by "
-            f"their names: {listed}{', …' * (len(others) > _MOST_NAMED)}",
+            f"their names: {files.listed(names, 3)}",
             InputWarning,
             stacklevel=4,
         )

@@ -6,8 +6,9 @@ import dicom_files
 import pytest
 
 from spleen_tf.core.files import InputError, InputWarning
-from spleen_tf.inference import jobs
 from spleen_tf.io import mesh
+from spleen_tf.jobs import plan
+from spleen_tf.reporting import outputs
 
 # What a folder of the fixture holds beside volumes; the test of that warning sees it all the same.
 pytestmark = pytest.mark.filterwarnings("ignore:.*entries are left out")
@@ -30,7 +31,7 @@ def names(job):
 
 
 def test_a_file_becomes_a_mask_with_its_json_beside_it(here):
-    (job,) = jobs.plan("scan.nii.gz", "new/out.nii.gz")
+    (job,) = plan.of_path("scan.nii.gz", "new/out.nii.gz")
     assert names(job) == ["scan.nii.gz", "new/out.nii.gz", "new/out.json"]
     assert not job.others
     assert not (here / "new").exists()
@@ -38,7 +39,7 @@ def test_a_file_becomes_a_mask_with_its_json_beside_it(here):
 
 def test_into_an_existing_folder_a_file_keeps_its_name(here):
     (here / "masks").mkdir()
-    (job,) = jobs.plan("scan.nii.gz", "masks", {"preview": "look.png", "probabilities": "p.nii"})
+    (job,) = plan.of_path("scan.nii.gz", "masks", {"preview": "look.png", "probabilities": "p.nii"})
     assert names(job) == ["scan.nii.gz", "masks/scan.nii.gz", "masks/scan.json"]
     assert {k: str(p) for k, p in job.others.items()} == {
         "preview": "look.png",
@@ -48,27 +49,26 @@ def test_into_an_existing_folder_a_file_keeps_its_name(here):
 
 def test_a_folder_becomes_a_folder_with_a_mask_and_a_json_a_case(here):
     """Sorted, by the names of its own files: not of folders below, nor hidden ones."""
-    a, b = jobs.plan("cases", "masks")
+    a, b = plan.of_path("cases", "masks")
     assert names(a) == ["cases/a.nii.gz", "masks/a.nii.gz", "masks/a.json"]
     assert names(b) == ["cases/b.nii", "masks/b.nii", "masks/b.json"]
 
 
 def test_for_a_folder_the_other_options_are_folders_too(here):
-    a, b = jobs.plan("cases", "masks", {"preview": "looks", "probabilities": "p", "report": ""})
+    a, b = plan.of_path("cases", "masks", {"preview": "looks", "probabilities": "p"})
     assert [str(job.others["preview"]) for job in (a, b)] == ["looks/a.png", "looks/b.png"]
     assert str(b.others["probabilities"]) == "p/b.nii.gz"
-    assert "report" not in a.others
 
 
 def test_a_surface_may_be_of_three_kinds_and_in_a_folder_is_stl(here):
-    assert jobs.SUFFIXES["mesh"] == mesh.SUFFIXES
+    assert outputs.SUFFIXES["mesh"] == mesh.SUFFIXES
     for name in ("a.stl", "a.obj", "a.ply"):
-        (job,) = jobs.plan("scan.nii.gz", "out.nii.gz", {"mesh": name})
+        (job,) = plan.of_path("scan.nii.gz", "out.nii.gz", {"mesh": name})
         assert str(job.others["mesh"]) == name
-    a, b = jobs.plan("cases", "masks", {"mesh": "surfaces"})
+    a, b = plan.of_path("cases", "masks", {"mesh": "surfaces"})
     assert [str(job.others["mesh"]) for job in (a, b)] == ["surfaces/a.stl", "surfaces/b.stl"]
     with pytest.raises(InputError, match=r"a.vtk: expected an output name that ends in .stl or"):
-        jobs.plan("scan.nii.gz", "out.nii.gz", {"mesh": "a.vtk"})
+        plan.of_path("scan.nii.gz", "out.nii.gz", {"mesh": "a.vtk"})
 
 
 @pytest.mark.parametrize(
@@ -94,23 +94,23 @@ def test_a_surface_may_be_of_three_kinds_and_in_a_folder_is_stl(here):
 )
 def test_wrong_names_are_told(here, arguments, message):
     with pytest.raises(InputError, match=f"^{re.escape(message)}"):
-        jobs.plan(*arguments)
+        plan.of_path(*arguments)
 
 
 def test_a_dicom_folder_is_one_volume_whose_mask_does_not_get_its_name(here):
     dicom_files.write_series(here / "DOE_JANE" / "series", dicom_files.ramp())
     (here / "masks").mkdir()
-    (job,) = jobs.plan("DOE_JANE", "masks", {"dicom_seg": "a.dcm", "preview": "a.png"}, "1.2")
+    (job,) = plan.of_path("DOE_JANE", "masks", {"dicom_seg": "a.dcm", "preview": "a.png"}, "1.2")
     assert names(job) == ["DOE_JANE", "masks/spleen.nii.gz", "masks/spleen.json"]
     assert {k: str(p) for k, p in job.others.items()} == {"dicom_seg": "a.dcm", "preview": "a.png"}
     assert job.series_uid == "1.2"
-    assert not jobs.is_batch("DOE_JANE")
+    assert not plan.is_batch("DOE_JANE")
 
 
 def test_a_mask_beside_a_dicom_folder_may_have_its_name(here):
     """As dcm2niix names files after their folder; no JSON there is the series'."""
     dicom_files.write_series(here / "ct", dicom_files.ramp())
-    (job,) = jobs.plan("ct", "ct.nii.gz")
+    (job,) = plan.of_path("ct", "ct.nii.gz")
     assert names(job) == ["ct", "ct.nii.gz", "ct.json"]
 
 
@@ -119,7 +119,7 @@ def test_a_folder_says_what_in_it_is_left_out(here):
     (here / "cases" / "b.json").touch()
     expected = "cases: 2 of 5 entries are left out, since they are no .nii or .nii.gz files: "
     with pytest.warns(InputWarning, match=f"^{expected}nested/, notes.txt$"):
-        jobs.plan("cases", "masks")
+        plan.of_path("cases", "masks")
 
 
 @pytest.mark.parametrize("name", ["SCAN.NII.GZ", "SCAN.Nii.gz", "SCAN.NII"])
@@ -129,9 +129,9 @@ def test_extensions_in_capitals_are_read_and_written_in_small_letters(here, name
     mask = f"masks/SCAN{name[4:].lower()}"
     (here / "masks").mkdir()
     for source in ("upper", f"upper/{name}"):
-        (job,) = jobs.plan(source, "masks", {} if source != "upper" else {"preview": "looks"})
+        (job,) = plan.of_path(source, "masks", {} if source != "upper" else {"preview": "looks"})
         assert names(job) == [f"upper/{name}", mask, "masks/SCAN.json"]
-    (job,) = jobs.plan("upper", "masks", {"preview": "looks"})
+    (job,) = plan.of_path("upper", "masks", {"preview": "looks"})
     assert str(job.others["preview"]) == "looks/SCAN.png"
 
 
@@ -142,18 +142,18 @@ def dataset(here, make_dataset):
 
 
 def test_the_cases_of_a_split_are_planned_in_its_order(dataset):
-    c, a = jobs.plan_split(str(dataset), "splits.json", "validation", 0, "out", {"report": "r"})
+    c, a = plan.of_split(str(dataset), "splits.json", "validation", 0, "out", {"report": "r"})
     assert names(c) == [f"{dataset}/imagesTr/c.nii.gz", "out/c.nii.gz", "out/c.json"]
     assert str(a.others["report"]) == "r/a.html"
     assert (a.modality, c.modality) == ("MR", "MR")
-    (b,) = jobs.plan_split(str(dataset), "splits.json", "train", 0, "out", modality="CT")
+    (b,) = plan.of_split(str(dataset), "splits.json", "train", 0, "out", modality="CT")
     assert (b.case, b.modality) == ("b", "CT")
 
 
 def test_a_fold_of_nnunet_s_splits_is_planned(dataset, here):
     folds = '[{"train": ["a"], "val": ["b"]}, {"train": ["a", "b"], "val": ["c"]}]'
     (here / "splits_final.json").write_text(folds)
-    (job,) = jobs.plan_split(str(dataset), "splits_final.json", "validation", 1, "out")
+    (job,) = plan.of_split(str(dataset), "splits_final.json", "validation", 1, "out")
     assert job.case == "c"
 
 
@@ -169,13 +169,13 @@ def test_a_fold_of_nnunet_s_splits_is_planned(dataset, here):
 def test_a_split_that_cannot_be_predicted_is_refused(dataset, here, content, output, message):
     (here / "splits.json").write_text(content)
     with pytest.raises(InputError, match=message):
-        jobs.plan_split(str(dataset), "splits.json", "validation", 0, output)
+        plan.of_split(str(dataset), "splits.json", "validation", 0, output)
 
 
 def test_a_folder_with_nifti_files_is_a_folder_of_volumes_whatever_else_is_in_it(here):
     dicom_files.write_series(here / "cases" / "nested", dicom_files.ramp())
-    assert len(jobs.plan("cases", "masks")) == 2
-    assert jobs.is_batch("cases")
+    assert len(plan.of_path("cases", "masks")) == 2
+    assert plan.is_batch("cases")
 
 
 @pytest.mark.parametrize(
@@ -186,7 +186,7 @@ def test_an_output_inside_of_a_dicom_folder_is_refused(here, place, kind):
     dicom_files.write_series(here / "scan", dicom_files.ramp())
     output, others = (place, {}) if kind == "mask" else ("out.nii.gz", {kind: place})
     with pytest.raises(InputError, match=r"expected a place outside of the DICOM folder scan"):
-        jobs.plan("scan", output, others)
+        plan.of_path("scan", output, others)
 
 
 @pytest.mark.parametrize("source", ["scan.nii.gz", "cases"])
@@ -201,13 +201,13 @@ def test_an_output_inside_of_a_dicom_folder_is_refused(here, place, kind):
 )
 def test_options_of_dicom_are_refused_for_nifti(here, source, options, flag):
     with pytest.raises(InputError, match=f"^{source}: expected DICOM for {flag}, found none"):
-        jobs.plan(source, "out.nii.gz", *options)
+        plan.of_path(source, "out.nii.gz", *options)
 
 
 def test_a_folder_without_volumes_is_refused(here):
     (here / "empty").mkdir()
     with pytest.raises(InputError, match=r"^empty: expected \.nii or \.nii\.gz files, or a DICOM"):
-        jobs.plan("empty", "masks")
+        plan.of_path("empty", "masks")
 
 
 @pytest.mark.parametrize(
@@ -229,26 +229,26 @@ def test_a_folder_without_volumes_is_refused(here):
 )
 def test_no_output_overwrites_an_input_or_another_output(here, arguments, message):
     with pytest.raises(InputError, match=re.escape(message)):
-        jobs.plan(*arguments)
+        plan.of_path(*arguments)
 
 
 def test_no_output_overwrites_an_input_through_a_link(here):
     (here / "link.nii.gz").symlink_to("scan.nii.gz")
     with pytest.raises(InputError, match="found that of the input"):
-        jobs.plan("scan.nii.gz", "link.nii.gz")
+        plan.of_path("scan.nii.gz", "link.nii.gz")
 
 
 def test_the_json_that_lies_beside_a_source_is_not_overwritten(here):
     """scan.json describes scan.nii.gz, as BIDS has it; that of scan.nii would take its place."""
     with pytest.raises(InputError, match=r"^scan\.json: expected a place of its own"):
-        jobs.plan("scan.nii.gz", "scan.nii")
+        plan.of_path("scan.nii.gz", "scan.nii")
 
 
 def test_two_cases_of_one_name_are_refused(here):
     """Their masks would lie side by side, but the second JSON would replace the first."""
     (here / "cases" / "a.nii").touch()
     with pytest.raises(InputError, match=r"a\.json: .* found that of an output for cases/a\.nii"):
-        jobs.plan("cases", "masks")
+        plan.of_path("cases", "masks")
 
 
 @pytest.mark.parametrize(
@@ -262,16 +262,16 @@ def test_two_cases_of_one_name_are_refused(here):
 )
 def test_a_place_below_a_file_is_refused(here, arguments):
     with pytest.raises(InputError, match=r"expected .*scan\.json to be a folder, found a file"):
-        jobs.plan(*arguments)
+        plan.of_path(*arguments)
 
 
 def test_a_folder_that_bears_the_name_of_an_output_is_refused(here):
     (here / "out.json").mkdir()
     with pytest.raises(InputError, match=r"^out\.json: expected a file to write, found a folder"):
-        jobs.plan("scan.nii.gz", "out.nii.gz")
+        plan.of_path("scan.nii.gz", "out.nii.gz")
 
 
 def test_no_name_for_the_output_is_refused(tmp_path):
     (tmp_path / "a.nii.gz").touch()
     with pytest.raises(InputError, match="--output: expected a file's name, or a folder's, found"):
-        jobs.plan(str(tmp_path / "a.nii.gz"), "")
+        plan.of_path(str(tmp_path / "a.nii.gz"), "")

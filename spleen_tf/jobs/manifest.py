@@ -12,8 +12,8 @@ import msgspec
 import spleen_tf
 from spleen_tf.core import files
 from spleen_tf.core.files import InputError
-from spleen_tf.inference.jobs import Job
 from spleen_tf.inference.prediction import PredictionRecord
+from spleen_tf.jobs.job import Job
 
 FILE_NAME = "manifest.json"
 # What may change a mask, or a number.

@@ -3,8 +3,8 @@
 import pytest
 
 from spleen_tf.core.files import InputError
-from spleen_tf.inference import places
 from spleen_tf.io import nifti
+from spleen_tf.jobs import places
 
 
 @pytest.mark.parametrize("name", ["OUT.NII.GZ", "out 1.Nii", "Müller 王 'x' #1.nii.gz"])

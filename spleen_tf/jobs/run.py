@@ -1,78 +1,60 @@
-"""What `spleen_tf.predict` does, which imports this when its flags are in order."""
+"""All volumes that predict was asked for, from the first check to the manifest."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
 import pathlib
-import re
 import sys
 import time
 import warnings
 from concurrent.futures import Future
 
-from spleen_tf.core import events, files, process, runners
+from spleen_tf.core import events, files, process
 from spleen_tf.core.files import InputError
 from spleen_tf.core.process import CommandFailed
-from spleen_tf.inference import bids, jobs, manifest, places
-from spleen_tf.inference.config import PredictConfig
-from spleen_tf.inference.jobs import Job
 from spleen_tf.inference.prediction import PredictionRecord
 from spleen_tf.io import readers
 from spleen_tf.io.dicom import network, sources, web
 from spleen_tf.io.dicom.network import Archive
+from spleen_tf.jobs import bids, checks, manifest, plan
+from spleen_tf.jobs.config import PredictConfig
+from spleen_tf.jobs.job import Job
+from spleen_tf.jobs.segmenter import Segmenter, check_voxel
 from spleen_tf.reporting import outputs
-from spleen_tf.reporting.segmenter import Segmenter, check_voxel
+from spleen_tf.reporting.outputs import DICOM_OBJECTS
 
 
-def main(config: PredictConfig) -> int:
-    """Segments every volume; a bad one of many is named, and the others are still done."""
-    runners.check_flags(
-        config.runner,
-        config.runner_option,
-        {name: getattr(config, name) for name in ("input", "dataset", "splits", "output")},
-    )
-    if config.runner:
-        return _on_cluster(config)
-    if not (config.input and web.is_address(config.input)):
+def run(config: PredictConfig) -> int:
+    """Segments every volume; a bad one of many is named, and the others are still done.
+
+    Returns:
+        The exit code.
+    """
+    if not web.is_address(config.input):
         return _segment_all(config)
-    _check(config)
-    asked = {kind: getattr(config, kind) for kind in jobs.SUFFIXES}
-    jobs.check_single_places(config.output, asked)  # Before a download that takes its time.
+    checks.check_flags(config)
+    plan.check_single_places(config)  # Before a download that takes its time.
     with web.fetched(config.input) as folder:
         return _segment_all(dataclasses.replace(config, input=str(folder)))
 
 
-def _on_cluster(config: PredictConfig) -> int:
-    """The same by Apache Beam: cases that have no result yet."""
-    _check(config)
-    _check_no_patient(config)
-    for name in ("bids", "series_uid", "send"):
-        if getattr(config, name):
-            raise InputError(f"--{name}: expected no --runner beside it, found {config.runner}.")
-    from spleen_tf.cluster import prediction  # The file systems that it needs are an extra.
-
-    outcome = prediction.predict(config, _plan)
-    print(f"{config.output}: {outcome}", flush=True)
-    return process.EXIT_FAILED if outcome.failed else process.EXIT_DONE
-
-
 def _segment_all(config: PredictConfig) -> int:
     start = time.monotonic()
-    planned = _plan(config)
+    planned = plan.of(config)
     segmenter = Segmenter(config)
-    _check(config)
-    is_batch = config.bids or not config.input or jobs.is_batch(config.input)
+    checks.check_flags(config)
+    is_batch = config.bids or not config.input or plan.is_batch(config.input)
     manifest_place = None
     if is_batch:
-        _check_no_patient(config)
+        checks.check_for_many(config)
         manifest_place = manifest.place(config.output, planned)
     else:
         planned = [_with_headers(planned[0], config)]
 
-    archive = _archive(config)
+    archive = network.archive(config.send, config.send_from) if config.send else None
     if archive:
-        network.verify(archive, _sent_kinds(config))
+        network.verify(archive, [kind for kind in DICOM_OBJECTS if getattr(config, kind)])
     # TensorFlow takes seconds to import, which a wrong flag should not cost.
     segmenter.start()
     if config.bids:
@@ -121,71 +103,6 @@ def _results(
     return records, failed
 
 
-def _plan(config: PredictConfig) -> list[Job]:
-    """The volumes to segment.
-
-    Raises:
-        InputError: if flags do not go together, or an input or output is at fault.
-    """
-    asked = {kind: getattr(config, kind) for kind in jobs.SUFFIXES}
-    if bool(config.input) == bool(config.dataset):
-        found = "both" if config.input else "nothing"
-        raise InputError(
-            "--input: expected a NIfTI file, a folder of them, or a DICOM series, or --dataset "
-            f"with --splits in its place, found {found}."
-        )
-    together = (
-        *(("dataset", "splits"), ("splits", "dataset")),
-        *(("series_uid", "input"), ("bids", "input")),
-    )
-    for flag_name, other in together:
-        if getattr(config, flag_name) and not getattr(config, other):
-            raise InputError(f"--{flag_name}: expected together with --{other}, found it alone.")
-    if config.dataset and config.splits:
-        cases = (config.dataset, config.splits, config.split, config.fold)
-        return jobs.plan_split(*cases, config.output, asked, config.modality)
-    if config.bids and config.series_uid:
-        raise InputError("--series_uid: expected DICOM, found --bids, whose images are NIfTI.")
-    if config.bids:
-        return jobs.plan_bids(config.input or "", config.output, asked, config.modality)
-    return jobs.plan(config.input or "", config.output, asked, config.series_uid, config.modality)
-
-
-def _check(config: PredictConfig) -> None:
-    """Raises InputError for what can be seen without TensorFlow."""
-    if _archive(config) and not _sent_kinds(config):
-        raise InputError(
-            "--send: expected together with --dicom_seg, --dicom_sr or --dicom_sc, found it alone."
-        )
-    if not re.fullmatch(r"auto|cpu|gpu(:\d+)?", config.device):
-        raise InputError(f"--device: expected auto, cpu, gpu or gpu:N, found {config.device!r}.")
-    if config.table:
-        places.check_place(pathlib.Path(config.table), (".csv",))
-    together = (
-        *(("preview_voxel", "preview"), ("smooth_mesh", "mesh")),
-        *(("before", "report"), ("before_image", "before")),
-    )
-    for name, other in together:
-        if getattr(config, name) and not getattr(config, other):
-            raise InputError(f"--{name}: expected together with --{other}, found it alone.")
-    if config.preview_voxel and len(config.preview_voxel) != 3:
-        found = ",".join(map(str, config.preview_voxel))
-        raise InputError(f"--preview_voxel: expected three whole numbers i,j,k, found {found}.")
-    if config.before:
-        from spleen_tf.evaluation import aligned, timepoints  # Few need what they import.
-
-        timepoints.read(config.before)
-        if config.before_image:
-            aligned.check_files(config.before, config.before_image)
-
-
-def _check_no_patient(config: PredictConfig) -> None:
-    """Raises InputError where one patient's data would be taken for those of many."""
-    for name in ("sex", "age_years", "height_cm", "weight_kg", "before"):
-        if getattr(config, name) is not None:
-            raise InputError(f"--{name}: expected one volume to segment, found a folder of them.")
-
-
 def _with_headers(job: Job, config: PredictConfig) -> Job:
     """The job, with what the headers of its volume say.
 
@@ -201,7 +118,7 @@ def _with_headers(job: Job, config: PredictConfig) -> Job:
                 warning.message, warning.category, warning.filename, warning.lineno
             )
     check_voxel(config, geometry)
-    if kind := next((kind for kind in jobs.DICOM_OBJECTS if kind in job.others), None):
+    if kind := next((kind for kind in DICOM_OBJECTS if kind in job.others), None):
         sources.check(geometry, f"--{kind}")
     return dataclasses.replace(job, geometry=geometry)
 
@@ -246,18 +163,9 @@ def _log(job: Job, record: PredictionRecord, is_new: bool) -> None:
     )
 
 
-def _archive(config: PredictConfig) -> Archive | None:
-    """Whom the DICOM objects are sent to, if anyone."""
-    return network.archive(config.send, config.send_from) if config.send else None
-
-
-def _sent_kinds(config: PredictConfig) -> list[str]:
-    return [kind for kind in jobs.DICOM_OBJECTS if getattr(config, kind)]
-
-
 def _send(job: Job, archive: Archive) -> None:
     """Sends the DICOM objects of a volume, also those of an earlier run: they keep their UIDs."""
-    paths = [job.others[kind] for kind in jobs.DICOM_OBJECTS if kind in job.others]
+    paths = [job.others[kind] for kind in DICOM_OBJECTS if kind in job.others]
     network.send(archive, paths)
     print(f"{', '.join(map(str, paths))}: sent to {archive}", flush=True)
 

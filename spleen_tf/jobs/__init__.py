@@ -1,0 +1,1 @@
+"""What predict does: volumes in files, one or many, to the files that are written for each."""
