@@ -11,7 +11,7 @@ from collections.abc import Callable
 import tensorflow as tf
 import tensorflow_addons as tfa
 
-from spleen_tf.training.config import AugmentConfig
+from spleen_tf.training.augment_config import AugmentConfig
 
 _CURVE_KNOTS = 7
 _TEXTURE_CHANNELS = 4

@@ -22,7 +22,8 @@ from spleen_tf.imaging import intensity
 from spleen_tf.imaging.intensity import ModelModality
 from spleen_tf.imaging.planes import Plane
 from spleen_tf.network.spec import NetworkSpec, ServingSpec
-from spleen_tf.training.config import AugmentConfig, TrainConfig
+from spleen_tf.training.augment_config import AugmentConfig
+from spleen_tf.training.config import TrainConfig
 
 FILE_NAME = "training.json"
 

@@ -15,7 +15,7 @@ from collections.abc import Callable
 
 import pytest
 
-from spleen_tf.training.config import AugmentConfig
+from spleen_tf.training.augment_config import AugmentConfig
 
 KILLED = -9  # The exit code.
 LONGEST_TO_STOP_S = 20

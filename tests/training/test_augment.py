@@ -8,7 +8,8 @@ import tensorflow as tf
 
 from spleen_tf.imaging import masks
 from spleen_tf.training import augment
-from spleen_tf.training.config import AugmentConfig, TrainConfig
+from spleen_tf.training.augment_config import AugmentConfig
+from spleen_tf.training.config import TrainConfig
 
 DEFAULTS = TrainConfig(records="records", model_dir="model", steps=1).augmentation
 GEOMETRY = {"rotation_degrees": 25.0, "scale": 0.2, "shift": 0.1, "elastic_pixels": 2.0}

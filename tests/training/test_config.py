@@ -7,7 +7,8 @@ import pytest
 from spleen_tf.core import flags
 from spleen_tf.core.flags import ConfigError
 from spleen_tf.datasets.fingerprint import Plan
-from spleen_tf.training.config import AugmentConfig, TrainConfig
+from spleen_tf.training.augment_config import AugmentConfig
+from spleen_tf.training.config import TrainConfig
 
 
 def config(**changes):

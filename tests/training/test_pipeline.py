@@ -13,7 +13,8 @@ import tensorflow as tf
 
 from spleen_tf.core.files import InputWarning
 from spleen_tf.training import pipeline, run
-from spleen_tf.training.config import AugmentConfig, TrainConfig
+from spleen_tf.training.augment_config import AugmentConfig
+from spleen_tf.training.config import TrainConfig
 
 # Name: split, number, slices, those with spleen, rows and columns.
 CASES = {
