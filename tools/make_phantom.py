@@ -26,6 +26,7 @@ from spleen_tf.core import children, files, flags, parallel
 from spleen_tf.core.files import InputError
 from spleen_tf.core.flags import flag
 from spleen_tf.datasets import layouts
+from spleen_tf.imaging.intensity import MODALITIES
 from spleen_tf.io import nifti
 from spleen_tf.phantom import generate
 
@@ -42,7 +43,7 @@ class PhantomConfig:
     modality: str = flag(
         "CT",
         "What to make; 'both' alternates, and writes a data set for each.",
-        choices=(*generate.MODALITIES, "both"),
+        choices=(*MODALITIES, "both"),
     )
     protocol: str = flag(
         "",
@@ -106,7 +107,7 @@ def main(config: PhantomConfig) -> None:
 
 def _tasks(config: PhantomConfig) -> list[Task]:
     output, both = pathlib.Path(config.output_dir), config.modality == "both"
-    modalities = generate.MODALITIES if both else (config.modality,)
+    modalities = MODALITIES if both else (config.modality,)
     tasks = []
     for position in range(config.num_cases):
         number, which = divmod(position, len(modalities))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
 import pathlib
 import platform
 
 import spleen_tf
 from spleen_tf.core import parallel
+from spleen_tf.core import versions as core_versions
 
 _CPUINFO = pathlib.Path("/proc/cpuinfo")
 # Those of a CPU that decide how fast it convolves.
@@ -38,14 +38,8 @@ def describe() -> dict[str, str | int | float]:
 
 
 def versions() -> dict[str, str]:
-    """Versions by name: Python, this project, and what is installed of the libraries."""
-    found = {"python": platform.python_version(), "spleen_tf": spleen_tf.__version__}
-    for name in _LIBRARIES:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found
+    """Versions by name: this project, Python, and what is installed of the libraries."""
+    return {"spleen_tf": spleen_tf.__version__, **core_versions.installed(_LIBRARIES)}
 
 
 def _cpu_field(name: str) -> str:

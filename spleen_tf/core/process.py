@@ -159,9 +159,8 @@ def _shown(text: str) -> str:
 def _streams() -> Iterator[None]:
     """Stdout and stderr that take whatever is written, also if nobody reads it."""
     before = sys.stdout, sys.stderr
-    # What a terminal cannot show, or the name of a file that is no text, ends no command.
-    sys.stdout = _patient(sys.stdout, "backslashreplace")
-    sys.stderr = _patient(sys.stderr, "backslashreplace")
+    sys.stdout = _patient(sys.stdout)
+    sys.stderr = _patient(sys.stderr)
     try:
         yield
     finally:
@@ -171,10 +170,11 @@ def _streams() -> Iterator[None]:
         sys.stdout, sys.stderr = before
 
 
-def _patient(stream: typing.TextIO, errors: str) -> typing.TextIO:
+def _patient(stream: typing.TextIO) -> typing.TextIO:
     if not isinstance(stream, io.TextIOWrapper):  # None, or of a test.
         return stream
-    stream.reconfigure(errors=errors)
+    # What a terminal cannot show, or the name of a file that is no text, ends no command.
+    stream.reconfigure(errors="backslashreplace")
     try:
         descriptor = stream.fileno()
     except io.UnsupportedOperation:  # It is held in memory.
@@ -186,7 +186,7 @@ def _patient(stream: typing.TextIO, errors: str) -> typing.TextIO:
     return io.TextIOWrapper(
         raw if stream.write_through else io.BufferedWriter(raw),
         encoding=stream.encoding,
-        errors=errors,
+        errors=stream.errors,
         line_buffering=stream.line_buffering,
         write_through=stream.write_through,
     )

@@ -19,7 +19,7 @@ from spleen_tf.core.files import InputError, InputWarning
 from spleen_tf.datasets import labels, layouts, naming, table
 from spleen_tf.datasets.layouts import Case, DatasetError, Entry
 from spleen_tf.imaging import volume
-from spleen_tf.imaging.intensity import Modality
+from spleen_tf.imaging.intensity import MODALITIES, Modality
 from spleen_tf.imaging.volume import Placed, Volume, VolumeError
 from spleen_tf.io import nifti, readers
 
@@ -28,8 +28,6 @@ _MOST_OFF_VOXELS = 0.5
 
 # Neither folders nor control characters, which would write to other places or to a terminal.
 _NOT_IN_NAMES = r"[/\\\x00-\x1f\x7f-\x9f]"
-
-MODALITIES: tuple[Modality, ...] = ("CT", "MR")
 
 
 class UnknownModalityError(DatasetError):

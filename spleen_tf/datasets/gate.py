@@ -87,10 +87,11 @@ def findings(looks: Sequence[Look]) -> dict[str, tuple[str, ...]]:
 
 def check_splits(looks: Sequence[Look], splits: Splits) -> None:
     """Raises DatasetError where the same image trains and validates, under whatever names."""
-    trains = {look.voxels_sha256: look.case for look in looks if look.case in splits.train}
+    train, validation = set(splits.train), set(splits.validation)
+    trains = {look.voxels_sha256: look.case for look in looks if look.case in train}
     trains.pop(None, None)
     for look in looks:
-        if look.case in splits.validation and (twin := trains.get(look.voxels_sha256)):
+        if look.case in validation and (twin := trains.get(look.voxels_sha256)):
             raise DatasetError(
                 f"{look.case}: expected another image to validate with than to train with, found "
                 f"the same voxels as in {twin}; leave one out, or put both into one split."

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-import spleen_tf
-from spleen_tf.core import files
+from spleen_tf.core import files, versions
 from spleen_tf.evaluation import family_error
 from spleen_tf.evaluation.agreement import limits_of_change
 from spleen_tf.evaluation.family_error import FamilyError
@@ -132,7 +131,7 @@ def summarize(changes: Sequence[Change]) -> Comparison:
         changes=tuple(changes),
         beyond_limits=sum(change.beyond_limits is True for change in changes),
         not_judged=sum(change.beyond_limits is None for change in changes),
-        software=f"spleen_tf {spleen_tf.__version__}",
+        software=versions.SOFTWARE,
     )
 
 

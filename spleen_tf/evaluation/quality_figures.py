@@ -12,7 +12,7 @@ from scipy import stats
 from spleen_tf.evaluation import tables
 from spleen_tf.evaluation.quality_study import UNCORRUPTED, Judged
 from spleen_tf.evaluation.risk_coverage import RiskCoverage, risk_coverage
-from spleen_tf.imaging.intensity import Modality
+from spleen_tf.imaging.intensity import MODALITIES, Modality
 from spleen_tf.quality.calibration import COVERAGE, FAILURE_DICE, Calibration
 from spleen_tf.quality.volume_interval import VolumeInterval
 
@@ -73,8 +73,7 @@ class Study(msgspec.Struct, frozen=True):
 
 def study(judged: Sequence[Judged], calibration: Calibration) -> Study:
     """The figures over all predictions and, where there are CT and MR, over each."""
-    modalities: tuple[Modality, ...] = ("CT", "MR")
-    of_modality = {m: [j for j in judged if j.modality == m] for m in modalities}
+    of_modality = {m: [j for j in judged if j.modality == m] for m in MODALITIES}
     has_both = all(of_modality.values())
     return Study(
         failure_dice=FAILURE_DICE,

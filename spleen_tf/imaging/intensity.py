@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Modality = Literal["CT", "MR"]
+MODALITIES: tuple[Modality, ...] = ("CT", "MR")
 ModelModality = Literal["CT", "MR", "any"]
 
 CT_HU = (-160.0, 240.0)  # The abdominal soft tissue window: level 40, width 400.

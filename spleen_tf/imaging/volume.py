@@ -16,6 +16,8 @@ from spleen_tf.imaging.intensity import Modality
 
 # Beyond these a header is wrong, in its unit most likely, and slices would be as large as memory.
 _PLAUSIBLE_ZOOMS_MM = (0.01, 100.0)
+# Affines that differ by rounding move no corner of an array further.
+_ROUNDING_VOXELS = 0.1
 
 
 class VolumeError(InputError):
@@ -208,9 +210,7 @@ def in_order_of(placed: Placed, grid: Grid) -> Placed:
     return dataclasses.replace(placed, **changes)
 
 
-def check_same_grid(
-    a: Volume | Geometry, b: Volume | Geometry, tolerance_voxels: float = 0.1
-) -> None:
+def check_same_grid(a: Volume | Geometry, b: Volume | Geometry) -> None:
     """Raises VolumeError unless two volumes share shape and affine.
 
     Affines may differ by rounding: every corner of the array must fall within a tenth of a
@@ -222,7 +222,7 @@ def check_same_grid(
             "resample one onto the grid of the other."
         )
     distance = corner_distance_voxels(Grid(a.shape, a.affine), b.affine)
-    if distance > tolerance_voxels:
+    if distance > _ROUNDING_VOXELS:
         raise VolumeError(
             f"{b.source}: expected the affine of {a.source}, found one that differs by "
             f"{distance:.1f} voxels inside the volume; resample one onto the grid of the other."

@@ -12,8 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from msgspec import UNSET, UnsetType
 
-import spleen_tf
-from spleen_tf.core import files
+from spleen_tf.core import files, versions
 from spleen_tf.imaging.demographics import NOTHING_KNOWN, Demographics
 from spleen_tf.imaging.intensity import Modality
 from spleen_tf.inference.model_files import ModelInfo
@@ -203,7 +202,7 @@ def record_of(
         learning_rate=rates[0] if len(set(rates)) == 1 else _joined(map(str, rates)),
         version=_joined([info.version for info in infos]),
         runtime=runtime,
-        software=f"spleen_tf {spleen_tf.__version__}",
+        software=versions.SOFTWARE,
     )
 
 

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import pathlib
-import platform
 from collections.abc import Mapping, Sequence
 
 import msgspec
 
-import spleen_tf
-from spleen_tf.core import files
+from spleen_tf.core import files, versions
 from spleen_tf.core.files import InputError
 from spleen_tf.inference.prediction import PredictionRecord
 from spleen_tf.jobs.job import Job
@@ -113,8 +110,8 @@ def write(
     """
     done = [job for job in planned if job.case in records and job.case not in failed]
     manifest = Manifest(
-        software=f"spleen_tf {spleen_tf.__version__}",
-        versions=_versions(),
+        software=versions.SOFTWARE,
+        versions=versions.installed(_PACKAGES),
         cases=len(planned),
         done=tuple(_done(job, records[job.case], path.parent) for job in done),
         failed=tuple(Failed(case, message) for case, message in failed.items()),
@@ -137,13 +134,3 @@ def _done(job: Job, record: PredictionRecord, folder: pathlib.Path) -> Done:
         version=record.version,
         seconds=record.seconds.get("total") if isinstance(record.seconds, dict) else None,
     )
-
-
-def _versions() -> dict[str, str]:
-    versions = {"python": platform.python_version()}
-    for name in _PACKAGES:
-        try:
-            versions[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return versions

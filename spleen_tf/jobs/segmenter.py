@@ -12,7 +12,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from spleen_tf.core import files, locks, timing
 from spleen_tf.core.files import InputError
 from spleen_tf.imaging.demographics import Demographics
-from spleen_tf.imaging.intensity import Modality
+from spleen_tf.imaging.intensity import MODALITIES
 from spleen_tf.imaging.volume import Geometry, Volume
 from spleen_tf.inference import loading, modality, released
 from spleen_tf.inference.engine import Engine
@@ -171,8 +171,7 @@ def _named_family(config: PredictConfig) -> Family | None:
     """
     if config.model:
         return _resolve(config.model, config)
-    needed: tuple[Modality, ...] = (config.modality,) if config.modality else ("CT", "MR")
-    for modality_of_volume in needed:
+    for modality_of_volume in (config.modality,) if config.modality else MODALITIES:
         released.best_for(modality_of_volume)
     return None
 

@@ -12,12 +12,11 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from spleen_tf.core.files import InputError
+from spleen_tf.imaging.intensity import MODALITIES, Modality
 from spleen_tf.imaging.volume import Volume
 from spleen_tf.phantom import organs, scanner, shapes, trunk
 from spleen_tf.phantom.patient import CELL_MM, Patient
 from spleen_tf.phantom.tissues import PROTOCOLS, Materials, Scene, draw_signals
-
-MODALITIES = ("CT", "MR")
 
 # Below, a spleen is a handful of voxels.
 MIN_SIZE = 32
@@ -60,7 +59,7 @@ class _Grid:
     air_rows: int
 
 
-def make(seed: int, modality: str, max_size: int = 256, protocol: str = "") -> Phantom:
+def make(seed: int, modality: Modality, max_size: int = 256, protocol: str = "") -> Phantom:
     """One case, the same for the same arguments, whatever else is made.
 
     The trunk and its organs are drawn in an atlas frame, bent, posed, sampled on the grid of an

@@ -25,7 +25,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from spleen_tf.imaging.intensity import Modality
+from spleen_tf.imaging.intensity import MODALITIES, Modality
 from spleen_tf.quality.checks import LEAST_AGREEMENT
 
 COVERAGE = 0.9
@@ -119,8 +119,7 @@ class VolumeInterval(msgspec.Struct, frozen=True):
 
 def by_modality(rows: Sequence[HeldOutVolume]) -> dict[Modality, VolumeInterval]:
     """The intervals of the modalities of which there are cases enough."""
-    modalities: tuple[Modality, ...] = ("CT", "MR")
-    fitted = {m: fit([row for row in rows if row.modality == m]) for m in modalities}
+    fitted = {m: fit([row for row in rows if row.modality == m]) for m in MODALITIES}
     return {modality: interval for modality, interval in fitted.items() if interval}
 
 

@@ -58,7 +58,6 @@ def viewer(
     mask_ijk: npt.NDArray[Any],
     window: tuple[float, float] | None,
     modality: str,
-    name: str = "viewer",
 ) -> tuple[Markup, Markup]:
     """The part of a page, and the script that runs it; `scripts` has what that calls.
 
@@ -68,7 +67,6 @@ def viewer(
         window: the grey scale's ends to begin with, in the volume's units; None: as `preview.draw`
             has them.
         modality: 'CT' or 'MR'.
-        name: of the element; one of its kind on a page.
 
     Returns:
         HTML, and JavaScript to be run after it and after `scripts`.
@@ -90,7 +88,6 @@ def viewer(
     count, height, width = stack.codes_nhw.shape
     element = page.render(
         "viewer.html",
-        name=name,
         lengths={"axial": count, "coronal": height, "sagittal": width},
         unit=" (HU)" if modality == "CT" else "",
         sliders=_sliders(window, ends, modality),
@@ -100,8 +97,8 @@ def viewer(
         },
         factors=stack.factors,
     )
-    opening = Markup("openViewer(document.getElementById({}), {});")
-    return element, opening.format(page.script_json(name), page.script_json(content))
+    opening = Markup('openViewer(document.getElementById("viewer"), {});')
+    return element, opening.format(page.script_json(content))
 
 
 def scripts() -> Markup:

@@ -18,6 +18,7 @@ from spleen_tf.core import files
 from spleen_tf.core import flags as commands
 from spleen_tf.core.files import InputError
 from spleen_tf.datasets import cases
+from spleen_tf.imaging.intensity import MODALITIES
 from spleen_tf.io import nifti
 from spleen_tf.phantom import generate
 from spleen_tf.phantom.patient import Patient
@@ -27,7 +28,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 TOOL = ROOT / "tools" / "make_phantom.py"
 SEEDS = range(4)
 EVERY_CASE = pytest.mark.parametrize(
-    ("seed", "modality"), [(seed, modality) for modality in generate.MODALITIES for seed in SEEDS]
+    ("seed", "modality"), [(seed, modality) for modality in MODALITIES for seed in SEEDS]
 )
 
 
@@ -58,7 +59,7 @@ def best_threshold_dice(image, mask):
 # What a phantom is -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("modality", generate.MODALITIES)
+@pytest.mark.parametrize("modality", MODALITIES)
 def test_a_case_is_the_same_bytes_whatever_was_made_before(modality):
     first = made(1, modality)
     generate.make(2, modality, max_size=32)
@@ -70,7 +71,7 @@ def test_a_case_is_the_same_bytes_whatever_was_made_before(modality):
 
 
 def test_seeds_and_modalities_are_different_patients():
-    volumes = {made(seed, modality).spleen_ml for modality in generate.MODALITIES for seed in SEEDS}
+    volumes = {made(seed, modality).spleen_ml for modality in MODALITIES for seed in SEEDS}
     assert len(volumes) == 2 * len(SEEDS)
 
 
@@ -108,7 +109,7 @@ def test_the_spleen_is_on_the_left_in_the_world(seed, modality):
 
 
 def test_spleens_lie_behind_the_middle_of_the_body():
-    places = [from_body_center_mm(seed, m) for m in generate.MODALITIES for seed in SEEDS]
+    places = [from_body_center_mm(seed, m) for m in MODALITIES for seed in SEEDS]
     assert np.mean(places, axis=0)[1] < -8
 
 
@@ -179,7 +180,7 @@ def test_mr_has_no_negative_values_and_noise_in_air(seed):
 
 
 def test_scans_differ_in_orientation_spacing_and_protocol():
-    found = [made(seed, modality) for modality in generate.MODALITIES for seed in SEEDS]
+    found = [made(seed, modality) for modality in MODALITIES for seed in SEEDS]
     assert len({case.image.orientation for case in found}) >= 6
     assert len({tuple(case.image.zooms_mm) for case in found}) == len(found)
     oblique = [np.count_nonzero(np.abs(case.image.affine[:3, :3]) > 1e-6) > 3 for case in found]

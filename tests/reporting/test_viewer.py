@@ -100,13 +100,6 @@ def test_slices_of_more_voxels_than_a_page_can_hold_are_averaged(monkeypatch):
     assert (content["shape"], content["mm"]) == ([2, 6, 8], [12, 3, 2])
 
 
-def test_two_viewers_fit_on_a_page():
-    image = ct()
-    html, script = viewer.viewer(image, np.zeros(image.shape, bool), WINDOW, "CT", "earlier")
-    assert 'id="earlier"' in html
-    assert script.startswith('openViewer(document.getElementById("earlier"), ')
-
-
 def test_sliders_reach_every_slice_and_level_and_width_begin_at_the_window():
     image = ct()
     html, _ = viewer.viewer(image, np.zeros(image.shape, bool), WINDOW, "CT")

@@ -14,7 +14,7 @@ from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
 
 import spleen_tf
-from spleen_tf.core import files
+from spleen_tf.core import files, versions
 from spleen_tf.imaging.intensity import Modality
 from spleen_tf.imaging.volume import Volume
 from spleen_tf.io.dicom import sources
@@ -134,7 +134,7 @@ def _observer() -> sr.ObservationContext:
 
 
 def _algorithm(name: str, version: str, findings: Findings) -> sr.AlgorithmIdentification:
-    parameters = [f"spleen_tf {spleen_tf.__version__}", "for research only"]
+    parameters = [versions.SOFTWARE, "for research only"]
     if findings.volume_ml_interval:
         parameters.append("uncertainty of the volume: 90% interval")
     return sr.AlgorithmIdentification(name[:_LO], version[:_LO], parameters)
