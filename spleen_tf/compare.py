@@ -29,13 +29,13 @@ from collections.abc import Sequence
 import msgspec
 from tqdm import tqdm
 
+from spleen_tf.comparison import aligned, change, family_error, timepoints
+from spleen_tf.comparison.change import Change
+from spleen_tf.comparison.family_error import FamilyError
+from spleen_tf.comparison.timepoints import TimePoint
 from spleen_tf.core import files, flags
 from spleen_tf.core.files import InputError
 from spleen_tf.core.flags import ConfigError, flag
-from spleen_tf.evaluation import aligned, change, family_error, timepoints
-from spleen_tf.evaluation.change import Change
-from spleen_tf.evaluation.family_error import FamilyError
-from spleen_tf.evaluation.timepoints import TimePoint
 from spleen_tf.imaging import registration
 from spleen_tf.io import nifti, readers
 from spleen_tf.jobs import places

@@ -11,7 +11,7 @@ import pytest
 import SimpleITK as sitk
 
 from spleen_tf import compare
-from spleen_tf.evaluation import rescans
+from spleen_tf.comparison import rescans
 from spleen_tf.imaging import registration
 from spleen_tf.imaging.volume import Volume
 from spleen_tf.io import nifti

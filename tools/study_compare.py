@@ -23,14 +23,14 @@ import msgspec
 import numpy as np
 from tqdm import tqdm
 
+from spleen_tf.comparison import family_error, rescans, timepoints
+from spleen_tf.comparison.rescans import Examination, Measured, Rescan
+from spleen_tf.comparison.timepoints import TimePoint
 from spleen_tf.core import files, flags, resume
 from spleen_tf.core.flags import flag
 from spleen_tf.datasets import cases
 from spleen_tf.datasets.layouts import Case
-from spleen_tf.evaluation import family_error, rescans, timepoints
 from spleen_tf.evaluation.agreement import limits_of_change
-from spleen_tf.evaluation.rescans import Examination, Measured, Rescan
-from spleen_tf.evaluation.timepoints import TimePoint
 from spleen_tf.imaging import registration
 from spleen_tf.imaging.intensity import Modality
 from spleen_tf.imaging.registration import Rigid

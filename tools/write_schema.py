@@ -12,9 +12,9 @@ from typing import Any
 
 import msgspec
 
+from spleen_tf.comparison.change import Comparison
 from spleen_tf.core import files, flags
 from spleen_tf.core.flags import flag
-from spleen_tf.evaluation.change import Comparison
 from spleen_tf.inference.prediction import PredictionRecord
 from spleen_tf.jobs.manifest import Manifest
 

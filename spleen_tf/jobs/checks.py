@@ -36,7 +36,7 @@ def check_flags(config: PredictConfig) -> None:
         found = ",".join(map(str, config.preview_voxel))
         raise InputError(f"--preview_voxel: expected three whole numbers i,j,k, found {found}.")
     if config.before:
-        from spleen_tf.evaluation import aligned, timepoints  # Few need what they import.
+        from spleen_tf.comparison import aligned, timepoints  # Few need what they import.
 
         timepoints.read(config.before)
         if config.before_image:

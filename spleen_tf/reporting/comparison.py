@@ -12,10 +12,10 @@ import numpy.typing as npt
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from spleen_tf.evaluation import change as changes
-from spleen_tf.evaluation import timepoints
-from spleen_tf.evaluation.aligned import Aligned, align
-from spleen_tf.evaluation.change import Change
+from spleen_tf.comparison import change as changes
+from spleen_tf.comparison import timepoints
+from spleen_tf.comparison.aligned import Aligned, align
+from spleen_tf.comparison.change import Change
 from spleen_tf.imaging import intensity, planes, registration
 from spleen_tf.imaging.registration import Rigid
 from spleen_tf.imaging.volume import Grid, Volume

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from spleen_tf.evaluation import rescans
+from spleen_tf.comparison import rescans
 from spleen_tf.imaging import registration
 from spleen_tf.imaging.registration import RegistrationError, Rigid
 from spleen_tf.imaging.volume import Grid, Volume

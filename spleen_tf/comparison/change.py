@@ -7,11 +7,11 @@ from collections.abc import Sequence
 
 import msgspec
 
+from spleen_tf.comparison import family_error
+from spleen_tf.comparison.family_error import FamilyError
+from spleen_tf.comparison.timepoints import TimePoint
 from spleen_tf.core import files, versions
-from spleen_tf.evaluation import family_error
 from spleen_tf.evaluation.agreement import limits_of_change
-from spleen_tf.evaluation.family_error import FamilyError
-from spleen_tf.evaluation.timepoints import TimePoint
 
 JSON_NAME, CSV_NAME = "compare.json", "compare.csv"
 

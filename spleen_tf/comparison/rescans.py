@@ -16,9 +16,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from spleen_tf.evaluation import change
-from spleen_tf.evaluation.family_error import FamilyError
-from spleen_tf.evaluation.timepoints import TimePoint
+from spleen_tf.comparison import change
+from spleen_tf.comparison.family_error import FamilyError
+from spleen_tf.comparison.timepoints import TimePoint
 from spleen_tf.imaging import intensity, registration
 from spleen_tf.imaging.registration import Rigid
 from spleen_tf.imaging.volume import Grid, Volume

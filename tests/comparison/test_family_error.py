@@ -5,8 +5,8 @@ import shutil
 
 import pytest
 
+from spleen_tf.comparison import family_error
 from spleen_tf.core.files import InputError
-from spleen_tf.evaluation import family_error
 from spleen_tf.inference import model_files, released
 
 FAMILY = released.find("spleen_mr_t2")

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from spleen_tf.evaluation import rescans
+from spleen_tf.comparison import rescans
+from spleen_tf.comparison.family_error import FamilyError
+from spleen_tf.comparison.rescans import Alignment, Examination, Measured
 from spleen_tf.evaluation.agreement import MeasurementError
-from spleen_tf.evaluation.family_error import FamilyError
-from spleen_tf.evaluation.rescans import Alignment, Examination, Measured
 from spleen_tf.imaging import registration
 from spleen_tf.imaging.volume import Volume
 from spleen_tf.phantom import generate

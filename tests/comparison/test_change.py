@@ -5,11 +5,11 @@ import json
 import msgspec
 import pytest
 
-from spleen_tf.evaluation import change
+from spleen_tf.comparison import change
+from spleen_tf.comparison.change import Registration
+from spleen_tf.comparison.family_error import FamilyError
+from spleen_tf.comparison.timepoints import TimePoint
 from spleen_tf.evaluation.agreement import MeasurementError
-from spleen_tf.evaluation.change import Registration
-from spleen_tf.evaluation.family_error import FamilyError
-from spleen_tf.evaluation.timepoints import TimePoint
 
 # Two measurements with an SD of 10% each: ln(later / earlier) has the SD 0.1 √2, and 1.96 of it is
 # 0.2772; e^-0.2772 = 0.7579 and e^0.2772 = 1.3194.

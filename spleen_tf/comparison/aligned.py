@@ -9,9 +9,9 @@ import os
 import numpy as np
 import numpy.typing as npt
 
+from spleen_tf.comparison.change import Registration
 from spleen_tf.core.files import InputError
 from spleen_tf.evaluation import metrics
-from spleen_tf.evaluation.change import Registration
 from spleen_tf.imaging import registration, volume
 from spleen_tf.imaging.registration import Rigid
 from spleen_tf.imaging.volume import Volume

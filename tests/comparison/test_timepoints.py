@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from spleen_tf.comparison import timepoints
 from spleen_tf.core.files import InputError, InputWarning
-from spleen_tf.evaluation import timepoints
 from spleen_tf.imaging.volume import Volume
 from spleen_tf.io import nifti
 
