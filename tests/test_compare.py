@@ -65,7 +65,7 @@ def test_two_masks_on_different_grids_are_compared(run, masks, tmp_path):
 def test_masks_of_unknown_origin_are_measured_and_not_judged(run, masks, tmp_path):
     code, out, _ = run(**masks)
     assert code == 0
-    assert "not judged: no error of measurement is known of a mask without JSON" in out
+    assert "not judged: no measurement error is known for a mask without JSON" in out
     (row,) = csv.DictReader((tmp_path / "out" / "compare.csv").read_text().splitlines())
     assert (row["beyond_limits"], row["limits_ml_low"]) == ("", "")
 

@@ -180,7 +180,7 @@ def _limits(
         for point, error in ((before, before_error), (after, after_error))
         if error is None
     ]
-    return None, f"no error of measurement is known of {' and '.join(dict.fromkeys(unknown))}"
+    return None, f"no measurement error is known for {' and '.join(dict.fromkeys(unknown))}"
 
 
 def _why_not_judged(before: TimePoint, after: TimePoint) -> str | None:

@@ -183,8 +183,8 @@ def _unlike_the_others(looks: Sequence[Look]) -> list[tuple[str, str]]:
                     (
                         case,
                         f"the label's median intensity of {value:.3g} {unit} is unlike the others' "
-                        f"(median {usual:.3g}, modified z-score {score:.1f}); is it a spleen, in "
-                        "their contrast?",
+                        f"(median {usual:.3g}, modified z-score {score:.1f}); check the label, and "
+                        "the contrast of the image",
                     )
                 )
     return odd

@@ -100,4 +100,4 @@ def _value(model: Any, name: str) -> Any:
         for value in operation.outputs():
             if name in value.get_names() or operation.get_friendly_name() == name:
                 return value
-    raise RuntimeError("model.onnx is of an earlier version (write it by spleen_tf.export)")
+    raise RuntimeError("model.onnx is of an earlier version (spleen_tf.export writes a new one)")

@@ -215,7 +215,9 @@ def _choose(folder: pathlib.Path, asked: str) -> Choice:
         ):
             best = choice
     if best is None:
-        raise _NotTrustedError(f"its numbers are others (by {worst_disagreement:.2g})")
+        raise _NotTrustedError(
+            f"its log odds differ from those of ONNX Runtime by {worst_disagreement:.2g} SD"
+        )
     return best
 
 

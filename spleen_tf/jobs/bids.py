@@ -236,8 +236,8 @@ def _warn_of_others(folder: pathlib.Path, others: Sequence[pathlib.PurePath]) ->
     if others:
         names = [path.name for path in others]
         warnings.warn(
-            f"{folder}: {len(others)} images are left out, since they are no anatomical images by "
-            f"their names: {files.listed(names, 3)}",
+            f"{folder}: {len(others)} images are left out, since their names are not those "
+            f"of anatomical images: {files.listed(names, 3)}",
             InputWarning,
             stacklevel=4,
         )

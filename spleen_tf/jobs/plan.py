@@ -129,7 +129,7 @@ def of_split(
         raise InputError(f"{splits}: expected cases for {split}, found none.")
     for name in names:
         if name not in by_name:
-            raise InputError(f"{splits}: expected cases of {dataset}, found {name!r}, none of it.")
+            raise InputError(f"{splits}: expected cases of {dataset}, found {name!r}.")
     _check_folders(output, others, "--dataset")
     jobs = []
     for case in (by_name[name] for name in names):
@@ -164,10 +164,8 @@ def of_bids(
     bids.check_output(pathlib.Path(output))
     jobs = []
     for image in images:
-        job = _in_folder(
-            *(image.path, image.mask.name, output, others),
-            modality=modality or image.modality,
-        )
+        asked_modality = modality or image.modality
+        job = _in_folder(image.path, image.mask.name, output, others, modality=asked_modality)
         mask = pathlib.Path(output, image.mask)
         jobs.append(dataclasses.replace(job, mask=mask, bids_uri=image.uri))
     return _checked(jobs)
@@ -244,7 +242,7 @@ def _volumes(folder: pathlib.Path) -> list[pathlib.Path]:
     if left_out := [path for path in shown if path not in own]:
         names = [f"{path.name}/" if path.is_dir() else path.name for path in left_out]
         warnings.warn(
-            f"{folder}: {len(names)} of {len(shown)} entries are left out, since they are no .nii "
+            f"{folder}: {len(names)} of {len(shown)} entries are left out, since they are not .nii "
             f"or .nii.gz files: {files.listed(names, 3)}",
             InputWarning,
             stacklevel=3,

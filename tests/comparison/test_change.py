@@ -73,7 +73,7 @@ def test_masks_of_unknown_origin_have_no_limits():
     changed = compared(spleen(200.0), spleen(400.0), error=None)
     assert (changed.limits_percent, changed.limits_ml, changed.beyond_limits) == (None, None, None)
     assert change.verdict(changed) == (
-        "not judged: no error of measurement is known of a mask without JSON"
+        "not judged: no measurement error is known for a mask without JSON"
     )
 
 

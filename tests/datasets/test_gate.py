@@ -105,7 +105,7 @@ def test_a_label_of_another_organ_stands_out_by_its_intensity():
     assert gate.findings(looks) == {
         "odd": (
             "the label's median intensity of -100 HU is unlike the others' (median 96, modified "
-            "z-score -13.2); is it a spleen, in their contrast?",
+            "z-score -13.2); check the label, and the contrast of the image",
         )
     }
 

@@ -45,7 +45,7 @@ def inputs(count=4):
         ("import os; os.abort()", "its trial was ended by signal 6"),
         ("import sys; sys.exit(3)", "its trial failed with exit code 3"),
         ("print('not JSON')", "its trial failed with exit code 0"),
-        ("""print('"its numbers are others"')""", "its numbers are others"),
+        ("""print('"its results differ"')""", "its results differ"),
         ("import time; time.sleep(9)", "its trial took more than"),
     ],
 )

@@ -117,7 +117,7 @@ def test_a_mask_beside_a_dicom_folder_may_have_its_name(here):
 def test_a_folder_says_what_in_it_is_left_out(here):
     """A JSON beside a volume, and hidden files, are not worth a word."""
     (here / "cases" / "b.json").touch()
-    expected = "cases: 2 of 5 entries are left out, since they are no .nii or .nii.gz files: "
+    expected = "cases: 2 of 5 entries are left out, since they are not .nii or .nii.gz files: "
     with pytest.warns(InputWarning, match=f"^{expected}nested/, notes.txt$"):
         plan.of_path("cases", "masks")
 

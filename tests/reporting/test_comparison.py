@@ -47,7 +47,7 @@ def test_the_part_has_both_volumes_and_the_change(before, image, later):
     for text in ("102.4 mL", "128.0 mL", "+25.6 mL", "+25.0%"):
         assert text in part
     assert "The change cannot be judged" in part
-    assert "no error of measurement is known of a mask without JSON and mine on MR" in part
+    assert "no measurement error is known for a mask without JSON and mine on MR" in part
     assert "data:image" not in part
 
 

@@ -142,7 +142,9 @@ def test_a_prediction_opens_without_a_complaint(open_page):
     assert console(browser) == []
     words = browser.find_element("tag name", "body").text
     assert "102.4 mL" in words
-    assert "90% interval 95 to 111 mL; below what is usual: 107.2 to 314.5 mL in 140 adults" in words
+    assert (
+        "90% interval 95 to 111 mL; below what is usual: 107.2 to 314.5 mL in 140 adults" in words
+    )
     assert "0.91" in words
     assert "90% interval 0.85 to 0.97; calibrated on 18 CT cases" in words
     for figure in ("11.2 cm", "8.7 × 4.1 cm", "399 mL", "150.0 ± 12.0"):
