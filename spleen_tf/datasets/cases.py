@@ -64,8 +64,12 @@ def load(
     _check(entries, source, missing_ok)
     listed = [
         Case(
-            *(entry.name, entry.image, entry.label, _modality(entry, modality, source)),
-            *(entry.split, entry.series_uid),
+            entry.name,
+            entry.image,
+            entry.label,
+            _modality(entry, modality, source),
+            split=entry.split,
+            series_uid=entry.series_uid,
         )
         for entry in entries
     ]

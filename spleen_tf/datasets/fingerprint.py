@@ -168,10 +168,13 @@ def read(path: str | os.PathLike[str]) -> Plan:
     plan = files.read_record(path, _WrittenPlan, _REMEDY)
     size = plan.image_size
     return Plan(
-        plan.pixel_mm if isinstance(plan.pixel_mm, tuple) else (plan.pixel_mm,),
-        plan.window,
-        size if isinstance(size, tuple) else (size,),
-        *(plan.depth, plan.batch_size, plan.plane, plan.modality),
+        pixel_mm=plan.pixel_mm if isinstance(plan.pixel_mm, tuple) else (plan.pixel_mm,),
+        window=plan.window,
+        image_size=size if isinstance(size, tuple) else (size,),
+        depth=plan.depth,
+        batch_size=plan.batch_size,
+        plane=plan.plane,
+        modality=plan.modality,
     )
 
 

@@ -46,12 +46,14 @@ def read(path: pathlib.Path) -> list[Entry]:
                 f"found {split!r} in line {number}."
             )
         image, label = (str(naming.located(path.parent, row[name])) for name in ("image", "label"))
-        modality = row.get("modality", "")
         entries.append(
             Entry(
-                *(row["case"], image, label, modality),
-                cast("Split", split) if split else None,
-                row.get("series_uid") or None,
+                row["case"],
+                image,
+                label,
+                row.get("modality", ""),
+                split=cast("Split", split) if split else None,
+                series_uid=row.get("series_uid") or None,
             )
         )
     if not entries:

@@ -92,8 +92,12 @@ class Geometry:
     def with_voxels(self, array_ijk: NDArray[Any]) -> Volume:
         """The volume of this geometry that holds an (I, J, K) array."""
         return Volume(
-            *(array_ijk, self.affine, self.source),
-            *(self.header, self.modality, self.geometry_doubt),
+            array_ijk,
+            self.affine,
+            self.source,
+            header=self.header,
+            modality=self.modality,
+            geometry_doubt=self.geometry_doubt,
             demographics=self.demographics,
         )
 

@@ -116,15 +116,15 @@ class Family:
             if not checks.is_disputed(other.evidence):
                 # The calibration is not of these models.
                 return second._judge(
-                    *(image, options, taken, other, None, clock), is_second_opinion=True
+                    image, options, taken, other, None, clock, is_second_opinion=True
                 )
         return self._judge(image, options, taken, finding, calibration, clock, is_judged)
 
     def probability(self, image: Volume, tta: bool = False) -> npt.NDArray[Any]:
         """(I, J, K) float16: the mean of the members' probabilities, and nothing else."""
         taken = modalities.taken(image, self.modality)
-        found = searches.search(image, Plan(self.members, self.first_look, taken.modality, tta))
-        return found.in_volume(found.probability_ijk, image.shape)
+        seen = searches.search(image, Plan(self.members, self.first_look, taken.modality, tta))
+        return seen.in_volume(seen.probability_ijk, image.shape)
 
     def _find(
         self,
@@ -134,12 +134,18 @@ class Family:
         with_evidence: bool,
         clock: Clock,
     ) -> _Finding:
-        how = (taken.modality, options.tta, options.full, with_evidence)
-        plan = Plan(self.members, self.first_look, *how)
-        found = searches.search(image, plan)
-        mirrored_ml = searches.mirrored_ml(image, plan, found.windows)
+        plan = Plan(
+            self.members,
+            self.first_look,
+            taken.modality,
+            tta=options.tta,
+            full=options.full,
+            with_views=with_evidence,
+        )
+        seen = searches.search(image, plan)
+        mirrored_ml = searches.mirrored_ml(image, plan, seen.windows)
         clock.lap("network")
-        probability, cutoff = found.probability_ijk, options.threshold
+        probability, cutoff = seen.probability_ijk, options.threshold
         if cutoff is None:
             cutoff = fusion.threshold(self.members)
         mask = probability >= cutoff
@@ -151,23 +157,23 @@ class Family:
             mask = masks.fill_holes(mask)
         collected, nested_ml = None, None
         if with_evidence:
-            views = (view_mask.mask_ijk() for view_mask in found.views)
-            window = found.windows[0]
-            collected = evidence.collect(found.crop, window, probability, mask, views, voxels_above)
-            nested_ml = evidence.nested_ml(found.crop, probability, mask, cutoff)
+            views = (view_mask.mask_ijk() for view_mask in seen.views)
+            window = seen.windows[0]
+            collected = evidence.collect(seen.crop, window, probability, mask, views, voxels_above)
+            nested_ml = evidence.nested_ml(seen.crop, probability, mask, cutoff)
         clock.lap("postprocess")
         return _Finding(
-            mask_ijk=found.in_volume(mask, image.shape),
+            mask_ijk=seen.in_volume(mask, image.shape),
             components=components,
             voxels_above=voxels_above,
-            window=found.windows[0],
+            window=seen.windows[0],
             mirrored_ml=mirrored_ml,
             evidence=collected,
             nested_ml=nested_ml,
             probability_ijk=(
-                found.in_volume(probability, image.shape) if options.with_probability else None
+                seen.in_volume(probability, image.shape) if options.with_probability else None
             ),
-            doubt=found.doubt,
+            doubt=seen.doubt,
         )
 
     def _judge(
@@ -187,7 +193,7 @@ class Family:
             dice, interval = calibration.predict(finding.evidence)
             note = calibration.note(taken.modality)
             interval_ml = calibration.interval_ml(
-                *(taken.modality, measurements.volume_ml, finding.nested_ml, finding.evidence)
+                taken.modality, measurements.volume_ml, finding.nested_ml, finding.evidence
             )
         # Where the evidence is judged, the main share is part of it.
         main_share = 1.0 if is_judged else measurements.voxels / max(1, finding.voxels_above)

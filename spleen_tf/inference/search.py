@@ -62,8 +62,8 @@ class Plan:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Found:
-    """What a search found.
+class Seen:
+    """What members see where they look.
 
     Attributes:
         crop: the part of the volume that the members saw, or all of it.
@@ -90,7 +90,7 @@ class Found:
         return whole_ijk
 
 
-def search(image: Volume, plan: Plan) -> Found:
+def search(image: Volume, plan: Plan) -> Seen:
     """Searches a volume.
 
     Raises:
@@ -98,22 +98,22 @@ def search(image: Volume, plan: Plan) -> Found:
     """
     windows = _windows(image, plan, plan.members)
     if not plan.first_look:
-        return _found_in(image, None, plan, windows)
+        return _seen_in(image, None, plan, windows)
     shown = first_look.overview(plan.first_look, image, plan.full)
     look_windows = _windows(image, plan, plan.first_look)
     candidates = first_look.candidates(plan.first_look, image, shown, look_windows)
-    best: Found | None = None
+    best: Seen | None = None
     most_voxels = 0
     for candidate in candidates:
-        found, voxels = _found_around(image, candidate.region, plan, windows)
+        seen, voxels = _seen_around(image, candidate.region, plan, windows)
         if voxels > most_voxels:
-            best, most_voxels = found, voxels
+            best, most_voxels = seen, voxels
         if voxels * image.voxel_mm3 >= _LEAST_CONFIRMED_SHARE * candidate.volume_mm3:
             break
     if best is not None:
         return best
-    found = _found_in(image, None, plan, windows)
-    return dataclasses.replace(found, doubt=NOT_CONFIRMED if candidates else NOTHING_SEEN)
+    seen = _seen_in(image, None, plan, windows)
+    return dataclasses.replace(seen, doubt=NOT_CONFIRMED if candidates else NOTHING_SEEN)
 
 
 def mirrored_ml(
@@ -124,7 +124,7 @@ def mirrored_ml(
     Args:
         image: the volume.
         plan: by which it was searched.
-        windows: what was found with it.
+        windows: what `search` gave with it.
     """
     if not plan.first_look:
         return orientation.mirrored_ml(plan.members, image, windows)
@@ -136,20 +136,20 @@ def _windows(image: Volume, plan: Plan, members: Sequence[Member]) -> Windows:
     return modality.windows(image, plan.modality, [member.info for member in members])
 
 
-def _found_around(image: Volume, region: Region, plan: Plan, windows: Windows) -> tuple[Found, int]:
+def _seen_around(image: Volume, region: Region, plan: Plan, windows: Windows) -> tuple[Seen, int]:
     """What the members find in a region, or in a larger one where it cuts that off; its voxels."""
     threshold = fusion.threshold(plan.members)
     for _ in range(_MOST_REGIONS):
-        found = _found_in(image, region, plan, windows)
-        organ_ijk = masks.largest_component(found.probability_ijk >= threshold)
+        seen = _seen_in(image, region, plan, windows)
+        organ_ijk = masks.largest_component(seen.probability_ijk >= threshold)
         box = masks.bounding_box(organ_ijk)
         if box is None or not region.is_cut_by(box, image.shape):
             break
         region = regions.around(region.to_volume(box), image.grid)
-    return found, int(np.count_nonzero(organ_ijk))
+    return seen, int(np.count_nonzero(organ_ijk))
 
 
-def _found_in(image: Volume, region: Region | None, plan: Plan, windows: Windows) -> Found:
+def _seen_in(image: Volume, region: Region | None, plan: Plan, windows: Windows) -> Seen:
     """What the members find in a region, or in the whole volume."""
     crop = region.crop(image) if region else image
     box = region.box if region else tuple(slice(0, size) for size in image.shape)
@@ -162,4 +162,4 @@ def _found_in(image: Volume, region: Region | None, plan: Plan, windows: Windows
         views if plan.with_views else None,
         _SKIP_BELOW_MM if plan.first_look and not plan.full else 0.0,
     )
-    return Found(crop, box, probability_ijk, windows, views)
+    return Seen(crop, box, probability_ijk, windows, views)

@@ -148,8 +148,10 @@ class Segmenter:
         clock.lap("write")
         if job.others:
             style = outputs.Style(
-                *(self._config.preview_voxel or None, self._config.smooth_mesh),
-                *(self._config.before, self._config.before_image),
+                center_ijk=self._config.preview_voxel or None,
+                smooth=self._config.smooth_mesh,
+                before=self._config.before,
+                before_image=self._config.before_image,
             )
             outputs.write(job.others, image, result, style)
             clock.lap("others")
@@ -210,7 +212,10 @@ def _options(config: PredictConfig, job: Job | None = None) -> Options:
         full=config.full,
         modality=job.modality if job else None,
         demographics=Demographics(
-            *(config.sex, config.age_years, config.height_cm, config.weight_kg)
+            sex=config.sex,
+            age_years=config.age_years,
+            height_cm=config.height_cm,
+            weight_kg=config.weight_kg,
         ),
         with_probability=bool(config.probabilities),
     )

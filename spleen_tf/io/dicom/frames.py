@@ -117,8 +117,15 @@ def _image_file(header: Header) -> ImageFile:
         )
     allocated, bits = _bits(dataset, path)
     return ImageFile(
-        *(path, header.sop_class, header.instance_uid, header.num_frames, shape),
-        *(allocated, bits, header.transfer_syntax, header.pixels),
+        path=path,
+        sop_class=header.sop_class,
+        instance_uid=header.instance_uid,
+        num_frames=header.num_frames,
+        shape=shape,
+        bits_allocated=allocated,
+        bits=bits,
+        transfer_syntax=header.transfer_syntax,
+        pixels=header.pixels,
     )
 
 

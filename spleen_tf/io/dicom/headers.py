@@ -144,20 +144,20 @@ def read_header(path: str | os.PathLike[str]) -> Header | None:
             else "neither",
         )
     return Header(
-        path,
-        sop_class,
-        states_class,
-        modality,
-        _stated_modality(dataset, path),
-        elements.text(dataset, "SOPInstanceUID", path)
+        path=path,
+        sop_class=sop_class,
+        states_class=states_class,
+        modality=modality,
+        stated_modality=_stated_modality(dataset, path),
+        instance_uid=elements.text(dataset, "SOPInstanceUID", path)
         or _meta(dataset, "MediaStorageSOPInstanceUID", path),
-        elements.text(dataset, "SeriesInstanceUID", path),
-        elements.text(dataset, "SeriesDescription", path),
-        "LOCALIZER" in elements.values(dataset, "ImageType", path),
-        _num_frames(dataset, path) if modality else 1,
-        syntax,
-        pixels,
-        dataset,
+        series_uid=elements.text(dataset, "SeriesInstanceUID", path),
+        description=elements.text(dataset, "SeriesDescription", path),
+        is_localizer="LOCALIZER" in elements.values(dataset, "ImageType", path),
+        num_frames=_num_frames(dataset, path) if modality else 1,
+        transfer_syntax=syntax,
+        pixels=pixels,
+        dataset=dataset,
     )
 
 

@@ -155,7 +155,10 @@ def read_geometry(path: str | os.PathLike[str], series_uid: str | None = None) -
         pixels.check(file)
     slices = stack.stack(frames, str(path))
     return Geometry(
-        *(Grid(slices.shape, slices.affine), str(path), slices, series.modality),
+        Grid(slices.shape, slices.affine),
+        str(path),
+        slices,
+        series.modality,
         demographics=demographics.of(series.headers[0].dataset),
     )
 
