@@ -13,6 +13,7 @@ from spleen_tf.inference.engine import DEFAULT_ENGINE, Engine, RuntimeChoice
 from spleen_tf.inference.family import Family
 from spleen_tf.inference.member import Member
 from spleen_tf.inference.model_files import Models
+from spleen_tf.network import spec
 from spleen_tf.quality import calibration as calibrations
 
 
@@ -65,7 +66,8 @@ def resolve(
     others = model_files.find_second_opinion(places) if with_second_opinion else {}
     if others:
         model_files.check_one_modality([*models.values(), *others.values()])
-        second = _second_opinion(f"{name}_{model_files.SECOND_OPINION}", members(others, engine))
+        asked = members(others, _engine_of_second_opinion(others, engine))
+        second = _second_opinion(f"{name}_{model_files.SECOND_OPINION}", asked)
     calibration = None
     if with_calibration and (path := model_files.find_calibration(places, models)):
         calibration = calibrations.read(path)
@@ -78,7 +80,13 @@ def resolve(
 def members(models: Models, engine: Engine = DEFAULT_ENGINE) -> tuple[Member, ...]:
     """Members for model_files.find's models. None is loaded yet."""
     chosen = engines.choose(list(models), engine)
-    return tuple(map(Member, models.values(), chosen, map(model_files.sha256, models)))
+    return tuple(map(Member, models.values(), chosen, models))
+
+
+def _engine_of_second_opinion(models: Models, engine: Engine) -> Engine:
+    """What is to run fallback models: those that a family has as model.onnx alone run by that."""
+    is_onnx_alone = not all(map(spec.has_saved_model, models))
+    return DEFAULT_ENGINE if is_onnx_alone and engine.runtime != "openvino" else engine
 
 
 def _second_opinion(name: str, others: tuple[Member, ...]) -> Family | None:

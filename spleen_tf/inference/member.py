@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+import pathlib
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -12,6 +14,7 @@ import numpy.typing as npt
 from spleen_tf.core.files import InputError
 from spleen_tf.imaging import planes
 from spleen_tf.imaging.volume import Volume
+from spleen_tf.inference import model_files
 from spleen_tf.inference.model_files import ModelInfo
 from spleen_tf.inference.runtimes import Runtime
 from spleen_tf.inference.tta import AS_IS, View
@@ -24,12 +27,17 @@ class Member:
     Attributes:
         info: its model.json.
         runtime: what runs it.
-        sha256: of the file that its weights are in.
+        folder: its SavedModel's.
     """
 
     info: ModelInfo
     runtime: Runtime
-    sha256: str
+    folder: pathlib.Path
+
+    @functools.cached_property
+    def sha256(self) -> str:
+        """The SHA-256 of the file that its weights are in."""
+        return model_files.sha256(self.folder)
 
     def slices(self, image: Volume) -> npt.NDArray[Any]:
         """(N, H, W): a volume's slices in the model's plane, a view of its array."""

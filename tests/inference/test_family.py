@@ -4,6 +4,7 @@ import dataclasses
 import math
 import pathlib
 import re
+import shutil
 import types
 
 import msgspec
@@ -53,6 +54,7 @@ class Finder:
             in_channels=1,
         )
         self.runtime = types.SimpleNamespace(name="tensorflow")
+        self.sha256 = "00"
 
     def slices(self, image):
         return planes.split(image.array_ijk, image.affine, "axial")
@@ -209,6 +211,17 @@ def test_a_second_opinion_that_needs_tensorflow_is_left_out_where_that_is_not_in
     message = "mine_second_opinion: expected TensorFlow, .* found it not installed"
     with pytest.warns(InputWarning, match=message):
         assert loading.resolve([place.parents[2]]).second_opinion is None
+
+
+def test_a_second_opinion_of_onnx_files_alone_is_asked_with_any_runtime(exported, model_copy):
+    """As in a released family, which has its fallback models without SavedModels."""
+    first = model_copy("MR", "mine/axial/saved_model", name="m", family="mine")
+    place = model_copy("MR", "mine/second_opinion/axial/saved_model", name="s", family="mine")
+    shutil.copy(spec.onnx_path(exported["MR"]), spec.onnx_path(place))
+    (place / "saved_model.pb").unlink()
+    resolved = loading.resolve([first.parents[1]], engine.Engine(runtime="tensorflow"))
+    assert resolved.runtime == "tensorflow"
+    assert resolved.second_opinion.runtime == "onnx"
 
 
 def test_a_released_family_is_known_by_its_name(tmp_path, monkeypatch):

@@ -7,6 +7,7 @@ itself. A windowed intensity x gets the probability σ(8 (x − 1/2)).
 
 import itertools
 import json
+import pathlib
 
 import msgspec
 import nibabel
@@ -59,7 +60,7 @@ def member(members):
 
     def with_entries(modality, /, **entries):
         model = members[modality]
-        return Member(msgspec.structs.replace(model.info, **entries), model.runtime)
+        return Member(msgspec.structs.replace(model.info, **entries), model.runtime, model.folder)
 
     return with_entries
 
@@ -172,7 +173,7 @@ def test_streaming_needs_nothing_but_the_signatures(slices_a_batch, member, nois
     model = member("CT", plane="coronal")
     at_once = probability([model], noise)
     windowed, _ = model.runtime._functions
-    bare = Member(model.info, Bare(windowed))
+    bare = Member(model.info, Bare(windowed), model.folder)
     slices_a_batch(2)
     np.testing.assert_allclose(probability([bare], noise), at_once, atol=1e-3)
 
@@ -199,7 +200,7 @@ def test_slices_that_do_not_fit_into_memory_are_named_with_their_size(member, no
     def exhausted(**slices):
         raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor")
 
-    model = Member(member("CT", plane="coronal").info, Bare(exhausted))
+    model = Member(member("CT", plane="coronal").info, Bare(exhausted), pathlib.Path())
     with pytest.raises(InputError, match=r"^noise\.nii: .* found 18 by 24 mm in pixels of \["):
         probability([model], noise)
 
@@ -375,6 +376,6 @@ def test_shares_too_small_for_half_precision_count_as_none(make_affine):
         learning_rate=0.001,
         in_channels=1,
     )
-    pair = [Member(info, TheIntensities())] * 2
+    pair = [Member(info, TheIntensities(), pathlib.Path())] * 2
     total_ijk = fusion.probability(pair, image, [(0.0, 1.0)] * 2)
     assert total_ijk[0, 0, :4].tolist() == [2.0**-13, 0.0, 0.0, 0.5]

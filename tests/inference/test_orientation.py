@@ -1,5 +1,7 @@
 """Spleen in mirror images, found by runtimes that take bright pixels for it, or one side."""
 
+import pathlib
+
 import numpy as np
 import pytest
 
@@ -42,7 +44,7 @@ class BrightPixels:
 
 
 def every_bright_pixel(plane, modality="MR"):
-    return Member(info(plane, modality), BrightPixels())
+    return Member(info(plane, modality), BrightPixels(), pathlib.Path())
 
 
 def mirrored_ml(models, image):
@@ -84,7 +86,7 @@ class SeesOneSide:
 
 
 def sees_one_side(place, plane):
-    return Member(info(plane), SeesOneSide(place))
+    return Member(info(plane), SeesOneSide(place), pathlib.Path())
 
 
 @pytest.mark.parametrize(
