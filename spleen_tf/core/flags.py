@@ -25,7 +25,7 @@ from typing import Any, TypeVar
 
 from absl import flags
 
-from spleen_tf.core import events, files, flag_help, process
+from spleen_tf.core import events, files, flag_help, log, process
 from spleen_tf.core.files import InputError
 from spleen_tf.core.flag_kinds import kinds
 from spleen_tf.core.process import EXIT_DONE as EXIT_DONE
@@ -84,7 +84,7 @@ def run(main: Callable[[Config], int | None], config_type: type[Config]) -> typi
     def command() -> int:
         description = sys.modules[main.__module__].__doc__ or ""
         config, common = _parse(sys.argv, config_type, description)
-        process.set_verbosity(common.verbosity)
+        log.set_verbosity(common.verbosity)
 
         def work() -> int:
             check(config)

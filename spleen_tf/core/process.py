@@ -1,4 +1,4 @@
-"""How the process of a command ends: exit codes, one line on stderr, signals, closed pipes, log."""
+"""How the process of a command ends: exit codes, one line on stderr, signals, closed pipes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import errno
 import io
 import logging
 import os
-import re
 import signal
 import sys
 import threading
@@ -15,8 +14,8 @@ import types
 import typing
 from collections.abc import Callable, Iterator
 
-from spleen_tf.core import children
-from spleen_tf.core.files import InputError, InputWarning
+from spleen_tf.core import children, log
+from spleen_tf.core.files import InputError
 
 EXIT_DONE, EXIT_FAILED, EXIT_INPUT = 0, 1, 2
 # A process that a signal ends has 128 and the signal's number as its exit code, as in a shell.
@@ -39,10 +38,6 @@ _FOR_TRAINING = {
     "onnx": "onnx",
     "tf2onnx": "tf2onnx",
 }
-
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
-
-_log = logging.getLogger(__name__)
 
 
 class CommandFailed(RuntimeError):
@@ -71,25 +66,9 @@ def run(command: Callable[[], int]) -> typing.NoReturn:
     # TensorFlow leaves oneDNN off on CPUs without VNNI, BF16 or AMX; they, too, are faster with it.
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
-    with _streams(), _logging(), _stopping():
+    with _streams(), log.lines(), _stopping():
         code = _exit_code(command)
     sys.exit(code)
-
-
-def set_verbosity(verbosity: int) -> None:
-    """0: warnings of the package. 1: also the cause of a refusal, and other libraries' warnings."""
-    level = logging.DEBUG if verbosity else logging.WARNING
-    logging.getLogger("spleen_tf").setLevel(level)
-    for handler in logging.getLogger().handlers:
-        if isinstance(handler, _Lines):
-            handler.verbosity = verbosity
-
-
-def log_cause(error: BaseException) -> None:
-    """Logs, with --verbosity=1, the exception of a library that an error was raised for."""
-    cause = error.__cause__ or error.__context__
-    if cause is not None:
-        _log.debug("cause of the error", exc_info=cause)
 
 
 def _exit_code(command: Callable[[], int]) -> int:
@@ -99,29 +78,29 @@ def _exit_code(command: Callable[[], int]) -> int:
             sys.stdout.flush()
         return code
     except InputError as error:
-        _say(f"error: {error}")
-        log_cause(error)
+        log.say(f"error: {error}")
+        log.cause(error)
         return EXIT_INPUT
     except OSError as error:
         if error.filename is None or error.errno not in _UNFIT_PLACES:
             raise
-        _say(f"error: {_unfit_place(error)}")
+        log.say(f"error: {_unfit_place(error)}")
         return EXIT_INPUT
     except ModuleNotFoundError as error:
         if error.name not in _FOR_TRAINING:
             raise
-        _say(
+        log.say(
             f"error: expected {_FOR_TRAINING[error.name]}, which this command needs, found it not "
             "installed; install spleen_tf with its dependencies on CPython 3.11 on Linux (x86-64)."
         )
         return EXIT_INPUT
     except CommandFailed as error:
-        _say(f"error: {error}")
-        log_cause(error)
+        log.say(f"error: {error}")
+        log.cause(error)
         return EXIT_FAILED
     except KeyboardInterrupt as error:
         signum = error.signum if isinstance(error, Stopped) else signal.SIGINT
-        _say(f"error: stopped by {signal.Signals(signum).name}")
+        log.say(f"error: stopped by {signal.Signals(signum).name}")
         return EXIT_SIGNAL + signum
 
 
@@ -142,17 +121,6 @@ def _unfit_place(error: OSError) -> str:
         f"{error.filename}: expected a file or folder that can be read and written, "
         f"found: {error.strerror}; {remedy}."
     )
-
-
-def _say(text: str) -> None:
-    """One line on stderr, if anybody still reads it."""
-    with contextlib.suppress(OSError):
-        print(_shown(" ".join(text.split())), file=sys.stderr)
-
-
-def _shown(text: str) -> str:
-    """Text without control characters, by which a file's name could write all over a terminal."""
-    return _CONTROL.sub(lambda letter: f"\\x{ord(letter[0]):02x}", text)
 
 
 @contextlib.contextmanager
@@ -236,46 +204,3 @@ def _stopping() -> Iterator[None]:
     finally:
         for signum in heeded:
             signal.signal(signum, before[signum])
-
-
-@contextlib.contextmanager
-def _logging() -> Iterator[None]:
-    """Log records and warnings of the package as lines on stderr, those of others held back."""
-    root, lines = logging.getLogger(), _Lines()
-    root.addHandler(lines)
-    logging.captureWarnings(True)
-    set_verbosity(0)
-    try:
-        yield
-    finally:
-        logging.captureWarnings(False)
-        root.removeHandler(lines)
-
-
-class _Lines(logging.Handler):
-    """Writes a record as one line such as `warning: …` to what stderr is at that time."""
-
-    verbosity = 0
-
-    def emit(self, record: logging.LogRecord) -> None:
-        text = record.getMessage()
-        own = record.name.split(".")[0] == "spleen_tf"
-        if record.name == "py.warnings" and (warning := _own_warning(text)) is not None:
-            text, own = warning, True
-        if own or self.verbosity or record.levelno >= logging.ERROR:
-            _say(f"{record.levelname.lower()}: {text}")
-            if record.exc_info and self.verbosity:
-                with contextlib.suppress(OSError):
-                    print(logging.Formatter().formatException(record.exc_info), file=sys.stderr)
-
-
-def _own_warning(formatted: str) -> str | None:
-    """The message of an InputWarning from what logging makes of it; None for others.
-
-    That is `FILE:LINE: CATEGORY: MESSAGE`, and a line of source behind it where there is one.
-    """
-    _, category, rest = formatted.partition(f": {InputWarning.__name__}: ")
-    if not category:
-        return None
-    *lines, last = rest.rstrip("\n").split("\n")
-    return "\n".join(lines if lines and last.startswith("  ") else [*lines, last])
