@@ -119,11 +119,12 @@ def _check(config: CompareConfig, pairs: Sequence[timepoints.Pair]) -> None:
         raise ConfigError(
             f"--error_percent: expected above 0 and below 100, found {config.error_percent:g}."
         )
-    for name, other in (("before_image", "after_image"), ("after_image", "before_image")):
-        if getattr(config, name) and not getattr(config, other):
-            raise ConfigError(f"--{name}: expected together with --{other}, found it alone.")
-    if config.transform and not config.before_image:
-        raise ConfigError("--transform: expected together with --before_image, found it alone.")
+    flags.check_together(
+        config,
+        ("before_image", "after_image"),
+        ("after_image", "before_image"),
+        ("transform", "before_image"),
+    )
     if not config.before_image or not config.after_image:
         return
     if config.transform:

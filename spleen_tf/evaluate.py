@@ -134,13 +134,11 @@ def _check(config: EvaluateConfig) -> None:
     """Raises InputError where flags do not fit together or name what is not there."""
     if config.report and not config.report.endswith(".html"):
         raise ConfigError(f"--report: expected a name that ends in .html, found {config.report!r}.")
-    if config.images and not config.report:
-        raise ConfigError("--images: expected together with --report, found it alone.")
+    flags.check_together(
+        config, ("images", "report"), ("threshold_ml", "decision"), ("prior", "decision")
+    )
     if config.images and not os.path.exists(config.images):
         raise InputError(f"{config.images}: expected an image or a folder of them, found nothing.")
-    for name in ("threshold_ml", "prior"):
-        if getattr(config, name) is not None and not config.decision:
-            raise ConfigError(f"--{name}: expected together with --decision, found it alone.")
     if config.threshold_ml is not None and not 0 < config.threshold_ml < math.inf:
         raise ConfigError(
             f"--threshold_ml: expected a volume above 0 mL, found {config.threshold_ml:g}."

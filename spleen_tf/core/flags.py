@@ -138,6 +138,17 @@ def check(config: Any) -> None:
             _check_bounds(field.name, values, rule["minimum"], rule["maximum"])
 
 
+def check_together(config: Any, *pairs: tuple[str, str]) -> None:
+    """Raises ConfigError where the first flag of a pair is set, and the second is not."""
+    for name, other in pairs:
+        if _is_set(getattr(config, name)) and not _is_set(getattr(config, other)):
+            raise ConfigError(f"--{name}: expected together with --{other}, found it alone.")
+
+
+def _is_set(value: Any) -> bool:
+    return value is not None and value is not False and value not in ("", ())
+
+
 def _check_bounds(
     name: str, numbers: tuple[float, ...], low: float | None, high: float | None
 ) -> None:

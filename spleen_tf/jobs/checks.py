@@ -5,6 +5,7 @@ from __future__ import annotations
 import pathlib
 import re
 
+from spleen_tf.core import flags
 from spleen_tf.core.files import InputError
 from spleen_tf.io.dicom import network
 from spleen_tf.jobs import places
@@ -25,13 +26,13 @@ def check_flags(config: PredictConfig) -> None:
         raise InputError(f"--device: expected auto, cpu, gpu or gpu:N, found {config.device!r}.")
     if config.table:
         places.check_place(pathlib.Path(config.table), (".csv",))
-    together = (
-        *(("preview_voxel", "preview"), ("smooth_mesh", "mesh")),
-        *(("before", "report"), ("before_image", "before")),
+    flags.check_together(
+        config,
+        ("preview_voxel", "preview"),
+        ("smooth_mesh", "mesh"),
+        ("before", "report"),
+        ("before_image", "before"),
     )
-    for name, other in together:
-        if getattr(config, name) and not getattr(config, other):
-            raise InputError(f"--{name}: expected together with --{other}, found it alone.")
     if config.preview_voxel and len(config.preview_voxel) != 3:
         found = ",".join(map(str, config.preview_voxel))
         raise InputError(f"--preview_voxel: expected three whole numbers i,j,k, found {found}.")

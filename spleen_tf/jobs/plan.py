@@ -9,7 +9,7 @@ import types
 import warnings
 from collections.abc import Mapping, Sequence
 
-from spleen_tf.core import files
+from spleen_tf.core import files, flags
 from spleen_tf.core.files import InputError, InputWarning
 from spleen_tf.datasets import cases
 from spleen_tf.datasets.splits import read_splits
@@ -36,13 +36,13 @@ def of(config: PredictConfig) -> list[Job]:
             "--input: expected a NIfTI file, a folder of them, or a DICOM series, or --dataset "
             f"with --splits in its place, found {found}."
         )
-    together = (
-        *(("dataset", "splits"), ("splits", "dataset")),
-        *(("series_uid", "input"), ("bids", "input")),
+    flags.check_together(
+        config,
+        ("dataset", "splits"),
+        ("splits", "dataset"),
+        ("series_uid", "input"),
+        ("bids", "input"),
     )
-    for flag_name, other in together:
-        if getattr(config, flag_name) and not getattr(config, other):
-            raise InputError(f"--{flag_name}: expected together with --{other}, found it alone.")
     if config.dataset and config.splits:
         split = (config.dataset, config.splits, config.split, config.fold)
         return of_split(*split, config.output, others, modality)

@@ -272,3 +272,12 @@ def test_help_names_every_flag_with_its_sentence_and_default_and_ends_with_0(cap
     assert text.count("Required.") == 1
     assert text.count("May be repeated.") == 1
     assert max(map(len, text.splitlines())) <= 100
+
+
+@pytest.mark.parametrize("value", [0.0, 2.5])
+def test_a_flag_that_needs_another_is_rejected_alone(value):
+    """Also where its value is 0, which is one."""
+    alone = TrainLikeConfig(limit=value)
+    with pytest.raises(ConfigError, match=r"^--limit: expected together with --fold, found it alo"):
+        flags.check_together(alone, ("window", "fold"), ("limit", "fold"))
+    flags.check_together(dataclasses.replace(alone, fold=0), ("limit", "fold"))
