@@ -17,11 +17,12 @@ def main() -> int:
     site_packages = pathlib.Path(sysconfig.get_path("purelib"))
     records = sorted(site_packages.glob("*.dist-info/RECORD"))
     if not records:
-        return told(f"{site_packages}: expected installed packages, found none.")
+        return failed(f"{site_packages}: expected installed packages, found none.")
     for record in records:
         name = first_missing(site_packages, record)
         if name:
-            return told(f"{site_packages}: expected {name} as in {record.parent.name}, found none.")
+            package = record.parent.name
+            return failed(f"{site_packages}: expected {name} as in {package}, found none.")
     return 0
 
 
@@ -35,7 +36,7 @@ def first_missing(site_packages: pathlib.Path, record: pathlib.Path) -> str | No
     return None
 
 
-def told(sentence: str) -> int:
+def failed(sentence: str) -> int:
     print(sentence, file=sys.stderr)
     return 1
 

@@ -195,7 +195,7 @@ def read_json(path: str | os.PathLike[str]) -> Any:
     Raises:
         InputError: if the file is missing, is not JSON, or is larger than what this reads.
     """
-    with contextlib.suppress(OSError):  # It is told below.
+    with contextlib.suppress(OSError):  # Reported below.
         check_text(path, _MOST_JSON_BYTES)
     return read_record(path, Any)
 

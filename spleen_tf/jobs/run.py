@@ -31,7 +31,7 @@ def run(config: PredictConfig) -> int:
     Returns:
         The exit code.
     """
-    if not web.is_address(config.input):
+    if config.input is None or not web.is_address(config.input):
         return _segment_all(config)
     checks.check_flags(config)
     plan.check_single_places(config)  # Before a download that takes its time.

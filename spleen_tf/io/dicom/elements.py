@@ -1,4 +1,4 @@
-"""Elements of a DICOM header as numbers and texts; what is wrong with one is told by its name."""
+"""Elements of a DICOM header as numbers and texts; messages name the element that is wrong."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""DICOM files as streams: opened, told from others, and parsed as far as the pixels."""
+"""DICOM files as streams: opened, recognized, and parsed as far as the pixels."""
 
 from __future__ import annotations
 

@@ -56,9 +56,9 @@ class Address:
     host: str
 
 
-def is_address(source: str | None) -> bool:
+def is_address(source: str) -> bool:
     """Whether an input names a series in an archive, and not a file or folder."""
-    return bool(source) and str(source).lower().startswith("dicomweb+")
+    return source.lower().startswith("dicomweb+")
 
 
 def address(url: str) -> Address:
