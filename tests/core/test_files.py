@@ -21,6 +21,12 @@ def write_half_and_raise(path, interruption):
         raise interruption
 
 
+def test_a_message_names_a_few_and_says_whether_there_are_more():
+    assert files.listed(["a", "b"], 2) == "a, b"
+    assert files.listed([1, 2, 3], 2) == "1, 2, …"
+    assert files.listed([], 2) == ""
+
+
 def test_a_file_appears_at_its_name_when_the_block_ends_and_not_before(tmp_path):
     out = tmp_path / "out.txt"
     with files.replacing(out) as partial:

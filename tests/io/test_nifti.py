@@ -145,19 +145,20 @@ def test_read_geometry_gives_shape_affine_and_header_without_voxels(tiny_nifti):
 
 
 @pytest.mark.parametrize(
-    ("name", "is_nifti", "stem"),
+    ("name", "suffix", "stem"),
     [
-        ("cases/spleen_2.nii.gz", True, "spleen_2"),
-        ("spleen_2.nii", True, "spleen_2"),
-        ("v1.5.nii.gz", True, "v1.5"),
-        ("SCAN.NII.GZ", True, "SCAN"),
-        ("Scan.Nii", True, "Scan"),
-        ("spleen_2.gz", False, "spleen_2"),
-        ("spleen_2.nii.txt", False, "spleen_2.nii.txt"),
+        ("cases.nii/spleen_2.nii.gz", ".nii.gz", "spleen_2"),
+        ("spleen_2.nii", ".nii", "spleen_2"),
+        ("v1.5.nii.gz", ".nii.gz", "v1.5"),
+        ("SCAN.NII.GZ", ".nii.gz", "SCAN"),
+        ("Scan.Nii", ".nii", "Scan"),
+        ("spleen_2.gz", "", "spleen_2"),
+        ("spleen_2.nii.txt", "", "spleen_2.nii.txt"),
     ],
 )
-def test_names_of_nifti_files(name, is_nifti, stem):
-    assert nifti.is_nifti(name) is is_nifti
+def test_names_of_nifti_files(name, suffix, stem):
+    assert nifti.suffix(name) == suffix
+    assert nifti.is_nifti(name) is bool(suffix)
     assert nifti.stem(name) == stem
 
 
@@ -174,3 +175,7 @@ def test_bytes_behind_a_gzip_stream_are_left_out_with_a_warning(tmp_path, tiny_n
     with pytest.warns(InputWarning, match="bytes stand behind the end of the gzip stream"):
         image = nifti.read(path)
     np.testing.assert_array_equal(image.array_ijk, nifti.read(tiny_nifti).array_ijk)
+
+
+def test_a_json_beside_a_volume_has_its_stem(tmp_path):
+    assert nifti.sidecar(tmp_path / "a.b.NII.gz") == tmp_path / "a.b.json"
