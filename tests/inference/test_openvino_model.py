@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from spleen_tf.core.files import InputError, InputWarning
-from spleen_tf.inference import engine, openvino_model
+from spleen_tf.inference import engine, openvino_model, openvino_trial
 from spleen_tf.inference.engine import Engine
-from spleen_tf.inference.openvino_model import Choice, OpenVinoModel
+from spleen_tf.inference.openvino_model import OpenVinoModel
+from spleen_tf.inference.openvino_trial import Choice
 from spleen_tf.inference.runtimes import OnnxModel
 
 needs_openvino = pytest.mark.skipif(
@@ -23,8 +24,8 @@ def child(monkeypatch):
     """A function that sets what the child process does, as if OpenVINO were installed."""
 
     def set_code(code):
-        monkeypatch.setattr(openvino_model.importlib.util, "find_spec", lambda name: True)
-        monkeypatch.setattr(openvino_model, "_CHILD", (sys.executable, "-c", code))
+        monkeypatch.setattr(openvino_trial.importlib.util, "find_spec", lambda name: True)
+        monkeypatch.setattr(openvino_trial, "_CHILD", (sys.executable, "-c", code))
 
     return set_code
 
@@ -51,7 +52,7 @@ def inputs(count=4):
 )
 def test_onnx_runtime_takes_over_where_the_trial_fails(child, monkeypatch, model, code, reason):
     child(code)
-    monkeypatch.setattr(openvino_model, "_CHILD_SECONDS", 0.2 if "sleep" in code else 60.0)
+    monkeypatch.setattr(openvino_trial, "_CHILD_SECONDS", 0.2 if "sleep" in code else 60.0)
     with pytest.warns(InputWarning, match=f"OpenVINO is not used, since {reason}") as caught:
         model.load()
     assert len(caught) == 1
@@ -62,7 +63,7 @@ def test_onnx_runtime_takes_over_where_the_trial_fails(child, monkeypatch, model
 
 
 def test_a_missing_openvino_costs_one_warning_for_all_models(monkeypatch, exported):
-    monkeypatch.setattr(openvino_model.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(openvino_trial.importlib.util, "find_spec", lambda name: None)
     models = engine.choose(list(exported.values()), Engine("openvino"))
     with pytest.warns(InputWarning, match="it is not installed") as caught:
         engine.start(models, Engine("openvino"))
@@ -83,7 +84,7 @@ def test_disagreement_is_relative_to_the_spread_of_log_odds():
     odds = np.array([-4.0, -2.0, 2.0, 4.0])  # Their standard deviation is the root of 10.
     probability = 1 / (1 + np.exp(-odds))
     shifted = 1 / (1 + np.exp(-odds - 0.1))
-    disagreement = openvino_model._disagreement
+    disagreement = openvino_trial._disagreement
     assert disagreement(probability, probability) == 0.0
     assert disagreement(shifted, probability) == pytest.approx(0.1 / np.sqrt(10.0))
     assert disagreement(probability[::-1], probability) > 1.0
