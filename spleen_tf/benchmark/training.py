@@ -12,7 +12,7 @@ from typing import Literal
 import keras
 import tensorflow as tf
 
-from spleen_tf.benchmark import conversion, convolutions, measure, networks, peer
+from spleen_tf.benchmark import conversion, convolutions, measure, networks, pytorch
 from spleen_tf.benchmark.bench import Bench
 from spleen_tf.benchmark.measure import Skipped
 from spleen_tf.benchmark.rows import Measurement
@@ -152,7 +152,7 @@ def _beside_peer(bench: Bench, config: TrainConfig) -> Measurement:
     measurements = []
     for precision in ("float32", "bfloat16"):
         shape = (config.network, config.image_hw, step.batch_size, precision)
-        with peer.started(bench.peer_python, *shape) as torch:
+        with pytorch.started(bench.peer_python, *shape) as torch:
             if torch.parameters != step.parameters:
                 raise Skipped(f"PyTorch's network has {torch.parameters} parameters")
             measurement = measure.alternating(

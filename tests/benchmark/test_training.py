@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from spleen_tf.benchmark import conversion, peer
+from spleen_tf.benchmark import conversion, pytorch
 from spleen_tf.benchmark.bench import Bench
 from spleen_tf.benchmark.inputs import Inputs
 from spleen_tf.core.flags import CommandFailed
@@ -64,9 +64,9 @@ for line in sys.stdin:
 def test_a_peer_answers_steps_with_their_seconds(tmp_path, monkeypatch):
     program = tmp_path / "fake.py"
     program.write_text(FAKE_TORCH)
-    monkeypatch.setattr(peer, "PROGRAM", program)
+    monkeypatch.setattr(pytorch, "PROGRAM", program)
     network = NetworkSpec(base_filters=2, depth=1)
-    with peer.started(sys.executable, network, (8, 8), 10, "float32") as torch:
+    with pytorch.started(sys.executable, network, (8, 8), 10, "float32") as torch:
         assert torch.parameters == 1234
         # 3 steps of half a second, 10 images each.
         assert torch.ms_per_image(3) == pytest.approx(50.0)
@@ -77,6 +77,6 @@ def test_an_interpreter_without_pytorch_is_named():
     network = NetworkSpec(base_filters=2, depth=1)
     with (
         pytest.raises(CommandFailed, match="No module named 'torch'"),
-        peer.started(sys.executable, network, (8, 8), 1, "float32"),
+        pytorch.started(sys.executable, network, (8, 8), 1, "float32"),
     ):
         pass
