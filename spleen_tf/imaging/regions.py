@@ -10,7 +10,7 @@ import numpy as np
 from spleen_tf.imaging.volume import Grid, Volume
 
 # Around the organ, as it is shown: what tells where it ends, and room for a box that is not exact.
-MARGIN_MM = 40.0
+MARGIN_MM = 60.0
 # Networks learn on more, of which training takes crops: a box need not be exact.
 TRAINING_MARGIN_MM = 75.0
 # A longer organ is shown smaller, so that networks that learnt usual ones know it.

@@ -56,12 +56,12 @@ def mask_of(found, image):
     return found.in_volume(found.probability_ijk >= 0.5, image.shape)
 
 
-def test_members_see_the_organ_and_40_mm_around_it():
+def test_members_see_the_organ_and_60_mm_around_it():
     image, member, first = volume(), Bright(50), Bright(50)
     found = searches.search(image, Plan([member], [first], "CT"))
     # Of slices 2.5 mm apart the first look sees every second; its box may begin a slice early.
     assert first.shown == [((120, 120, 40), 0.0)]
-    assert member.shown == [((60, 60, 53), 1.5)]
+    assert member.shown == [((80, 80, 69), 1.5)]
     np.testing.assert_array_equal(mask_of(found, image), image.array_ijk > 50)
     assert found.doubt is None
 
@@ -70,7 +70,7 @@ def test_full_looks_at_every_slice():
     image, member, first = volume(), Bright(50), Bright(50)
     searches.search(image, Plan([member], [first], "CT", full=True))
     assert first.shown == [(SHAPE, 0.0)]
-    assert member.shown == [((60, 60, 52), 0.0)]
+    assert member.shown == [((80, 80, 68), 0.0)]
 
 
 def test_where_the_first_look_sees_nothing_the_whole_volume_is_searched():
@@ -92,7 +92,7 @@ def test_what_the_first_look_cuts_off_is_found_by_a_second_region():
 
 def test_where_the_members_find_nothing_the_next_candidate_is_looked_at():
     image = volume(ORGAN, 120)
-    image.array_ijk[5:40, 5:40, 40:70] = 80  # Larger, and too dark for the members.
+    image.array_ijk[5:30, 5:40, 40:70] = 80  # Larger, and too dark for the members.
     member = Bright(100)
     found = searches.search(image, Plan([member], [Bright(50)], "CT"))
     assert len(member.shown) == 2
