@@ -410,7 +410,8 @@ def test_a_clipped_organ_is_told_as_a_lower_bound():
     ("volume_ml", "place"), [(107.2, "within"), (314.5, "within"), (90.0, "below"), (400, "above")]
 )
 def test_the_volume_is_held_against_adults(volume_ml, place):
-    assert f"{place}: 107.2 to 314.5 mL in 140 adults" in prediction(volume_ml=volume_ml)
+    html = prediction(volume_ml=volume_ml)
+    assert f"{place} what is usual: 107.2 to 314.5 mL in 140 adults" in html
 
 
 def test_the_bounds_of_sex_and_height_are_shown_for_volume_and_length():

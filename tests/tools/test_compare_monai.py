@@ -22,8 +22,10 @@ SHAPE = (12, 10, 14)
 VERSIONS = {"python": "3.11.0", "torch": "2.13.0", "monai": "1.4.0", "numpy": "1.26.4"}
 
 # Answers as the program of the other interpreter does, and finds the spleen where the label has it,
-# and one voxel elsewhere.
-STAND_IN = f"""#!{sys.executable}
+# and one voxel elsewhere. Its second line is a command to a shell and a string to Python: a path
+# with a space cannot stand behind #!.
+STAND_IN = f"""#!/bin/sh
+''''exec "{sys.executable}" "$0" "$@" #'''
 import json, pathlib, sys
 import numpy as np
 
