@@ -70,6 +70,11 @@ class CrossValidation:
         return self.record.folds
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """The names of all cases, fold by fold."""
+        return tuple(itertools.chain.from_iterable(self.held_out.values()))
+
+    @property
     def label_value(self) -> int:
         """The labels' value that means spleen; 0 for any value above 0."""
         return self.record.label_value
@@ -77,7 +82,7 @@ class CrossValidation:
     @property
     def patients(self) -> int:
         """How many cases were held out in all."""
-        return sum(map(len, self.held_out.values()))
+        return len(self.names)
 
     def model_folders(self, fold: str) -> list[pathlib.Path]:
         """The SavedModel folders of a fold, in the order of planes."""
@@ -147,8 +152,7 @@ def dices(validated: CrossValidation) -> dict[tuple[str, str], float]:
             f"{path}: expected the columns plane, case and dice (numbers), found others ({error}); "
             "run tools/cross_validate.py again."
         ) from None
-    held_out = [name for names in validated.held_out.values() for name in names]
-    for plane, name in itertools.product(validated.planes, held_out):
+    for plane, name in itertools.product(validated.planes, validated.names):
         if (plane, name) not in dice_of:
             raise InputError(
                 f"{path}: expected a row for {name!r} in plane {plane}, found none; run "

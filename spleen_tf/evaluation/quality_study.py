@@ -134,8 +134,7 @@ def measure(
         InputError: if a case or model cannot be read, or a CASE.json is none.
     """
     measurements: list[Measurement] = []
-    held_out = [name for names in validated.held_out.values() for name in names]
-    ways = {name: corruptions.of(case_of[name].modality) for name in held_out}
+    ways = {name: corruptions.of(case_of[name].modality) for name in validated.names}
     total = sum(map(len, ways.values()))
     with tqdm.tqdm(total=total, desc="study", unit="volume", disable=None) as bar:
         for fold, names in validated.held_out.items():
