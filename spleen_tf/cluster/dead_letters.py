@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from spleen_tf.cluster import storage
+from spleen_tf.cluster import notes, storage
 from spleen_tf.core import files
 from spleen_tf.core.files import InputError
 
@@ -32,15 +32,13 @@ class DeadLetter(msgspec.Struct, frozen=True):
 def write(output: str, case: str, source: str, error: BaseException) -> None:
     """Leaves a note on a case, below the output folder."""
     kind = "" if isinstance(error, InputError) else f"{type(error).__name__}: "
-    with storage.scratch() as folder:
-        note = folder / "note.json"
-        files.write_json(note, DeadLetter(case, source, kind + " ".join(str(error).split())))
-        storage.send(note, _note(output, case))
+    letter = DeadLetter(case, source, kind + " ".join(str(error).split()))
+    notes.write(output, _NOTES, case, letter)
 
 
 def clear(output: str) -> None:
     """Removes the notes and the list of an earlier run."""
-    storage.remove(storage.joined(output, _NOTES))
+    notes.clear(output, _NOTES)
     storage.remove(storage.joined(output, LIST))
 
 
@@ -52,22 +50,14 @@ def collect(output: str, source_of: Mapping[str, str]) -> list[DeadLetter]:
         source_of: the cases that have no result, each with the place of its volume. A note on
             another is of a first try, of which the second came out well.
     """
-    notes = storage.joined(output, _NOTES)
-    noted = storage.sizes(notes)
-    letters = []
-    with storage.scratch() as folder:
-        for case, source in sorted(source_of.items()):
-            if (name := f"{case}.json") in noted:
-                storage.fetch(storage.joined(notes, name), folder / name)
-                letters.append(files.read_record(folder / name, DeadLetter))
-            else:
-                letters.append(DeadLetter(case, source, _LOST))
-        if letters:
+    noted = notes.read(output, _NOTES, DeadLetter)
+    letters = [
+        noted.get(case, DeadLetter(case, source, _LOST))
+        for case, source in sorted(source_of.items())
+    ]
+    if letters:
+        with storage.scratch() as folder:
             files.write_csv(folder / LIST, [msgspec.structs.asdict(letter) for letter in letters])
             storage.send(folder / LIST, storage.joined(output, LIST))
-    storage.remove(notes)
+    notes.clear(output, _NOTES)
     return letters
-
-
-def _note(output: str, case: str) -> str:
-    return storage.joined(output, _NOTES, f"{case}.json")

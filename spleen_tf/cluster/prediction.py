@@ -6,17 +6,18 @@ import dataclasses
 import functools
 import pathlib
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from spleen_tf.cluster import beam, dead_letters, storage
+from spleen_tf.cluster import beam, dead_letters, notes, storage
 from spleen_tf.cluster.dead_letters import DeadLetter
 from spleen_tf.core import files
 from spleen_tf.core.files import InputError
 from spleen_tf.core.runners import is_url
 from spleen_tf.inference import prediction
 from spleen_tf.inference.prediction import PredictionRecord
-from spleen_tf.jobs import plan
+from spleen_tf.jobs import manifest, plan
 from spleen_tf.jobs.config import PredictConfig
 from spleen_tf.jobs.job import Job
 from spleen_tf.jobs.segmenter import Segmenter
@@ -25,6 +26,8 @@ from spleen_tf.reporting import outputs
 # Flags whose values are places.
 _INPUTS = ("input", "dataset", "splits")
 _OUTPUTS = ("output", *outputs.SUFFIXES)
+# The folder of the notes with entries of the manifest.
+_ENTRIES = ".manifest"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,20 +76,25 @@ def predict(config: PredictConfig) -> Outcome:
         CommandFailed: if the job fails.
     """
     assert config.runner is not None
+    start = time.monotonic()
     _check_models(config)
+    on = config.runner, config.runner_option
     with storage.scratch() as root:
         tasks = _tasks(config, storage.Outline(root))
         missing = _missing(tasks)
         dead_letters.clear(config.output)
-        work = functools.partial(segment, config=config)
-        beam.for_each(missing, work, config.runner, config.runner_option)
-        still_missing = _missing(missing)
+        notes.clear(config.output, _ENTRIES)
+        beam.for_each(missing, functools.partial(segment, config=config), *on)
         failed = dead_letters.collect(
-            config.output, {task.job.case: task.source for task in still_missing}
+            config.output, {task.job.case: task.source for task in _missing(missing)}
         )
+        error_of = {letter.case: letter.error for letter in failed}
+        done = [task for task in tasks if task.job.case not in error_of]
+        has_entry = notes.cases(config.output, _ENTRIES)
+        beam.for_each([task for task in done if task.job.case not in has_entry], describe, *on)
         if config.table:
-            names = {letter.case for letter in failed}
-            _write_table(config.table, [task for task in tasks if task.job.case not in names])
+            _write_table(config.table, done)
+    _write_manifest(config.output, tasks, error_of, time.monotonic() - start)
     return Outcome(len(tasks), len(tasks) - len(missing), failed)
 
 
@@ -97,12 +105,23 @@ def segment(task: Task, config: PredictConfig) -> None:
             job = _staged(task, folder)
             if task.job.source in task.place_of:
                 storage.fetch(task.place_of[task.job.source], job.source)
-            _segmenter(config).segment(job)
+            record = _segmenter(config).segment(job)
             for path, staged in zip(_in_order(task.job), _in_order(job), strict=True):
                 if path in task.place_of and staged.is_file():  # Of no spleen, there is no mesh.
                     storage.send(staged, task.place_of[path])
+            _note_entry(task, job, record)
     except Exception as error:  # Whatever is wrong with one case, the others go on.
         dead_letters.write(task.output, task.job.case, task.source, error)
+
+
+def describe(task: Task) -> None:
+    """Makes the manifest's entry of a case that an earlier run segmented, in a worker."""
+    with beam.one_at_a_time, storage.scratch() as folder:
+        job = _staged(task, folder)
+        for path, staged in ((task.job.source, job.source), (task.job.mask, job.mask)):
+            if path in task.place_of:
+                storage.fetch(task.place_of[path], staged)
+        _note_entry(task, job, _record(task, job.json))
 
 
 def _check_models(config: PredictConfig) -> None:
@@ -124,8 +143,10 @@ def _tasks(config: PredictConfig, outline: storage.Outline) -> list[Task]:
     local = dataclasses.replace(config, **stand_ins)
     if local.input and not plan.is_batch(local.input):
         raise InputError(f"{config.input}: expected a folder of volumes for --runner, found one.")
+    jobs = plan.of(local)
+    manifest.place(local.output, jobs)
     tasks = []
-    for job in plan.of(local):
+    for job in jobs:
         places = {path: outline.place_of(path) for path in (job.source, *job.outputs)}
         remote = {path: place for path, place in places.items() if is_url(place)}
         tasks.append(Task(job, remote, config.output))
@@ -145,7 +166,7 @@ def _missing(tasks: Sequence[Task]) -> list[Task]:
     def is_done(task: Task) -> bool:
         absent = [path for path in task.job.outputs if not is_there(task, path)]
         if absent and absent == [task.job.others.get("mesh")]:
-            return not _record(task).voxels
+            return not _record(task, task.job.json).voxels
         return not absent
 
     return [task for task in tasks if not is_done(task)]
@@ -196,11 +217,10 @@ def _models_root() -> tempfile.TemporaryDirectory[str]:
     return tempfile.TemporaryDirectory(prefix="spleen_tf-models-", ignore_cleanup_errors=True)
 
 
-def _record(task: Task) -> PredictionRecord:
-    """The content of a case's JSON."""
-    path = task.job.json
-    if path in task.place_of:
-        storage.fetch(task.place_of[path], path)
+def _record(task: Task, path: pathlib.Path) -> PredictionRecord:
+    """The content of a case's JSON, which is fetched to a path if its place is remote."""
+    if task.job.json in task.place_of:
+        storage.fetch(task.place_of[task.job.json], path)
     record = prediction.read(path)
     if record is None:
         raise InputError(f"{path}: expected the JSON of a prediction, found another.")
@@ -210,7 +230,27 @@ def _record(task: Task) -> PredictionRecord:
 def _write_table(table: str, done: Sequence[Task]) -> None:
     if not done:
         return
-    rows = [outputs.row(task.job.case, _record(task)) for task in done]
+    rows = [outputs.row(task.job.case, _record(task, task.job.json)) for task in done]
     with storage.scratch() as folder:
         files.write_csv(folder / "table.csv", rows)
         storage.send(folder / "table.csv", table)
+
+
+def _note_entry(task: Task, job: Job, record: PredictionRecord) -> None:
+    """Leaves a case's entry of the manifest; `job` has the local paths of what is hashed."""
+    entry = manifest.entry(job, record, job.mask.parent)
+    notes.write(task.output, _ENTRIES, job.case, entry)
+
+
+def _write_manifest(
+    output: str, tasks: Sequence[Task], error_of: Mapping[str, str], seconds: float
+) -> None:
+    entry_of = notes.read(output, _ENTRIES, manifest.Entry)
+    names = [task.job.case for task in tasks]
+    entries = [entry_of[name] for name in names if name not in error_of]
+    failed = {name: error_of[name] for name in names if name in error_of}
+    with storage.scratch() as folder:
+        content = manifest.of(len(tasks), entries, failed, seconds)
+        files.write_json(folder / manifest.FILE_NAME, content)
+        storage.send(folder / manifest.FILE_NAME, storage.joined(output, manifest.FILE_NAME))
+    notes.clear(output, _ENTRIES)

@@ -52,6 +52,13 @@ class Review(msgspec.Struct, frozen=True):
     reasons: tuple[str, ...]
 
 
+class Entry(msgspec.Struct, frozen=True):
+    """What the manifest says of a case that has its mask; nothing to review is None."""
+
+    done: Done
+    review: Review | None
+
+
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """The content of manifest.json.
 
@@ -109,23 +116,14 @@ def write(
         InputError: if it cannot be written.
     """
     done = [job for job in planned if job.case in records and job.case not in failed]
-    manifest = Manifest(
-        software=versions.SOFTWARE,
-        versions=versions.installed(_PACKAGES),
-        cases=len(planned),
-        done=tuple(_done(job, records[job.case], path.parent) for job in done),
-        failed=tuple(Failed(case, message) for case, message in failed.items()),
-        review=tuple(
-            Review(job.case, records[job.case].reasons) for job in done if records[job.case].review
-        ),
-        seconds=round(seconds, 1),
-    )
-    files.write_json(path, manifest)
+    entries = [entry(job, records[job.case], path.parent) for job in done]
+    files.write_json(path, of(len(planned), entries, failed, seconds))
 
 
-def _done(job: Job, record: PredictionRecord, folder: pathlib.Path) -> Done:
+def entry(job: Job, record: PredictionRecord, folder: pathlib.Path) -> Entry:
+    """What the manifest in a folder says of a case that is done."""
     mask = job.mask.relative_to(folder) if job.mask.is_relative_to(folder) else job.mask
-    return Done(
+    done = Done(
         case=job.case,
         mask=mask.as_posix().encode(errors="backslashreplace").decode(),
         mask_sha256=files.sha256(job.mask),
@@ -133,4 +131,20 @@ def _done(job: Job, record: PredictionRecord, folder: pathlib.Path) -> Done:
         model=record.model,
         version=record.version,
         seconds=record.seconds.get("total") if isinstance(record.seconds, dict) else None,
+    )
+    return Entry(done, Review(job.case, record.reasons) if record.review else None)
+
+
+def of(
+    num_cases: int, entries: Sequence[Entry], failed: Mapping[str, str], seconds: float
+) -> Manifest:
+    """The manifest of so many cases, of which some are done and the others failed."""
+    return Manifest(
+        software=versions.SOFTWARE,
+        versions=versions.installed(_PACKAGES),
+        cases=num_cases,
+        done=tuple(one.done for one in entries),
+        failed=tuple(Failed(case, message) for case, message in failed.items()),
+        review=tuple(one.review for one in entries if one.review),
+        seconds=round(seconds, 1),
     )

@@ -10,6 +10,14 @@ pytest.importorskip("apache_beam", reason="needs apache-beam: make test-beam")
 import fsspec
 
 
+def manifest_of(folder):
+    """The manifest of a batch, without what says how long it took."""
+    content = json.loads((folder / "manifest.json").read_text())
+    for timed in (content, *content["done"]):
+        assert timed.pop("seconds") >= 0
+    return content
+
+
 def test_masks_of_a_runner_are_those_of_a_local_run(make_scans, segment, masks, bucket, tmp_path):
     scans = make_scans(tmp_path / "scans", "ab")
     memory = fsspec.filesystem("memory")
@@ -23,6 +31,8 @@ def test_masks_of_a_runner_are_those_of_a_local_run(make_scans, segment, masks, 
     assert masks(tmp_path / "beam") == masks(tmp_path / "local")
     assert json.loads((tmp_path / "beam" / "a.json").read_text())["voxels"] > 0
     assert len(memory.ls(f"{bucket}/mesh")) == 2
+    assert manifest_of(tmp_path / "beam") == manifest_of(tmp_path / "local")
+    assert memory.glob(f"{bucket}/out/.*") == []
     table = csv.DictReader(memory.cat(f"{bucket}/t.csv").decode().splitlines())
     assert [row["case"] for row in table] == ["a", "b"]
 
@@ -40,6 +50,9 @@ def test_a_run_again_does_what_is_missing(make_scans, segment, tmp_path):
         (letter,) = csv.DictReader(stream)
     assert (letter["case"], letter["source"]) == ("b", str(scans / "b.nii.gz"))
     assert letter["error"].startswith(f"{scans / 'b.nii.gz'}: expected")
+    content = manifest_of(output)
+    assert [one["case"] for one in content["done"]] == ["a", "c"]
+    assert content["failed"] == [{"case": "b", "message": letter["error"]}]
     before = (output / "a.nii.gz").stat().st_mtime_ns
 
     (scans / "b.nii.gz").write_bytes(sound)
@@ -47,6 +60,8 @@ def test_a_run_again_does_what_is_missing(make_scans, segment, tmp_path):
     assert (code, line) == (0, f"{output}: 3 of 3 cases done, 2 of them before")
     assert (output / "a.nii.gz").stat().st_mtime_ns == before
     assert not (output / "dead_letter.csv").exists()
+    assert segment(scans, tmp_path / "local")[0] == 0
+    assert manifest_of(output) == manifest_of(tmp_path / "local")
 
 
 def test_flags_that_do_not_go_together_are_refused(make_scans, segment, tmp_path):
@@ -68,3 +83,10 @@ def test_flags_that_do_not_go_together_are_refused(make_scans, segment, tmp_path
     code, _, err = segment("xyz://bucket/in", tmp_path / "out", "--runner=DirectRunner")
     assert code == 2
     assert err.startswith("error: xyz://bucket/in: expected gs://, s3:// or a local path")
+
+
+def test_a_case_of_the_manifests_name_is_rejected(make_scans, segment, tmp_path):
+    scans = make_scans(tmp_path / "scans", ["a", "manifest"])
+    code, _, err = segment(scans, tmp_path / "out", "--runner=DirectRunner")
+    assert code == 2
+    assert "expected a case of another name than 'manifest'" in err
