@@ -21,11 +21,11 @@ from spleen_tf.inference.member import Member
 from spleen_tf.inference.modality import TakenModality
 from spleen_tf.inference.model_files import ModelInfo
 from spleen_tf.inference.prediction import DEFAULTS, Options, Prediction
-from spleen_tf.inference.search import Plan
+from spleen_tf.inference.search import Plan, Seen
 from spleen_tf.quality import checks, evidence, reference
 from spleen_tf.quality.calibration import Calibration
 from spleen_tf.quality.checks import Direction
-from spleen_tf.quality.evidence import Evidence
+from spleen_tf.quality.evidence import Agreement, Evidence
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -140,7 +140,7 @@ class Family:
             taken.modality,
             tta=options.tta,
             full=options.full,
-            with_views=with_evidence,
+            with_views=with_evidence and len(self.members) > 1,
         )
         seen = searches.search(image, plan)
         mirrored_ml = searches.mirrored_ml(image, plan, seen.windows)
@@ -156,10 +156,11 @@ class Family:
         if options.fill_holes:
             mask = masks.fill_holes(mask)
         collected, nested_ml = None, None
-        if with_evidence:
-            views = (view_mask.mask_ijk() for view_mask in seen.views)
-            window = seen.windows[0]
-            collected = evidence.collect(seen.crop, window, probability, mask, views, voxels_above)
+        if with_evidence and mask.any():
+            agreement = self._agreement(seen, mask)
+            collected = evidence.collect(
+                seen.crop, seen.windows[0], probability, mask, agreement, voxels_above
+            )
             nested_ml = evidence.nested_ml(seen.crop, probability, mask, cutoff)
         clock.lap("postprocess")
         return _Finding(
@@ -175,6 +176,15 @@ class Family:
             ),
             doubt=seen.doubt,
         )
+
+    def _agreement(self, seen: Seen, mask_ijk: npt.NDArray[np.bool_]) -> Agreement:
+        """Between the members, or of a single one with itself where it is shown another body."""
+        if len(self.members) > 1:
+            return evidence.agreement_around(mask_ijk, (view.mask_ijk() for view in seen.views))
+        result_nhw, views_nhw = fusion.shown_differently(
+            self.members[0], seen.crop, seen.windows[0], mask_ijk, seen.skip_below_mm
+        )
+        return evidence.agreement(result_nhw, [result_nhw, *views_nhw])
 
     def _judge(
         self,

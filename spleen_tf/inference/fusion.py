@@ -19,6 +19,8 @@ from spleen_tf.inference.member import Member
 # from the organ nearly all probabilities are that small. Near a half, its steps are 0.0005.
 _LEAST_SHARE = float(np.finfo(np.float16).smallest_normal)
 
+_SAMPLED_SLICES = 12
+
 
 class ViewMask:
     """The mask that one view of one member gives by itself, one bit per voxel."""
@@ -64,8 +66,7 @@ def probability(
         image: the volume.
         windows: of each member, the intensities that become 0 and 1.
         tta: the mean is over views.AUGMENTED.
-        view_masks: receives the mask of each view of each member. A single member has no other to
-            agree with: it is shown views.OF_SINGLE_MEMBER, whether or not they count in the mean.
+        view_masks: receives the mask of each view of each member.
         skip_below_mm: as in `Member.batches`.
 
     Returns:
@@ -74,15 +75,14 @@ def probability(
     Raises:
         InputError: as `Member.batches` does.
     """
-    counted = views.AUGMENTED if tta else (views.AS_IS,)
-    shown = views.OF_SINGLE_MEMBER if view_masks is not None and len(members) == 1 else counted
+    shown = views.AUGMENTED if tta else (views.AS_IS,)
+    weight = 1.0 / (len(members) * len(shown))
     total_ijk = np.zeros(image.shape, np.float16, order="F")
     count = sum(len(member.slices(image)) for member in members) * len(shown)
     with tqdm.tqdm(total=count, unit="slice", leave=False, disable=None) as bar:
         for member, window in zip(members, windows, strict=True):
             total_nhw = planes.split(total_ijk, image.affine, member.info.plane)
             for view in shown:
-                weight = 1.0 / (len(members) * len(counted)) if view in counted else 0.0
                 view_mask = ViewMask(image, member.info.plane)
                 batches = member.batches(image, window, view, skip_below_mm)
                 for start, probability_nhw in batches:
@@ -99,3 +99,46 @@ def probability(
                 if view_masks is not None:
                     view_masks.append(view_mask)
     return total_ijk
+
+
+def shown_differently(
+    member: Member,
+    image: Volume,
+    window: tuple[float, float],
+    mask_ijk: npt.NDArray[np.bool_],
+    skip_below_mm: float = 0.0,
+) -> tuple[npt.NDArray[np.bool_], list[npt.NDArray[np.bool_]]]:
+    """What a member finds where the body is shown in another way: views.OF_SINGLE_MEMBER.
+
+    It sees some slices only, spread over the result and half of its length on each side: an
+    agreement is a mean, for which a sample is enough.
+
+    Args:
+        member: the model.
+        image: the volume.
+        window: the intensities that become 0 and 1.
+        mask_ijk: (I, J, K) bool, the result.
+        skip_below_mm: as in `Member.batches`.
+
+    Returns:
+        (n, H, W) bool: the result in these slices, and what each view finds there.
+    """
+    stride = member.stride(image, skip_below_mm)
+    slices_nhw = member.slices(image)[::stride]
+    mask_nhw = planes.split(mask_ijk, image.affine, member.info.plane)[::stride]
+    rows = _sample(np.flatnonzero(mask_nhw.any(axis=(1, 2))), len(mask_nhw))
+    found = []
+    for view in views.OF_SINGLE_MEMBER:
+        probability_nhw = [
+            member.probability(image, slices_nhw, (row, row + 1), window, view) for row in rows
+        ]
+        found.append(np.concatenate(probability_nhw) >= member.info.threshold)
+    return mask_nhw[rows], found
+
+
+def _sample(with_spleen: npt.NDArray[np.intp], count: int) -> list[int]:
+    """Some of `count` slices: those with spleen, and half of their number on each side."""
+    first, last = (int(with_spleen[0]), int(with_spleen[-1])) if with_spleen.size else (0, count)
+    margin = (last - first + 1) // 2
+    around = np.linspace(max(0, first - margin), min(count - 1, last + margin), _SAMPLED_SLICES)
+    return [int(row) for row in np.unique(around.round())]

@@ -43,6 +43,10 @@ class Member:
         """(N, H, W): a volume's slices in the model's plane, a view of its array."""
         return planes.split(image.array_ijk, image.affine, self.info.plane)
 
+    def stride(self, image: Volume, skip_below_mm: float) -> int:
+        """Every how manieth slice is run if those left may lie so far apart."""
+        return max(1, int(skip_below_mm / planes.slice_mm(image.affine, self.info.plane)))
+
     def batches(
         self,
         image: Volume,
@@ -64,14 +68,13 @@ class Member:
         Raises:
             InputError: if the network finds NaN, or the slices do not fit into memory.
         """
-        every_nhw = self.slices(image)
-        stride = max(1, int(skip_below_mm / planes.slice_mm(image.affine, self.info.plane)))
-        slices_nhw = every_nhw[::stride]
+        stride = self.stride(image, skip_below_mm)
+        slices_nhw = self.slices(image)[::stride]
         pixels = slices_nhw.shape[1] * slices_nhw.shape[2]
         step = max(1, self.runtime.pixels_per_batch // pixels)
         spans = [(s, min(s + step, len(slices_nhw))) for s in range(0, len(slices_nhw), step)]
         batches = ((s[0], self.probability(image, slices_nhw, s, window, view)) for s in spans)
-        return batches if stride == 1 else interpolated(batches, stride, len(every_nhw))
+        return batches if stride == 1 else interpolated(batches, stride, len(self.slices(image)))
 
     def probability(
         self,

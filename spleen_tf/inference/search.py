@@ -71,6 +71,7 @@ class Seen:
         probability_ijk: float16, of the crop's shape.
         windows: of each member, the intensities that become 0 and 1.
         views: the mask of each view, of the crop's shape, if they were asked for.
+        skip_below_mm: slices were skipped as long as those left lay no further apart.
         doubt: why the place may be wrong, as a reason for a review; None: nothing says so.
     """
 
@@ -79,6 +80,7 @@ class Seen:
     probability_ijk: npt.NDArray[Any]
     windows: Windows
     views: list[ViewMask]
+    skip_below_mm: float
     doubt: str | None = None
 
     def in_volume(self, array_ijk: npt.NDArray[Any], shape: tuple[int, ...]) -> npt.NDArray[Any]:
@@ -154,12 +156,13 @@ def _seen_in(image: Volume, region: Region | None, plan: Plan, windows: Windows)
     crop = region.crop(image) if region else image
     box = region.box if region else tuple(slice(0, size) for size in image.shape)
     views: list[ViewMask] = []
+    skip_below_mm = _SKIP_BELOW_MM if plan.first_look and not plan.full else 0.0
     probability_ijk = fusion.probability(
         plan.members,
         crop,
         windows,
         plan.tta,
         views if plan.with_views else None,
-        _SKIP_BELOW_MM if plan.first_look and not plan.full else 0.0,
+        skip_below_mm,
     )
-    return Seen(crop, box, probability_ijk, windows, views)
+    return Seen(crop, box, probability_ijk, windows, views, skip_below_mm)

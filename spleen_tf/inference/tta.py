@@ -68,12 +68,11 @@ class View:
 AS_IS = View()
 # Test-time augmentation: these average without blurring, since nothing is resampled once more.
 AUGMENTED = (AS_IS, View(scale=0.92), View(scale=1.08))
-# A single member has no other to agree with: its masks of these views are compared. The shift is a
-# quarter of the 40 mm between two pixels of the deepest level, at 2.5 mm and a depth of 4: the
-# levels in between cut the body elsewhere.
+# A single member has no other to agree with: the masks that it makes of these are compared with its
+# result. The shift is a quarter of the 40 mm between two pixels of the deepest level, at 2.5 mm and
+# a depth of 4: the levels in between cut the body elsewhere.
 OF_SINGLE_MEMBER = (
-    *AUGMENTED,
-    View(rotation_degrees=6.0),
-    View(rotation_degrees=-6.0),
-    View(shift_mm=(10.0, 10.0)),
+    View(scale=0.92),
+    View(scale=1.08),
+    View(rotation_degrees=6.0, shift_mm=(10.0, 10.0)),
 )

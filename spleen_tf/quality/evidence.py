@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -61,6 +61,18 @@ class Measurements(msgspec.Struct, frozen=True, kw_only=True):
     complete: bool | None
     mean_intensity: float | None
     intensity: Intensity | None = None
+
+
+class Agreement(NamedTuple):
+    """How well views agree.
+
+    Attributes:
+        mean: the mean Dice between two of them; 1 with a single one.
+        weakest: the lowest Dice of one with the result.
+    """
+
+    mean: float
+    weakest: float
 
 
 class Evidence(msgspec.Struct, frozen=True, kw_only=True):
@@ -160,25 +172,50 @@ def _slices(
     return (array_ij[mask_ij] for array_ij, mask_ij in slices)
 
 
+def agreement(result: npt.NDArray[np.bool_], views: Sequence[npt.NDArray[np.bool_]]) -> Agreement:
+    """How well views agree with one another, and with the result; arrays of one shape."""
+    pairs = [_dice(a, b) for a, b in itertools.combinations(views, 2)]
+    return Agreement(
+        mean=float(np.mean(pairs)) if pairs else 1.0,
+        weakest=min((_dice(result, view) for view in views), default=1.0),
+    )
+
+
+def agreement_around(
+    mask_ijk: npt.NDArray[np.bool_], views_ijk: Iterable[npt.NDArray[np.bool_]]
+) -> Agreement:
+    """How well views agree near the result, half of its length on each side.
+
+    What a view finds further off, fusion and the largest component drop.
+
+    Args:
+        mask_ijk: (I, J, K) bool, the result, which is not empty.
+        views_ijk: the mask of each view of each member, (I, J, K) bool.
+    """
+    box = masks.bounding_box(mask_ijk)
+    assert box is not None
+    around = _surroundings(box)
+    return agreement(mask_ijk[around], [view_ijk[around].copy() for view_ijk in views_ijk])
+
+
 def collect(
     image: Volume,
     window: Sequence[float],
     probability_ijk: npt.NDArray[Any],
     mask_ijk: npt.NDArray[np.bool_],
-    views_ijk: Iterable[npt.NDArray[np.bool_]],
+    agreement: Agreement,
     voxels_above: int,
 ) -> Evidence | None:
     """The evidence that a prediction gives; None for an empty mask.
 
-    Only the surroundings of the result count, half of its length on each side: what a view finds
-    further off, fusion and the largest component drop.
+    Only the surroundings of the result count, half of its length on each side.
 
     Args:
         image: the volume.
         window: the intensities that the network sees as 0 and 1.
         probability_ijk: (I, J, K) floating point.
         mask_ijk: (I, J, K) bool, the result.
-        views_ijk: the mask of each view of each member, (I, J, K) bool.
+        agreement: of the views of the members.
         voxels_above: voxels above the threshold in the whole volume.
     """
     box = masks.bounding_box(mask_ijk)
@@ -186,14 +223,12 @@ def collect(
         return None
     around = _surroundings(box)
     mask, p = mask_ijk[around], probability_ijk[around].astype(np.float32)
-    views = [view_ijk[around].copy() for view_ijk in views_ijk]
     voxels = int(np.count_nonzero(mask))
     mean_intensity = float(image.array_ijk[around][mask].mean(dtype=np.float64))
-    pairs = [_dice(a, b) for a, b in itertools.combinations(views, 2)]
     return Evidence(
         certainty=float(2 * p[mask].sum(dtype=np.float64) / (p.sum(dtype=np.float64) + voxels)),
-        agreement=float(np.mean(pairs)) if pairs else 1.0,
-        weakest=min((_dice(mask, view) for view in views), default=1.0),
+        agreement=agreement.mean,
+        weakest=agreement.weakest,
         main_share=min(1.0, voxels / max(1, voxels_above)),
         smoothness=_smoothness(mask, int(np.argmax(image.zooms_mm))),
         brightness=float((mean_intensity - window[0]) / max(window[1] - window[0], 1e-6)),

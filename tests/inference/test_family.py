@@ -59,13 +59,19 @@ class Finder:
     def slices(self, image):
         return planes.split(image.array_ijk, image.affine, "axial")
 
+    def stride(self, image, skip_below_mm):
+        return 1
+
     def batches(self, image, window, view, skip_below_mm=0.0):
         found_ijk = np.zeros(image.shape, np.float32)
         found_ijk[self.block_ijk] = 1
         yield 0, planes.split(found_ijk, image.affine, "axial")
 
-    def probability(self, image, slices_nhw, span, window):
-        return np.zeros((1, 1, 1), np.float32)  # Of the sampled slices: nothing in the mirror.
+    def probability(self, image, slices_nhw, span, window, view=None):
+        if view is None:
+            return np.zeros((1, 1, 1), np.float32)  # Of the sampled slices: nothing in the mirror.
+        ((_, found_nhw),) = self.batches(image, window, view)
+        return found_nhw[slice(*span)]
 
 
 class Unused(Finder):

@@ -16,6 +16,7 @@ import pytest
 import tensorflow as tf
 
 from spleen_tf.core.files import InputError
+from spleen_tf.imaging import planes
 from spleen_tf.imaging.volume import Volume
 from spleen_tf.inference import fusion, loading, modality, model_files, runtimes, tta
 from spleen_tf.inference.engine import Engine
@@ -332,23 +333,36 @@ def test_votes_are_the_masks_of_each_view_alone(member, noise):
 
 def test_test_time_augmentation_votes_with_each_of_its_views(member, noise):
     view_masks = []
-    probability([member("CT")], noise, tta=True, view_masks=view_masks)
-    assert len(view_masks) == len(tta.AUGMENTED) + 3  # A single one also sees turns and a shift.
-    view_masks = []
     probability([member("CT"), member("CT")], noise, tta=True, view_masks=view_masks)
     assert len(view_masks) == 2 * len(tta.AUGMENTED)
 
 
-def test_a_member_by_itself_votes_on_views_that_do_not_count_in_the_mean(member, noise):
-    view_masks = []
-    found = probability([member("CT")], noise, view_masks=view_masks)
-    np.testing.assert_array_equal(found, probability([member("CT")], noise))
-    assert len(view_masks) == len(tta.OF_SINGLE_MEMBER)
-    as_is, *others = (view_mask.mask_ijk() for view_mask in view_masks)
-    np.testing.assert_array_equal(as_is, found >= 0.5)
-    for turned in others[2:4]:  # Noise does not survive being resampled as it is.
-        assert turned.any()
-        assert (turned != as_is).any()
+def test_a_member_by_itself_is_compared_with_what_it_finds_in_other_views(member, noise):
+    """Noise does not survive being resampled as it is."""
+    model = member("CT", plane="axial")
+    mask = probability([model], noise) >= 0.5
+    (window,) = modality.windows(noise, "CT", [model.info])
+    result_nhw, views_nhw = fusion.shown_differently(model, noise, window, mask)
+    assert len(views_nhw) == len(tta.OF_SINGLE_MEMBER)
+    slices_nhw = planes.split(mask, noise.affine, "axial")
+    assert all(any((row == other).all() for other in slices_nhw) for row in result_nhw)
+    for view_nhw in views_nhw:
+        assert view_nhw.shape == result_nhw.shape
+        assert view_nhw.any()
+        assert (view_nhw != result_nhw).any()
+
+
+@pytest.mark.parametrize(
+    ("with_spleen", "count", "expected"),
+    [
+        # Ten slices from 40 on, and five on each side; every second fits twelve samples or so.
+        (range(40, 50), 100, [35, 37, 38, 40, 42, 44, 45, 47, 49, 51, 52, 54]),
+        (range(2, 6), 100, list(range(8))),  # Fewer than twelve: all of them.
+        (range(0), 24, [0, 2, 4, 6, 8, 10, 13, 15, 17, 19, 21, 23]),
+    ],
+)
+def test_views_are_shown_to_a_sample_of_slices_around_the_result(with_spleen, count, expected):
+    assert fusion._sample(np.array(with_spleen, int), count) == expected
 
 
 class TheIntensities:

@@ -130,11 +130,14 @@ def votes_of(*blocks):
     return [block(*sides) for sides in blocks]
 
 
-def collected(*found):
+def collected(probability_ijk, mask_ijk, views_ijk, voxels_above):
     """Of an image whose voxel i, j, k holds i, seen through the window 0 to 100."""
     array = np.broadcast_to(np.arange(SHAPE[0], dtype=np.int16)[:, None, None], SHAPE)
     image = Volume(array, np.diag([*ZOOMS_MM, 1.0]), "a.nii")
-    return evidence.collect(image, (0.0, 100.0), *found)
+    agreement = evidence.agreement_around(mask_ijk, views_ijk)
+    return evidence.collect(
+        image, (0.0, 100.0), probability_ijk, mask_ijk, agreement, voxels_above
+    )
 
 
 def test_members_that_agree_and_are_sure_show_no_trouble():
@@ -185,7 +188,10 @@ def test_a_single_view_cannot_disagree():
 
 
 def test_an_empty_mask_gives_no_evidence():
-    assert collected(np.zeros(SHAPE, np.float16), np.zeros(SHAPE, bool), [], 0) is None
+    image = Volume(np.zeros(SHAPE, np.int16), np.diag([*ZOOMS_MM, 1.0]), "a.nii")
+    nothing = np.zeros(SHAPE, bool)
+    agreement = evidence.agreement(nothing, [])
+    assert evidence.collect(image, (0.0, 1.0), nothing, nothing, agreement, 0) is None
 
 
 def test_nested_volumes_by_hand():
