@@ -225,6 +225,7 @@ def _refine(
     """Moves the transform to where mutual information is largest, in voxels of about level_mm."""
     fixed_image, moving_image = (_itk_image(itk, _coarse(v, level_mm)) for v in (fixed, moving))
     method = itk.ImageRegistrationMethod()
+    method.SetNumberOfWorkUnits(1)  # Several add up in another order each time.
     method.SetMetricAsMattesMutualInformation(_HISTOGRAM_BINS)
     method.SetMetricFixedMask(_itk_image(itk, fixed_body))
     method.SetMetricMovingMask(_itk_image(itk, moving_body))
