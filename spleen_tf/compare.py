@@ -33,7 +33,7 @@ from spleen_tf.comparison import aligned, change, family_error, timepoints
 from spleen_tf.comparison.change import Change
 from spleen_tf.comparison.family_error import FamilyError
 from spleen_tf.comparison.timepoints import TimePoint
-from spleen_tf.core import files, flags
+from spleen_tf.core import files, flags, locks
 from spleen_tf.core.files import InputError
 from spleen_tf.core.flags import ConfigError, flag
 from spleen_tf.imaging import registration
@@ -84,6 +84,16 @@ def main(config: CompareConfig) -> int:
     _check(config, pairs)
     given = _given_error(config)
     folder = files.make_folder(config.output_dir)
+    with locks.folder(folder):
+        return _compare(pairs, given, config, folder)
+
+
+def _compare(
+    pairs: Sequence[timepoints.Pair],
+    given: FamilyError | None,
+    config: CompareConfig,
+    folder: pathlib.Path,
+) -> int:
     changes, failed = [], []
     for case, before_path, after_path in tqdm(pairs, "compare", unit="case", disable=None):
         try:

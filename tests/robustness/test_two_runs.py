@@ -6,7 +6,7 @@ import pathlib
 import fuzz_targets
 import pytest
 
-from spleen_tf import evaluate, explore, export, train
+from spleen_tf import compare, evaluate, explore, export, train
 from spleen_tf.core import locks
 from spleen_tf.core.files import InputError
 from spleen_tf.datasets import cases, convert
@@ -82,6 +82,13 @@ def test_a_second_evaluation(data, out):
 def test_a_second_exploration(data, out):
     with pytest.raises(InputError, match=REFUSAL):
         explore.main(explore.ExploreConfig(str(data), str(out)))
+    assert names_in(out) == [".lock"]
+
+
+def test_a_second_comparison(data, out):
+    mask = str(data / "labelsTr" / "a.nii.gz")
+    with pytest.raises(InputError, match=REFUSAL):
+        compare.main(compare.CompareConfig(mask, mask, str(out)))
     assert names_in(out) == [".lock"]
 
 
