@@ -12,8 +12,8 @@ Examples:
         --output_dir=data/cv_any --flagfile=models/spleen_any/{plane}/train.flags --jobs=2 \\
         --planes=axial,coronal
     python tools/cross_validate.py --dataset=data/ct_btcv --output_dir=data/cv_ct --num_folds=3 \\
-        --flagfile=models/two_looks/train.flags \\
-        --first_look=models/two_looks/first_look/train.flags
+        --flagfile=models/experiments/around_organ/train.flags \\
+        --first_look=models/experiments/first_look/train.flags
     python tools/cross_validate.py --dataset=data/mr_t2 --output_dir=data/cv_tversky \\
         --flagfile=models/spleen_mr_t2/axial/train.flags --planes=axial --folds=0,1 --minutes=8 \\
         --override=loss=tversky
