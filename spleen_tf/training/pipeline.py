@@ -73,7 +73,9 @@ def for_validation(training: Training) -> tf.data.Dataset:
             "images": example["image"],
             "labels": example["label"][..., in_channels // 2],
             "pixel_mm": example["pixel_mm"][0],
-            "window": _window(training, example["intensity_percentiles"][0]),
+            "window": _window(
+                training, example["modality"][0], example["intensity_percentiles"][0]
+            ),
             "case": example["index"][0],
             "slice_index": example["slice_index"],
         }
@@ -81,14 +83,14 @@ def for_validation(training: Training) -> tf.data.Dataset:
     return native.prefetch(1).with_options(records.options())
 
 
-def _window(training: Training, percentiles: tf.Tensor) -> tf.Tensor:
-    """float32 [2]: the intensities that become 0 and 1."""
+def _window(training: Training, modality: tf.Tensor, percentiles: tf.Tensor) -> tf.Tensor:
+    """float32 [2]: the intensities of a case that become 0 and 1."""
     if training.modality == "CT":
         return tf.constant(training.window, tf.float32)
     window = tf.gather(percentiles, [intensity.PERCENTILES.index(q) for q in training.window])
     if training.modality == "any":
-        lowest = percentiles[intensity.PERCENTILES.index(intensity.LOWEST_PERCENTILE)]
-        return preprocess.window_for_any(lowest, window)
+        # By what the data set says: the values of a CT that was clipped do not show that it is one.
+        return tf.where(modality == "CT", tf.constant(intensity.CT_HU, tf.float32), window)
     return window
 
 
@@ -134,7 +136,7 @@ def _stream(
 
     def on_grid(raw: dict[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
         example = _decoded(raw)
-        window = _window(training, example["intensity_percentiles"])
+        window = _window(training, example["modality"], example["intensity_percentiles"])
         images = preprocess.normalize(example["image"], window)
         both = tf.concat([images, tf.cast(example["label"], tf.float32)], axis=-1)
         both = preprocess.to_grid(both[tf.newaxis], example["pixel_mm"], training.pixel_mm)[0]
