@@ -341,7 +341,10 @@ def test_mr_beside_ct_is_seen_between_percentiles(mixed):
 @pytest.mark.parametrize("lowest_hu", [-1000, -125])
 def test_ct_beside_mr_is_seen_in_hounsfield_units(make_records, lowest_hu):
     """Also where it was clipped to a window, so that its values do not show that it is CT."""
-    cases = {"mr": ramp_case("train", "MR", 0, 500), "ct": ramp_case("validation", "CT", lowest_hu, 275)}
+    cases = {
+        "mr": ramp_case("train", "MR", 0, 500),
+        "ct": ramp_case("validation", "CT", lowest_hu, 275),
+    }
     (batch,) = validation_batches(settings(make_records(cases), window=()))
     assert batch["window"].tolist() == [-160, 240]
 
