@@ -19,12 +19,16 @@ from fuzzing import Target
 from onnx import helper, numpy_helper
 from pydicom import uid
 
-from spleen_tf.core import flags, resume
+from spleen_tf.comparison import change, family_error, timepoints
+from spleen_tf.core import files, flags, resume
 from spleen_tf.datasets import cases, fingerprint, framing, metadata, schema, splits
-from spleen_tf.evaluation import held_out, results, summary
+from spleen_tf.evaluation import held_out, held_out_volumes, results, summary
+from spleen_tf.evaluation.agreement import limits_of_change
+from spleen_tf.evaluation.quality_study import Measurement
 from spleen_tf.inference import model_files, prediction
 from spleen_tf.inference.runtimes import OnnxModel
 from spleen_tf.io import nifti, readers
+from spleen_tf.jobs import bids
 from spleen_tf.quality import calibration
 from spleen_tf.training import run
 from spleen_tf.training.config import TrainConfig
@@ -282,12 +286,48 @@ def _run_onnx(path):
 
 CASE_JSON = {
     "volume_ml": 203.5,
+    "volume_mm3": 203500.0,
+    "voxels": 2035,
     "bounding_box_ijk": [[1, 2], [3, 4], [5, 6]],
     "model": "spleen_ct-axial",
     "image_size": [224, 272],
     "learning_rate": 0.001,
     "seconds": {"total": 1.5},
+    "centroid_ras_mm": [1.0, 2.0, 3.0],
+    "complete": True,
+    "mean_intensity": 100.0,
+    "components": 1,
+    "modality": "CT",
+    "predicted_dice": 0.93,
+    "predicted_dice_interval": [0.9, 0.95],
+    "predicted_dice_note": None,
+    "volume_ml_interval": [190.0, 220.0],
+    "review": True,
+    "reasons": ["a reason"],
+    "version": "1.0.0",
+    "software": "spleen_tf 0.3.0",
+    "peak_rss_mb": 100.0,
 }
+BIDS = {
+    "Name": "A data set",
+    "BIDSVersion": "1.9.0",
+    "DatasetType": "derivative",
+    "DatasetDOI": "doi:10.0/1",
+    "GeneratedBy": [{"Name": "spleen_tf", "Version": "1.0.0"}],
+}
+MEASUREMENTS = [
+    {
+        "case": "a",
+        "corruption": "noise",
+        "dice": 0.9,
+        "mirrored_ml": {"left": [1.0, 2.0]},
+        "reasons": ["a reason"],
+        "signs": None,
+        "second_opinion": False,
+        "known_brightness": 0.5,
+    }
+]
+CROSS_VALIDATED = ROOT / "models" / "spleen_any"
 
 
 class _Anything:
@@ -297,9 +337,9 @@ class _Anything:
         return True
 
 
-def _json(file, read, *contents):
-    seeds = (one if isinstance(one, bytes) else json.dumps(one).encode() for one in contents)
-    return Target(file.rpartition("/")[2], tuple(seeds), read, file, fuzzing.mutated_json)
+def _json(file, read, *contents, name=None):
+    seeds = tuple(one if isinstance(one, bytes) else json.dumps(one).encode() for one in contents)
+    return Target(name or file.rpartition("/")[2], seeds, read, file, fuzzing.mutated_json)
 
 
 def _read_cases_json(path):
@@ -314,6 +354,34 @@ def _read_plan(path):
 def _read_case_json(path):
     prediction.read(path)
     results.model_of(path.with_name("a.nii.gz"))
+
+
+def _compare_case_json(path):
+    point = timepoints.read(path)
+    changed = change.compare("a", point, point, family_error.stated(3.0))
+    change.write(path.parent, change.summarize([changed]))
+    change.sentence(changed)
+
+
+def _read_bids(path):
+    bids.check_output(path.parent)
+    bids.write_description(path.parent / "derivative", path.parent)
+
+
+def _read_error(path):
+    for info in CROSS_VALIDATED.glob("*/saved_model/assets.extra/model.json"):
+        copy = path.parent / info.relative_to(CROSS_VALIDATED)
+        if not copy.exists():
+            copy.parent.mkdir(parents=True)
+            copy.write_bytes(info.read_bytes())
+            copy.parents[1].joinpath("saved_model.pb").touch()
+    if measured := family_error._measured(path.parent, model_files.find([str(path.parent)])):
+        limits_of_change(measured.error, measured.error)
+
+
+def _read_dices(path):
+    record = files.read_record(CROSS_VALIDATED / "cv.json", held_out.Record)
+    held_out.dices(held_out.CrossValidation(path.parent, record))
 
 
 def _series(name, contents):
@@ -335,6 +403,20 @@ TARGETS = {
         Target("TFRecord", (framed(record_seed()),), _read_records, "a.tfrecord", _mutated_records),
         Target("table of cases", (TABLE,), _read_table, "cases.csv", _mutated_text),
         Target("cases.csv", _released("*/cases.csv"), results.read_cases, "e.csv", _mutated_text),
+        Target(
+            "volumes of cases.csv",
+            _released("spleen_any/cases.csv"),
+            lambda p: held_out_volumes.read(p.parent, lambda name: "CT"),
+            "v/cases.csv",
+            _mutated_text,
+        ),
+        Target(
+            "Dice of cases.csv",
+            _released("spleen_any/cases.csv"),
+            _read_dices,
+            "d/cases.csv",
+            _mutated_text,
+        ),
         Target("flag file", (FLAGFILE,), _read_flagfile, "train.flags", _mutated_text),
         Target("ONNX", (_onnx_model(),), _run_onnx, "o/model.onnx", fuzzing.mutated_bytes),
         _json("d/dataset.json", lambda p: cases.load(p.parent, missing_ok=True), DECATHLON, NNUNET),
@@ -356,6 +438,10 @@ TARGETS = {
         _json("quality.json", calibration.read, *_released("*/quality.json")),
         _json("p/plan.json", _read_plan, {"a": 1, "b": {"c": {"d": 1}}}),
         _json("a.json", _read_case_json, CASE_JSON),
+        _json("t/examination.json", _compare_case_json, CASE_JSON),
+        _json("b/dataset_description.json", _read_bids, BIDS),
+        _json("measured.json", lambda p: files.read_record(p, list[Measurement]), MEASUREMENTS),
+        _json("x/cv.json", _read_error, *_released("spleen_any/cv.json"), name="error of cv.json"),
         _json("summary.json", summary.read, msgspec.json.encode(summary.summarize([]).content())),
         _json("c/cv.json", lambda p: held_out.read(p.parent, _Anything()), *_released("*/cv.json")),
     )

@@ -20,6 +20,7 @@ from spleen_tf.inference.prediction import PredictionRecord
 from spleen_tf.io import nifti
 
 _JSON = ".json"
+_MOST_ML = 1e6
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -134,6 +135,10 @@ def _of_json(path: pathlib.Path) -> TimePoint:
         raise InputError(
             f"{path}: expected a mask (.nii.gz, .nii) or a JSON that predict wrote, found another "
             "file."
+        )
+    if not 0 <= record.volume_ml <= _MOST_ML:
+        raise InputError(
+            f"{path}: expected a volume_ml from 0 to {_MOST_ML:,.0f}, found {record.volume_ml:g}."
         )
     return TimePoint(str(path), record.volume_ml, record.complete, record)
 

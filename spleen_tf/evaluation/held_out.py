@@ -5,7 +5,6 @@ In a cross-validation, every case is held out once and segmented by models that 
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import itertools
 import os
@@ -143,11 +142,10 @@ def dices(validated: CrossValidation) -> dict[tuple[str, str], float]:
         raise InputError(
             f"{path}: expected what tools/cross_validate.py wrote, found no such file."
         )
+    rows = results.read_rows(path)
     try:
-        with path.open(newline="", encoding="utf-8-sig") as stream:
-            rows = list(csv.DictReader(stream))
         dice_of = {(row["plane"], row["case"]): float(row["dice"]) for row in rows}
-    except (KeyError, TypeError, ValueError, csv.Error) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise InputError(
             f"{path}: expected the columns plane, case and dice (numbers), found others ({error}); "
             "run tools/cross_validate.py again."

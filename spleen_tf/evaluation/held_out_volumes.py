@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 import os
 import pathlib
@@ -62,8 +61,7 @@ def _rows(path: pathlib.Path) -> list[dict[str, str]]:
         raise InputError(
             f"{path}: expected what tools/cross_validate.py wrote, found no such file."
         )
-    with path.open(newline="", encoding="utf-8-sig") as stream:
-        rows = list(csv.DictReader(stream))
+    rows = results.read_rows(path)
     try:
         for row in rows:
             _ = row["plane"], row["case"], float(row["truth_mm3"]), float(row["pred_mm3"])

@@ -94,15 +94,27 @@ def read_cases(path: str | os.PathLike[str]) -> list[CaseMetrics]:
         InputError: if the file is missing, or a column is, or holds no number.
     """
     try:
-        with open(path, newline="", encoding="utf-8-sig") as stream:
-            rows = list(csv.DictReader(stream))
-        return msgspec.convert(rows, list[CaseMetrics], strict=False)
-    except OSError as error:
-        raise InputError(f"{path}: expected a table of cases, found: {error.strerror}.") from None
-    except (msgspec.ValidationError, UnicodeDecodeError, csv.Error) as error:
+        return msgspec.convert(read_rows(path), list[CaseMetrics], strict=False)
+    except msgspec.ValidationError as error:
         raise InputError(
             f"{path}: expected the columns of an evaluation, found others ({error}); run it again."
         ) from None
+
+
+def read_rows(path: str | os.PathLike[str]) -> list[dict[str, str]]:
+    """Reads a table of cases as text; a row may lack columns, or have more.
+
+    Raises:
+        InputError: if the file is missing, or is no table in UTF-8.
+    """
+    try:
+        files.check_text(path)
+        with open(path, newline="", encoding="utf-8-sig") as stream:
+            return list(csv.DictReader(stream))
+    except OSError as error:
+        raise InputError(f"{path}: expected a table of cases, found: {error.strerror}.") from None
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path}: expected a table of cases, found no CSV: {error}.") from None
 
 
 def page(models: Sequence[Model], rows: Sequence[CaseMetrics], summary: Summary) -> str:

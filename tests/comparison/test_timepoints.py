@@ -61,6 +61,14 @@ def test_a_json_alone_does(tmp_path, save_json):
     assert (point.volume_ml, point.complete, point.mask) == (150.0, True, None)
 
 
+@pytest.mark.parametrize("volume_ml", [-1.0, 1e308])
+def test_a_json_of_no_volume_that_a_body_has_is_rejected(tmp_path, save_json, volume_ml):
+    path = save_json(tmp_path / "a.json", 1.0)
+    path.write_text(path.read_text().replace('"volume_ml": 1.0', f'"volume_ml": {volume_ml}'))
+    with pytest.raises(InputError, match="expected a volume_ml from 0 to 1,000,000, found "):
+        timepoints.read(path)
+
+
 @pytest.mark.parametrize("name", ["a.json", "a.png"])
 def test_another_file_is_rejected(tmp_path, name):
     (tmp_path / name).write_text("{}")

@@ -1,6 +1,6 @@
 """Mutated files of every kind that is read: a result or one refusal, in 20 s and 1 GB at most.
 
-`make test` gives each reader a few mutants, `make stress` hundreds, and those readers that are
+`make test` gives each reader a few mutants, `make stress` a thousand, and those readers that are
 Python a search for new branches by atheris beside.
 """
 
@@ -14,7 +14,7 @@ import fuzzing
 import pytest
 from fuzz_targets import NATIVE, TARGETS
 
-FEW, MANY = 16, 300
+FEW, MANY = 16, 1000
 RUNS_OF_ATHERIS = 4000
 # Native decoders, in a process that an error of memory may end.
 IN_A_PROCESS = """
