@@ -28,7 +28,7 @@ if sys.platform != "win32":
 Record = TypeVar("Record")
 
 # A failing write names no file; these errors come from nothing but writing.
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _PARTIAL = ".partial-"
 # JSON of any content becomes objects that take many times its size.
 _MOST_JSON_BYTES = 1 << 24
@@ -75,7 +75,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
     except OSError as error:
         places = (partial, hidden, path)
         ours = error.filename is not None and pathlib.Path(error.filename) in places
-        if not ours and error.errno not in _NO_ROOM:
+        if not ours and error.errno not in NO_ROOM:
             raise
         raise InputError(
             f"{path}: expected a place to write to, found: {error.strerror}."

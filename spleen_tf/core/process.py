@@ -14,7 +14,7 @@ import types
 import typing
 from collections.abc import Callable, Iterator
 
-from spleen_tf.core import children, log
+from spleen_tf.core import children, files, log
 from spleen_tf.core.files import InputError
 
 EXIT_DONE, EXIT_FAILED, EXIT_INPUT = 0, 1, 2
@@ -82,9 +82,9 @@ def _exit_code(command: Callable[[], int]) -> int:
         log.cause(error)
         return EXIT_INPUT
     except OSError as error:
-        if error.filename is None or error.errno not in _UNFIT_PLACES:
+        if (sentence := _about(error)) is None:
             raise
-        log.say(f"error: {_unfit_place(error)}")
+        log.say(f"error: {sentence}")
         return EXIT_INPUT
     except ModuleNotFoundError as error:
         if error.name not in _FOR_TRAINING:
@@ -113,7 +113,13 @@ def _returned(command: Callable[[], int]) -> int:
         return ended.code or EXIT_DONE
 
 
-def _unfit_place(error: OSError) -> str:
+def _about(error: OSError) -> str | None:
+    """What to do about files and folders that the system does not let the command use."""
+    if error.errno in files.NO_ROOM:
+        place = f"{error.filename}: " if error.filename is not None else ""
+        return f"{place}expected room on the disk, found: {error.strerror}; free some, run again."
+    if error.filename is None or error.errno not in _UNFIT_PLACES:
+        return None
     remedy = "use another"
     if isinstance(error, PermissionError):
         remedy = "change its permissions, or use another"

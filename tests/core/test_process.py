@@ -37,6 +37,8 @@ def main(config):
         open("n" * 300)
     if config.end == "no disk":
         raise OSError(5, "Input/output error", "a.nii")
+    if config.end == "full disk":
+        raise OSError(28, "No space left on device")
     if config.end == "letters":
         print("1\\N{EN DASH}2", b"m\\xfcller".decode("utf-8", "surrogateescape"))
     if config.end == "interrupted":
@@ -150,6 +152,14 @@ def test_a_module_that_is_not_for_training_is_missing_by_a_bug(program):
     done = program("--end=no module of ours")
     assert done.returncode == 1
     assert done.stderr.startswith("Traceback")
+
+
+def test_a_full_disk_is_one_line_whichever_library_writes(program):
+    done = program("--end=full disk")
+    assert done.returncode == 2
+    assert done.stderr == (
+        "error: expected room on the disk, found: No space left on device; free some, run again.\n"
+    )
 
 
 def test_trouble_that_another_file_would_not_mend_is_no_fault_of_an_input(program):
