@@ -9,6 +9,7 @@ pytest_plugins = [
     "fixtures.zygote",
     "fixtures.archives",
     "fixtures.examinations",
+    "fixtures.interrupted",
 ]
 
 # The same examples in every run, and no limit of time, since the machine may be busy.
