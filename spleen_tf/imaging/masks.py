@@ -1,4 +1,4 @@
-"""What a spleen cannot be: in pieces, or hollow."""
+"""Masks: where they lie, and what a spleen cannot be: in pieces, or hollow."""
 
 from __future__ import annotations
 
@@ -7,12 +7,31 @@ from typing import Any, Literal
 import cc3d
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
-from scipy.sparse import csgraph
 
 # Labelled at a time. A whole volume's labels, where a mask is scattered over all of it, would take
 # twice to four times the memory of its voxels.
-_CHUNK_VOXELS = 1 << 22
+_CHUNK_VOXELS = 1 << 21
+
+
+def at_least(values_ijk: NDArray[Any], threshold: float) -> NDArray[np.bool_]:
+    """Where values reach a threshold, (I, J, K) bool; rows where none does take no memory."""
+    result = _empty_like(values_ijk)
+    as_in_memory = np.argsort(-np.abs(values_ijk.strides))
+    slabs = zip(values_ijk.transpose(as_in_memory), result.transpose(as_in_memory), strict=True)
+    for values, inside in slabs:
+        rows = values.max(axis=1) >= threshold
+        if rows.any():
+            inside[rows] = values[rows] >= threshold
+    return result
+
+
+def paste(array_ijk: NDArray[Any], into_ijk: NDArray[Any]) -> None:
+    """Copies an array into one of its shape that holds 0; rows of 0 are not written to."""
+    as_in_memory = np.argsort(-np.abs(into_ijk.strides))
+    slabs = zip(array_ijk.transpose(as_in_memory), into_ijk.transpose(as_in_memory), strict=True)
+    for values, target in slabs:
+        rows = values.any(axis=1)
+        target[rows] = values[rows]
 
 
 def largest_component(mask_ijk: NDArray[Any]) -> NDArray[Any]:
@@ -73,19 +92,30 @@ def pieces(mask_ijk: NDArray[Any], least_share: float) -> list[tuple[int, tuple[
 
 def bounding_box(mask_ijk: NDArray[Any]) -> tuple[slice, ...] | None:
     """The smallest slices that hold a mask; None if it is empty."""
-    box = []
-    for axis in range(3):
+    box = [slice(0, size) for size in mask_ijk.shape]
+    # The axis along which memory is read in one go comes first, and leaves little for the others.
+    for axis in np.argsort(-np.abs(mask_ijk.strides)).tolist():
         others = tuple(other for other in range(3) if other != axis)
-        inside = np.flatnonzero(mask_ijk.any(axis=others))
+        inside = np.flatnonzero(mask_ijk[tuple(box)].any(axis=others))
         if not len(inside):
             return None
-        box.append(slice(int(inside[0]), int(inside[-1]) + 1))
+        box[axis] = slice(int(inside[0]), int(inside[-1]) + 1)
     return tuple(box)
+
+
+def surroundings(box: tuple[slice, ...]) -> tuple[slice, ...]:
+    """A box and half of its length on each side, from index 0 on."""
+    margins = [(side.stop - side.start) // 2 for side in box]
+    return tuple(
+        slice(max(0, side.start - margin), side.stop + margin)
+        for side, margin in zip(box, margins, strict=True)
+    )
 
 
 def _empty_like(mask_ijk: NDArray[Any]) -> NDArray[Any]:
     """All False; what is never written to takes no memory, as it would with np.zeros_like."""
-    return np.zeros(mask_ijk.shape, bool, order="F" if mask_ijk.flags.f_contiguous else "C")
+    first, *_, last = np.abs(mask_ijk.strides).tolist()
+    return np.zeros(mask_ijk.shape, bool, order="F" if first < last else "C")
 
 
 class _Components:
@@ -120,10 +150,7 @@ class _Components:
                 links.append(np.unique(np.stack(pairs), axis=1) - 1)
             shared = np.where(labels[..., -1] > 0, labels[..., -1] + np.int64(offset), 0)
             self._offsets.append(offset + count)
-        total = self._offsets[-1]
-        ends = np.concatenate(links, axis=1) if links else np.zeros((2, 0), np.int64)
-        graph = sparse.coo_array((np.ones(ends.shape[1], bool), tuple(ends)), shape=(total, total))
-        self.count, self._component_of = csgraph.connected_components(graph, directed=False)
+        self.count, self._component_of = _joined(self._offsets[-1], links)
         self.sizes = np.bincount(self._component_of, np.concatenate(sizes), self.count)
         self.at_side = np.bincount(self._component_of, np.concatenate(at_side), self.count) > 0
 
@@ -142,6 +169,24 @@ class _Components:
             np.pad(chunk, 1), connectivity=self._connectivity, return_N=True
         )
         return labels[1:-1, 1:-1, 1:-1], count
+
+
+def _joined(count: int, links: list[NDArray[Any]]) -> tuple[int, NDArray[Any]]:
+    """How many components labels are, and of each of `count` labels its component.
+
+    Args:
+        count: of labels.
+        links: (2, n) labels that are of one component.
+    """
+    if not links:
+        return count, np.arange(count)
+    from scipy import sparse  # Takes a while to import, and few masks need it.
+    from scipy.sparse import csgraph
+
+    ends = np.concatenate(links, axis=1)
+    graph = sparse.coo_array((np.ones(ends.shape[1], bool), tuple(ends)), shape=(count, count))
+    joined: tuple[int, NDArray[Any]] = csgraph.connected_components(graph, directed=False)
+    return joined
 
 
 def _at_side(labels: NDArray[Any], count: int, is_first: bool, is_last: bool) -> NDArray[Any]:

@@ -172,3 +172,27 @@ def test_pieces_are_the_larger_components_with_their_boxes_the_largest_first():
         (8, (slice(1, 3), slice(1, 3), slice(1, 3))),
     ]
     assert masks.pieces(np.zeros((4, 4, 4), bool), 0.2) == []
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_what_reaches_a_threshold_is_inside(order):
+    values = np.asarray(np.arange(24.0).reshape(2, 3, 4), order=order)
+    assert np.array_equal(masks.at_least(values, 20.0), values >= 20)
+    assert not masks.at_least(values, 24.0).any()
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_what_is_pasted_stands_there_and_nothing_else_is_written_to(order):
+    """A row that holds 0 leaves what stands there: it would be 0 already."""
+    values = np.zeros((4, 3, 2), np.int16, order=order)
+    values[1, 2, 0] = 7
+    target = np.zeros((6, 6, 6), np.int16, order=order)
+    target[2, 2, 2] = 1
+    masks.paste(values, target[1:5, 1:4, 2:4])
+    assert target[2, 3, 2] == 7
+    assert target.sum() == 8
+
+
+def test_surroundings_are_half_of_the_length_on_each_side():
+    box = (slice(10, 20), slice(3, 9), slice(0, 5))
+    assert masks.surroundings(box) == (slice(5, 25), slice(0, 12), slice(0, 7))
