@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-import math
+from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
+from spleen_tf.imaging import planes
+from spleen_tf.imaging.planes import Plane
 from spleen_tf.imaging.volume import Grid, Volume
 
 # Around the organ, as it is shown: what tells where it ends, and room for a box that is not exact.
 MARGIN_MM = 60.0
+# Across the slices, where all are of one plane: what lies further off tells nothing of them.
+ACROSS_MARGIN_MM = 25.0
 # Networks learn on more, of which training takes crops: a box need not be exact.
 TRAINING_MARGIN_MM = 75.0
 # A longer organ is shown smaller, so that networks that learnt usual ones know it.
@@ -63,12 +69,31 @@ class Region:
         )
 
 
-def around(box: Box, grid: Grid, margin_mm: float = MARGIN_MM) -> Region:
-    """The region around an organ that fills a box of voxels of a grid."""
+def margins_mm(affine: npt.NDArray[Any], seen_in: Iterable[Plane]) -> npt.NDArray[np.float64]:
+    """(3,) along i, j, k: MARGIN_MM, or ACROSS_MARGIN_MM across slices if all are of one plane.
+
+    Args:
+        affine: (4, 4), of the volume.
+        seen_in: the planes in which networks see the organ.
+    """
+    margins = np.full(3, MARGIN_MM)
+    if len(names := set(seen_in)) == 1:
+        margins[planes.layout_of(affine, names.pop()).axes[0]] = ACROSS_MARGIN_MM
+    return margins
+
+
+def around(box: Box, grid: Grid, margin_mm: float | npt.NDArray[np.float64] = MARGIN_MM) -> Region:
+    """The region around an organ that fills a box of voxels of a grid.
+
+    Args:
+        box: of the organ.
+        grid: of the volume.
+        margin_mm: on each side, of the organ as it is shown; (3,) along i, j, k where they differ.
+    """
     zooms_mm = grid.zooms_mm
     lengths_mm = np.array([side.stop - side.start for side in box]) * zooms_mm
     shrink = min(1.0, LONGEST_MM / float(lengths_mm.max()))
-    margins = [math.ceil(margin_mm / shrink / zoom_mm) for zoom_mm in zooms_mm]
+    margins = np.ceil(np.broadcast_to(margin_mm, 3) / shrink / zooms_mm).astype(int).tolist()
     sides = zip(box, margins, grid.shape, strict=True)
     return Region(
         tuple(

@@ -20,6 +20,19 @@ def test_the_margin_is_60_mm_on_each_side_where_the_volume_goes_so_far():
     assert found == Region((slice(10, 140), slice(0, 55), slice(75, 100)), 1.0)
 
 
+def test_across_slices_of_the_only_plane_the_margin_is_25_mm(make_affine):
+    """Stored SAR: axial slices follow one another along i, and coronal ones along j."""
+    affine = make_affine("SAR", (5, 2, 1))
+    assert regions.margins_mm(affine, ["axial", "axial"]).tolist() == [25, 60, 60]
+    assert regions.margins_mm(affine, ["coronal"]).tolist() == [60, 25, 60]
+    assert regions.margins_mm(affine, ["axial", "coronal"]).tolist() == [60, 60, 60]
+    box = (slice(50, 60),) * 3
+    found = regions.around(
+        box, Grid((100, 100, 200), affine), regions.margins_mm(affine, ["axial"])
+    )
+    assert found.box == (slice(45, 65), slice(20, 90), slice(0, 120))
+
+
 def test_an_organ_of_320_mm_is_shown_at_half_its_size_with_a_margin_of_120_mm():
     found = regions.around(
         (slice(200, 520), slice(200, 210), slice(200, 210)), grid((700, 400, 400), (1, 1, 1))
