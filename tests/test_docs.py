@@ -12,8 +12,7 @@ import typing
 import msgspec
 import pytest
 
-from spleen_tf.inference import prediction
-from spleen_tf.quality.evidence import Measurements
+from spleen_tf.inference.prediction import PredictionRecord
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 PAGES = sorted(
@@ -244,31 +243,25 @@ def test_the_schema_is_that_of_the_record(schema):
 
 
 def test_the_schema_has_the_keys_that_predict_writes(schema):
-    record = prediction.record_of(
-        Measurements(
-            volume_ml=0.0,
-            volume_mm3=0.0,
-            voxels=0,
-            bounding_box_ijk=None,
-            centroid_ras_mm=None,
-            complete=None,
-            mean_intensity=None,
-        ),
-        [],
-        volume_ml_interval=None,
-        volume_ml_nested=None,
-        volume_reference=None,
-        model_sha256=[],
-        runtime="onnx",
+    record = PredictionRecord(
+        volume_ml=0.0,
+        volume_mm3=0.0,
+        voxels=0,
+        bounding_box_ijk=None,
+        centroid_ras_mm=None,
+        complete=None,
+        mean_intensity=None,
         components=0,
-        modality="CT",
-        modality_reason="the header says CT",
         predicted_dice=None,
         predicted_dice_interval=None,
         predicted_dice_note=None,
-        calibrated_on=None,
-        evidence=None,
+        review=True,
         reasons=("no spleen was found",),
+        model="a",
+        image_size=256,
+        learning_rate=0.001,
+        version="1.0.0",
+        software="spleen_tf",
     )
     keys = set(json.loads(msgspec.json.encode(record.with_cost({"total": 1.0}, 1.0))))
     described = schema["$defs"]["PredictionRecord"]

@@ -11,6 +11,7 @@ from spleen_tf.imaging import masks, planes, regions
 from spleen_tf.imaging.regions import Region
 from spleen_tf.imaging.volume import Volume, every_nth
 from spleen_tf.inference import fusion
+from spleen_tf.inference.fusion import Fusion
 from spleen_tf.inference.member import Member
 
 # In a few mm, nothing as large as the organ hides from it: slices that lie nearer are skipped.
@@ -44,21 +45,15 @@ def overview(members: Sequence[Member], image: Volume, every_slice: bool = False
     return every_nth(image, planes.layout_of(image.affine, plane).axes[0], step)
 
 
-def candidates(
-    members: Sequence[Member],
-    image: Volume,
-    shown: Volume,
-    windows: Sequence[tuple[float, float]],
-) -> list[Candidate]:
+def candidates(fused: Fusion, image: Volume) -> list[Candidate]:
     """What looks like the organ, the largest first.
 
     Args:
-        members: of the first look.
-        image: the volume.
-        shown: what `overview` returned for it.
-        windows: of each member, the intensities that become 0 and 1.
+        fused: what the members of the first look saw of an overview.
+        image: the volume that it is of.
     """
-    mask_ijk = fusion.probability(members, shown, windows) >= fusion.threshold(members)
+    shown = fused.image
+    mask_ijk = masks.at_least(fused.probability_ijk, fusion.threshold(fused.members))
     steps = np.round(shown.zooms_mm / image.zooms_mm).astype(int).tolist()
     found = []
     for voxels, box in masks.pieces(mask_ijk, _LEAST_SHARE)[:_MOST_CANDIDATES]:

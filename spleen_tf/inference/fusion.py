@@ -18,6 +18,8 @@ from spleen_tf.inference.member import Member
 # float16 holds smaller numbers, too, but NumPy takes ten times as long to convert to them, and far
 # from the organ nearly all probabilities are that small. Near a half, its steps are 0.0005.
 _LEAST_SHARE = float(np.finfo(np.float16).smallest_normal)
+# Rows without a larger share are left out: what is never written to takes no memory.
+_LEAST_OF_ROW = 2.0**-13
 
 _SAMPLED_SLICES = 12
 
@@ -27,78 +29,114 @@ class ViewMask:
 
     def __init__(self, image: Volume, plane: Plane):
         self._image, self._plane = image, plane
-        self._packed: dict[int, npt.NDArray[Any]] = {}
+        self._packed: dict[int, tuple[tuple[slice, slice], npt.NDArray[Any]]] = {}
 
     def add(self, start: int, mask_nhw: npt.NDArray[np.bool_]) -> None:
         """Takes the slices from `start` on, (N, H, W) bool."""
         for index, mask_hw in enumerate(mask_nhw, start):
-            if mask_hw.any():
-                self._packed[index] = np.packbits(mask_hw)
+            rows, columns = (np.flatnonzero(mask_hw.any(axis=axis)) for axis in (1, 0))
+            if rows.size:
+                box = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+                self._packed[index] = box, np.packbits(mask_hw[box])
 
     def mask_ijk(self) -> npt.NDArray[np.bool_]:
         """(I, J, K) bool; slices without spleen are never written to and take no memory."""
         mask_ijk = np.zeros(self._image.shape, bool, order="F")
         mask_nhw = planes.split(mask_ijk, self._image.affine, self._plane)
-        size = mask_nhw[0].size
-        for index, packed in self._packed.items():
-            bits = np.unpackbits(packed, count=size).view(bool)
-            mask_nhw[index] = bits.reshape(mask_nhw.shape[1:])
+        for index, (box, packed) in self._packed.items():
+            inside = mask_nhw[index][box]
+            bits = np.unpackbits(packed, count=inside.size).view(bool)
+            inside[...] = bits.reshape(inside.shape)
         return mask_ijk
+
+
+class Fusion:
+    """The mean of the members' probabilities in a volume, as far as they have looked.
+
+    Attributes:
+        members: one or more, of any planes.
+        image: the volume.
+        windows: of each member, the intensities that become 0 and 1.
+        probability_ijk: (I, J, K) float16: its steps near a half are 0.0005, and it takes half of
+            the memory. Where a member has not looked, it counts as 0.
+        views: of each member, the masks of the views of the body that it was shown.
+        above: of each member, (N,) per slice in its plane the sum of the probabilities that reach
+            its threshold, where it sees the body as it is.
+    """
+
+    def __init__(
+        self,
+        members: Sequence[Member],
+        image: Volume,
+        windows: Sequence[tuple[float, float]],
+        tta: bool = False,
+        skip_below_mm: float = 0.0,
+    ) -> None:
+        """Nobody has looked yet.
+
+        Args:
+            members, image, windows: as in the class.
+            tta: the mean is over views.AUGMENTED.
+            skip_below_mm: as in `Member.batches`.
+        """
+        self.members, self.image, self.windows = members, image, windows
+        self._shown = views.AUGMENTED if tta else (views.AS_IS,)
+        self._skip_below_mm = skip_below_mm
+        self.probability_ijk: npt.NDArray[Any] = np.zeros(image.shape, np.float16, order="F")
+        self.views = [[ViewMask(image, m.info.plane) for _ in self._shown] for m in members]
+        self.above = [np.zeros(len(member.slices(image))) for member in members]
+
+    def look_everywhere(self) -> Fusion:
+        """All members see all slices.
+
+        Raises:
+            InputError: as `Member.batches` does.
+        """
+        for number in range(len(self.members)):
+            self.look(number)
+        return self
+
+    def look(self, number: int, span: tuple[int, int] | None = None) -> None:
+        """A member sees slices that it has not seen yet.
+
+        Args:
+            number: of the member.
+            span: the first slice and the one after the last; None: all.
+
+        Raises:
+            InputError: as `Member.batches` does.
+        """
+        member, window = self.members[number], self.windows[number]
+        total_nhw = planes.split(self.probability_ijk, self.image.affine, member.info.plane)
+        weight = 1.0 / (len(self.members) * len(self._shown))
+        count = (span[1] - span[0]) if span else len(total_nhw)
+        total = count * len(self._shown)
+        with tqdm.tqdm(total=total, unit="slice", leave=False, disable=None) as bar:
+            for view, view_mask in zip(self._shown, self.views[number], strict=True):
+                batches = member.batches(self.image, window, view, self._skip_below_mm, span)
+                for start, probability_nhw in batches:
+                    stop = start + len(probability_nhw)
+                    _add(total_nhw[start:stop], weight * probability_nhw)
+                    inside_nhw = probability_nhw >= member.info.threshold
+                    view_mask.add(start, inside_nhw)
+                    if view == views.AS_IS:
+                        above_nhw = np.where(inside_nhw, probability_nhw, 0.0)
+                        self.above[number][start:stop] = above_nhw.sum(axis=(1, 2))
+                    bar.update(stop - start)
+
+
+def _add(total_nhw: npt.NDArray[Any], share_nhw: npt.NDArray[Any]) -> None:
+    """Adds the rows of slices that hold a share that counts."""
+    share_nhw[share_nhw < _LEAST_SHARE] = 0.0
+    for total_hw, share_hw in zip(total_nhw, share_nhw, strict=True):
+        counts_h = share_hw.max(axis=1) >= _LEAST_OF_ROW
+        if counts_h.any():
+            total_hw[counts_h] += share_hw[counts_h]
 
 
 def threshold(members: Sequence[Member]) -> float:
     """The mean of the members' thresholds, as fusion takes the mean of their probabilities."""
     return sum(member.info.threshold for member in members) / len(members)
-
-
-def probability(
-    members: Sequence[Member],
-    image: Volume,
-    windows: Sequence[tuple[float, float]],
-    tta: bool = False,
-    view_masks: list[ViewMask] | None = None,
-    skip_below_mm: float = 0.0,
-) -> npt.NDArray[Any]:
-    """The mean of the members' probabilities.
-
-    Args:
-        members: one or more, of any planes.
-        image: the volume.
-        windows: of each member, the intensities that become 0 and 1.
-        tta: the mean is over views.AUGMENTED.
-        view_masks: receives the mask of each view of each member.
-        skip_below_mm: as in `Member.batches`.
-
-    Returns:
-        (I, J, K) float16: its steps near a half are 0.0005, and it takes half of the memory.
-
-    Raises:
-        InputError: as `Member.batches` does.
-    """
-    shown = views.AUGMENTED if tta else (views.AS_IS,)
-    weight = 1.0 / (len(members) * len(shown))
-    total_ijk = np.zeros(image.shape, np.float16, order="F")
-    count = sum(len(member.slices(image)) for member in members) * len(shown)
-    with tqdm.tqdm(total=count, unit="slice", leave=False, disable=None) as bar:
-        for member, window in zip(members, windows, strict=True):
-            total_nhw = planes.split(total_ijk, image.affine, member.info.plane)
-            for view in shown:
-                view_mask = ViewMask(image, member.info.plane)
-                batches = member.batches(image, window, view, skip_below_mm)
-                for start, probability_nhw in batches:
-                    stop = start + len(probability_nhw)
-                    share_nhw = weight * probability_nhw
-                    share_nhw[share_nhw < _LEAST_SHARE] = 0.0
-                    # Pages of memory that nothing is written to take none.
-                    with_spleen = np.flatnonzero(share_nhw.any(axis=(1, 2)))
-                    rows = start + with_spleen
-                    total_nhw[rows] = total_nhw[rows] + share_nhw[with_spleen]
-                    if view_masks is not None:
-                        view_mask.add(start, probability_nhw >= member.info.threshold)
-                    bar.update(stop - start)
-                if view_masks is not None:
-                    view_masks.append(view_mask)
-    return total_ijk
 
 
 def shown_differently(

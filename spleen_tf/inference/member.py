@@ -19,6 +19,9 @@ from spleen_tf.inference.model_files import ModelInfo
 from spleen_tf.inference.runtimes import Runtime
 from spleen_tf.inference.tta import AS_IS, View
 
+# In a batch: more take memory, and no less time.
+_MOST_SLICES = 16
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Member:
@@ -53,6 +56,7 @@ class Member:
         window: tuple[float, float],
         view: View = AS_IS,
         skip_below_mm: float = 0.0,
+        span: tuple[int, int] | None = None,
     ) -> Iterator[tuple[int, npt.NDArray[Any]]]:
         """Runs the model on all slices, or on some, between which it interpolates.
 
@@ -61,6 +65,8 @@ class Member:
             window: the intensities that become 0 and 1.
             view: how the body is shown.
             skip_below_mm: slices may be skipped as long as those left lie no further apart.
+            span: the first slice to run on, and the one after the last; None: all. Then none may be
+                skipped.
 
         Yields:
             The first slice of a batch, and (n, H, W) float32 probabilities of its slices.
@@ -70,9 +76,10 @@ class Member:
         """
         stride = self.stride(image, skip_below_mm)
         slices_nhw = self.slices(image)[::stride]
+        first, last = span or (0, len(slices_nhw))
         pixels = slices_nhw.shape[1] * slices_nhw.shape[2]
-        step = max(1, self.runtime.pixels_per_batch // pixels)
-        spans = [(s, min(s + step, len(slices_nhw))) for s in range(0, len(slices_nhw), step)]
+        step = min(_MOST_SLICES, max(1, self.runtime.pixels_per_batch // pixels))
+        spans = [(start, min(start + step, last)) for start in range(first, last, step)]
         batches = ((s[0], self.probability(image, slices_nhw, s, window, view)) for s in spans)
         return batches if stride == 1 else interpolated(batches, stride, len(self.slices(image)))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -12,10 +12,9 @@ import numpy as np
 import numpy.typing as npt
 from msgspec import UNSET, UnsetType
 
-from spleen_tf.core import files, versions
+from spleen_tf.core import files
 from spleen_tf.imaging.demographics import NOTHING_KNOWN, Demographics
 from spleen_tf.imaging.intensity import Modality
-from spleen_tf.inference.model_files import ModelInfo
 from spleen_tf.quality.checks import Direction
 from spleen_tf.quality.evidence import Evidence, Measurements
 from spleen_tf.quality.reference import Reference
@@ -32,7 +31,7 @@ class Options:
         largest_component: only the largest connected component is kept.
         fill_holes: cavities become part of the mask.
         tta: members also see the body a little larger and smaller.
-        full: no slice is skipped.
+        full: every member sees every slice.
         modality: of the volume; None: the header's or, without one, what the voxels look like.
         demographics: of the patient; what is not given is the header's.
         with_evidence: the evidence is collected without a calibration, too.
@@ -159,53 +158,6 @@ class Prediction:
         return self.record.reasons
 
 
-def record_of(
-    measurements: Measurements,
-    infos: Sequence[ModelInfo],
-    *,
-    volume_ml_interval: tuple[float, float] | None,
-    volume_ml_nested: tuple[float, float] | None,
-    volume_reference: Reference | None,
-    model_sha256: Sequence[str],
-    runtime: str,
-    components: int,
-    modality: Modality,
-    modality_reason: str,
-    predicted_dice: float | None,
-    predicted_dice_interval: tuple[float, float] | None,
-    predicted_dice_note: str | None,
-    calibrated_on: str | None,
-    evidence: Evidence | None,
-    reasons: Sequence[str],
-) -> PredictionRecord:
-    """The record of a prediction by models that have these model.json."""
-    rates: list[float] = [info.learning_rate for info in infos]
-    sizes: list[Size] = [info.image_size for info in infos]
-    return PredictionRecord(
-        **msgspec.structs.asdict(measurements),
-        volume_ml_interval=volume_ml_interval,
-        volume_ml_nested=volume_ml_nested,
-        volume_reference=volume_reference,
-        components=components,
-        modality=modality,
-        modality_reason=modality_reason,
-        predicted_dice=predicted_dice,
-        predicted_dice_interval=predicted_dice_interval,
-        predicted_dice_note=predicted_dice_note,
-        calibrated_on=calibrated_on,
-        evidence=evidence,
-        review=bool(reasons),
-        reasons=tuple(reasons),
-        model=_joined([info.name for info in infos]),
-        model_sha256=_joined(model_sha256),
-        image_size=sizes[0] if len(set(sizes)) == 1 else _joined(map(_size_text, sizes)),
-        learning_rate=rates[0] if len(set(rates)) == 1 else _joined(map(str, rates)),
-        version=_joined([info.version for info in infos]),
-        runtime=runtime,
-        software=versions.SOFTWARE,
-    )
-
-
 def write(path: str | os.PathLike[str], record: PredictionRecord) -> None:
     """Writes a CASE.json, whole or not at all.
 
@@ -231,12 +183,3 @@ def read(path: str | os.PathLike[str]) -> PredictionRecord | None:
     except msgspec.ValidationError:
         return None
     return None if record.seconds is UNSET else record
-
-
-def _joined(values: Iterable[str]) -> str:
-    listed = list(values)
-    return listed[0] if len(set(listed)) == 1 else " + ".join(listed)
-
-
-def _size_text(size: Size) -> str:
-    return str(size if isinstance(size, int) else list(size))

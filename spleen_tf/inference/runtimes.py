@@ -125,7 +125,7 @@ class OnnxModel:
 
     name: RuntimeName = "onnx"
     # As fast with one slice as with many, but for neighbours, which are resampled again.
-    pixels_per_batch = 1 << 20
+    pixels_per_batch = 1 << 19
 
     def __init__(self, folder: pathlib.Path):
         self._folder, self._path = folder, spec.onnx_path(folder)
@@ -140,6 +140,8 @@ class OnnxModel:
 
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4  # Failures are raised.
+        if _has_shared_memory():
+            options.add_session_config_entry("session.use_env_allocators", "1")
         try:
             session = onnxruntime.InferenceSession(
                 str(self._path), options, providers=["CPUExecutionProvider"]
@@ -196,6 +198,26 @@ class OnnxModel:
         if probability_nhw.shape != expected_shape or probability_nhw.dtype != np.float32:
             raise self._unfit("gives other values than probabilities")
         return probability_nhw
+
+
+@functools.cache
+def _has_shared_memory() -> bool:
+    """Whether all models take their memory from one place, no more than they need.
+
+    By itself each would keep some of its own, and twice as much from time to time.
+    """
+    import onnxruntime
+
+    kind = onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR
+    place = onnxruntime.OrtMemoryInfo("Cpu", kind, 0, onnxruntime.OrtMemType.DEFAULT)
+    # No bound, and what is asked for: ONNX Runtime has numbers for its own defaults.
+    no_bound, as_requested, default = 0, 1, -1
+    growth = onnxruntime.OrtArenaCfg(no_bound, as_requested, default, default)
+    try:
+        onnxruntime.create_and_register_allocator(place, growth)
+    except _onnx_errors():  # Another part of this process has done so, in its own way.
+        return False
+    return True
 
 
 def _onnx_errors() -> tuple[type[Exception], ...]:

@@ -18,10 +18,9 @@ from spleen_tf.imaging import masks, regions
 from spleen_tf.imaging.intensity import Modality
 from spleen_tf.imaging.regions import Box, Region
 from spleen_tf.imaging.volume import Volume
-from spleen_tf.inference import first_look, fusion, modality, orientation
-from spleen_tf.inference.fusion import ViewMask
+from spleen_tf.inference import first_look, fusion, lead, modality
+from spleen_tf.inference.fusion import Fusion, ViewMask
 from spleen_tf.inference.member import Member
-from spleen_tf.quality.checks import Direction
 
 Windows = list[tuple[float, float]]
 
@@ -49,8 +48,9 @@ class Plan:
         first_look: those that say where, all of one plane; (): the members see the whole volume.
         modality: what the volume is taken for.
         tta: members also see the body a little larger and smaller.
-        full: no slice is skipped.
-        with_views: the mask of each view of each member is kept.
+        full: every member sees every slice.
+        with_lead: of members of several planes, one sees the whole volume and the others may see
+            the surroundings of the organ alone; see `lead`.
     """
 
     members: Sequence[Member]
@@ -58,7 +58,7 @@ class Plan:
     modality: Modality
     tta: bool = False
     full: bool = False
-    with_views: bool = False
+    with_lead: bool = False
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -70,7 +70,8 @@ class Seen:
         box: where that lies in the volume.
         probability_ijk: float16, of the crop's shape.
         windows: of each member, the intensities that become 0 and 1.
-        views: the mask of each view, of the crop's shape, if they were asked for.
+        views: the mask of each view of each member, of the crop's shape.
+        whole: what the members saw that know whole volumes.
         skip_below_mm: slices were skipped as long as those left lay no further apart.
         doubt: why the place may be wrong, as a reason for a review; None: nothing says so.
     """
@@ -80,6 +81,7 @@ class Seen:
     probability_ijk: npt.NDArray[Any]
     windows: Windows
     views: list[ViewMask]
+    whole: Fusion
     skip_below_mm: float
     doubt: str | None = None
 
@@ -88,7 +90,7 @@ class Seen:
         if array_ijk.shape == shape:
             return array_ijk
         whole_ijk = np.zeros(shape, array_ijk.dtype, order="F")
-        whole_ijk[self.box] = array_ijk
+        masks.paste(array_ijk, whole_ijk[self.box])
         return whole_ijk
 
 
@@ -103,7 +105,8 @@ def search(image: Volume, plan: Plan) -> Seen:
         return _seen_in(image, None, plan, windows)
     shown = first_look.overview(plan.first_look, image, plan.full)
     look_windows = _windows(image, plan, plan.first_look)
-    candidates = first_look.candidates(plan.first_look, image, shown, look_windows)
+    whole = Fusion(plan.first_look, shown, look_windows).look_everywhere()
+    candidates = first_look.candidates(whole, image)
     best: Seen | None = None
     most_voxels = 0
     for candidate in candidates:
@@ -112,26 +115,11 @@ def search(image: Volume, plan: Plan) -> Seen:
             best, most_voxels = seen, voxels
         if voxels * image.voxel_mm3 >= _LEAST_CONFIRMED_SHARE * candidate.volume_mm3:
             break
-    if best is not None:
-        return best
-    seen = _seen_in(image, None, plan, windows)
-    return dataclasses.replace(seen, doubt=NOT_CONFIRMED if candidates else NOTHING_SEEN)
-
-
-def mirrored_ml(
-    image: Volume, plan: Plan, windows: Windows
-) -> dict[Direction, tuple[float, float]]:
-    """What `orientation.mirrored_ml` says, by the members that know whole volumes.
-
-    Args:
-        image: the volume.
-        plan: by which it was searched.
-        windows: what `search` gave with it.
-    """
-    if not plan.first_look:
-        return orientation.mirrored_ml(plan.members, image, windows)
-    shown = first_look.overview(plan.first_look, image, plan.full)
-    return orientation.mirrored_ml(plan.first_look, shown, _windows(image, plan, plan.first_look))
+    if best is None:
+        best = _seen_in(image, None, plan, windows)
+        doubt = NOT_CONFIRMED if candidates else NOTHING_SEEN
+        best = dataclasses.replace(best, doubt=doubt)
+    return dataclasses.replace(best, whole=whole)
 
 
 def _windows(image: Volume, plan: Plan, members: Sequence[Member]) -> Windows:
@@ -143,7 +131,7 @@ def _seen_around(image: Volume, region: Region, plan: Plan, windows: Windows) ->
     threshold = fusion.threshold(plan.members)
     for _ in range(_MOST_REGIONS):
         seen = _seen_in(image, region, plan, windows)
-        organ_ijk = masks.largest_component(seen.probability_ijk >= threshold)
+        organ_ijk = masks.largest_component(masks.at_least(seen.probability_ijk, threshold))
         box = masks.bounding_box(organ_ijk)
         if box is None or not region.is_cut_by(box, image.shape):
             break
@@ -155,14 +143,11 @@ def _seen_in(image: Volume, region: Region | None, plan: Plan, windows: Windows)
     """What the members find in a region, or in the whole volume."""
     crop = region.crop(image) if region else image
     box = region.box if region else tuple(slice(0, size) for size in image.shape)
-    views: list[ViewMask] = []
     skip_below_mm = _SKIP_BELOW_MM if plan.first_look and not plan.full else 0.0
-    probability_ijk = fusion.probability(
-        plan.members,
-        crop,
-        windows,
-        plan.tta,
-        views if plan.with_views else None,
-        skip_below_mm,
-    )
-    return Seen(crop, box, probability_ijk, windows, views, skip_below_mm)
+    fused = Fusion(plan.members, crop, windows, plan.tta, skip_below_mm)
+    if plan.with_lead and not plan.first_look and not plan.full:
+        lead.look(fused)
+    else:
+        fused.look_everywhere()
+    views = [view for views_of_member in fused.views for view in views_of_member]
+    return Seen(crop, box, fused.probability_ijk, windows, views, fused, skip_below_mm)

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,6 +48,8 @@ class View:
     ) -> npt.NDArray[Any]:
         if not self.rotation_degrees and not any(self.shift_mm):
             return slices_nhw
+        from scipy import ndimage  # Takes a while to import, and few volumes need it.
+
         angle = math.radians(self.rotation_degrees)
         cos, sin = math.cos(angle), math.sin(angle)
         turn = np.array([[cos, -sin], [sin, cos]])

@@ -137,7 +137,9 @@ class PredictConfig:
         False, "Test-time augmentation: also sees the body a little larger and smaller."
     )
     full: bool = flag(
-        False, "Looks at every slice, where a family with a first look would skip some: slower."
+        False,
+        "Every model looks at every slice, where a first look, or a first model, would show it the "
+        "organ's surroundings alone: slower.",
     )
     skip_existing: bool = flag(
         False, "Skips a volume whose outputs all exist, whichever models made them."

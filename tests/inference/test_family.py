@@ -62,10 +62,11 @@ class Finder:
     def stride(self, image, skip_below_mm):
         return 1
 
-    def batches(self, image, window, view, skip_below_mm=0.0):
+    def batches(self, image, window, view, skip_below_mm=0.0, span=None):
         found_ijk = np.zeros(image.shape, np.float32)
         found_ijk[self.block_ijk] = 1
-        yield 0, planes.split(found_ijk, image.affine, "axial")
+        first, last = span or (0, None)
+        yield first, planes.split(found_ijk, image.affine, "axial")[first:last]
 
     def probability(self, image, slices_nhw, span, window, view=None):
         if view is None:
@@ -77,7 +78,7 @@ class Finder:
 class Unused(Finder):
     """A member that must not be asked."""
 
-    def batches(self, image, window, view, skip_below_mm=0.0):
+    def batches(self, image, window, view, skip_below_mm=0.0, span=None):
         raise AssertionError("nobody was to ask it")
 
 

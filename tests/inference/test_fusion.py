@@ -20,6 +20,7 @@ from spleen_tf.imaging import planes
 from spleen_tf.imaging.volume import Volume
 from spleen_tf.inference import fusion, loading, modality, model_files, runtimes, tta
 from spleen_tf.inference.engine import Engine
+from spleen_tf.inference.fusion import Fusion
 from spleen_tf.inference.member import Member
 
 DARK_HU, BRIGHT_HU = -160, 240  # The ends of the CT model's window.
@@ -66,9 +67,13 @@ def member(members):
     return with_entries
 
 
+def fused(models, image, **options):
+    """What models see everywhere, by the windows that a family takes."""
+    return Fusion(models, image, windows_of(models, image), **options).look_everywhere()
+
+
 def probability(models, image, **options):
-    """Fused, by the windows that a family takes."""
-    return fusion.probability(models, image, windows_of(models, image), **options)
+    return fused(models, image, **options).probability_ijk
 
 
 def windows_of(models, image):
@@ -210,8 +215,8 @@ def test_members_of_different_planes_are_fused_by_their_mean(member, noise):
     models = [member("CT", plane=plane) for plane in MOVED_IJK]
     alone = [probability([model], noise).astype(np.float64) for model in models]
     assert np.abs(alone[0] - alone[1]).max() > 0.5
-    fused = probability(models, noise)
-    np.testing.assert_allclose(fused, np.mean(alone, axis=0), atol=2e-3)
+    together = probability(models, noise)
+    np.testing.assert_allclose(together, np.mean(alone, axis=0), atol=2e-3)
 
 
 def test_test_time_augmentation_is_the_mean_over_body_sizes(members, member, make_affine):
@@ -324,17 +329,13 @@ def test_nan_is_no_probability(monkeypatch, member, noise):
 
 def test_votes_are_the_masks_of_each_view_alone(member, noise):
     models = [member("CT"), member("CT", plane="axial")]
-    view_masks = []
-    fused = probability(models, noise, view_masks=view_masks)
-    np.testing.assert_array_equal(fused, probability(models, noise))
-    for view_mask, model in zip(view_masks, models, strict=True):
+    for (view_mask,), model in zip(fused(models, noise).views, models, strict=True):
         np.testing.assert_array_equal(view_mask.mask_ijk(), probability([model], noise) >= 0.5)
 
 
 def test_test_time_augmentation_votes_with_each_of_its_views(member, noise):
-    view_masks = []
-    probability([member("CT"), member("CT")], noise, tta=True, view_masks=view_masks)
-    assert len(view_masks) == 2 * len(tta.AUGMENTED)
+    views = fused([member("CT"), member("CT")], noise, tta=True).views
+    assert [len(views_of_member) for views_of_member in views] == 2 * [len(tta.AUGMENTED)]
 
 
 def test_a_member_by_itself_is_compared_with_what_it_finds_in_other_views(member, noise):
@@ -374,11 +375,8 @@ class TheIntensities:
         return slices_nhw
 
 
-def test_shares_too_small_for_half_precision_count_as_none(make_affine):
-    # The smallest normal number of float16 is 2^-14; two members halve each probability.
-    values = np.zeros(SHAPE, np.float32)
-    values[0, 0, :4] = (2.0**-13, 2.0**-14, 1e-6, 0.5)
-    image = Volume(values, make_affine("RAS", (2, 2, 2)), "probabilities")
+def intensities(values, make_affine):
+    """A volume, and a member that takes its values for probabilities."""
     info = model_files.ModelInfo(
         name="a",
         version="1.0.0",
@@ -390,6 +388,39 @@ def test_shares_too_small_for_half_precision_count_as_none(make_affine):
         learning_rate=0.001,
         in_channels=1,
     )
-    pair = [Member(info, TheIntensities(), pathlib.Path())] * 2
-    total_ijk = fusion.probability(pair, image, [(0.0, 1.0)] * 2)
-    assert total_ijk[0, 0, :4].tolist() == [2.0**-13, 0.0, 0.0, 0.5]
+    image = Volume(values, make_affine("RAS", (2, 2, 2)), "probabilities")
+    return image, Member(info, TheIntensities(), pathlib.Path())
+
+
+def test_shares_too_small_for_half_precision_count_as_none(make_affine):
+    # The smallest normal number of float16 is 2^-14; two members halve each probability.
+    values = np.zeros(SHAPE, np.float32)
+    values[:4, 0, 0] = (2.0**-13, 2.0**-14, 1e-6, 0.5)
+    image, member = intensities(values, make_affine)
+    pair = Fusion([member, member], image, [(0.0, 1.0)] * 2).look_everywhere()
+    assert pair.probability_ijk[:4, 0, 0].tolist() == [2.0**-13, 0.0, 0.0, 0.5]
+
+
+def test_rows_of_shares_below_an_eighth_of_a_thousandth_are_left_out(make_affine):
+    # Of an axial slice stored RAS, rows run along i. 2^-13 is 0.00012.
+    values = np.zeros(SHAPE, np.float32)
+    values[:2, 0, 0] = 2.0**-14
+    values[:2, 1, 0] = (2.0**-14, 2.0**-13)
+    image, member = intensities(values, make_affine)
+    alone = Fusion([member], image, [(0.0, 1.0)]).look_everywhere()
+    assert alone.probability_ijk[:2, :2, 0].T.tolist() == [[0.0, 0.0], [2.0**-14, 2.0**-13]]
+
+
+def test_a_member_sees_the_slices_that_it_is_asked_for(make_affine):
+    values = np.random.default_rng(0).random(SHAPE).astype(np.float32)
+    image, member = intensities(values, make_affine)
+    fused_in_part = Fusion([member], image, [(0.0, 1.0)])
+    fused_in_part.look(0, (2, 5))
+    fused_in_part.look(0, (7, 9))
+    expected = values.copy()
+    expected[..., [0, 1, 5, 6]] = 0
+    np.testing.assert_allclose(fused_in_part.probability_ijk, expected, atol=1e-3)
+    ((view_mask,),) = fused_in_part.views
+    np.testing.assert_array_equal(view_mask.mask_ijk(), expected >= 0.5)
+    above = np.where(expected >= 0.5, expected, 0).sum(axis=(0, 1))
+    np.testing.assert_allclose(fused_in_part.above[0], above, rtol=1e-5)

@@ -7,6 +7,7 @@ import pytest
 
 from spleen_tf.imaging.volume import Volume
 from spleen_tf.inference import orientation
+from spleen_tf.inference.fusion import Fusion
 from spleen_tf.inference.member import Member
 from spleen_tf.inference.model_files import ModelInfo
 
@@ -48,7 +49,8 @@ def every_bright_pixel(plane, modality="MR"):
 
 
 def mirrored_ml(models, image):
-    return orientation.mirrored_ml(models, image, [(-300.0, 400.0)] * len(models))
+    fused = Fusion(models, image, [(-300.0, 400.0)] * len(models))
+    return orientation.mirrored_ml(fused.look_everywhere())
 
 
 def test_a_direction_is_mirrored_in_a_plane_that_shows_it(noise):
@@ -120,3 +122,14 @@ def test_all_planes_that_show_a_direction_are_asked(make_affine):
     np.testing.assert_allclose(found, [(0, side_ml), (side_ml, 0)])
     both = mirrored_ml([axial, sagittal], image)
     assert both["anterior"] == pytest.approx((side_ml / 2, side_ml / 2))
+
+
+def test_a_plane_that_sees_no_more_in_the_mirror_settles_it(make_affine):
+    """Of the same volume; sagittal slices are smaller than axial ones, and asked first."""
+    axial = sees_one_side(np.s_[:, -1, :], "axial")
+    sagittal = sees_one_side(np.s_[:, :, 0], "sagittal")
+    values = np.zeros((20, 20, 10), np.int16)
+    values[:, -1] = 100
+    image = Volume(values, make_affine("RAS", (2, 2, 2)), "a.nii")
+    side_ml = 200 * 8 / 1000
+    assert mirrored_ml([axial, sagittal], image)["anterior"] == pytest.approx((side_ml, 0))

@@ -38,7 +38,7 @@ class Bright:
     def slices(self, image):
         return planes.split(image.array_ijk, image.affine, "axial")
 
-    def batches(self, image, window, view, skip_below_mm=0.0):
+    def batches(self, image, window, view, skip_below_mm=0.0, span=None):
         self.shown.append((image.shape, skip_below_mm))
         yield 0, (self.slices(image) > self.threshold).astype(np.float32)
 
@@ -110,7 +110,7 @@ def test_where_no_candidate_holds_spleen_the_whole_volume_is_searched():
 
 def test_without_a_first_look_members_see_the_whole_volume_and_skip_nothing():
     image, member = volume(), Bright(50)
-    found = searches.search(image, Plan([member], [], "CT", with_views=True))
+    found = searches.search(image, Plan([member], [], "CT"))
     assert set(member.shown) == {(SHAPE, 0.0)}
     assert found.crop is image
     assert len(found.views) == 1
