@@ -65,7 +65,8 @@ BEAM = ["apache-beam[dask]>=2.60", "fsspec>=2024.6", "gcsfs>=2024.6", "s3fs>=202
 SERVING = [f"tensorflow-serving-api==2.15.1; {CAN_TRAIN}"]
 
 DEVELOPMENT = [
-    'atheris>=3; sys_platform == "linux" and platform_machine == "x86_64"',
+    # Later ones have no wheels for CPython 3.11.
+    'atheris>=3,<3.1; sys_platform == "linux" and platform_machine == "x86_64"',
     "bids-validator-deno>=2.4",
     "dcm2niix>=1.0.20240202",
     "dicom-validator>=0.8",

@@ -28,6 +28,10 @@ make_venv() {
     echo "Installing what $lock names into $venv: once, for some minutes." >&2
     local quiet=
     [ -t 1 ] || quiet=--quiet
+    # The pip that Python brings may overlook the pin of a package that another one needs with an
+    # extra, and then finds no hash for the newest; the locked pip does not.
+    sed -n '/^pip==/,/# via/p' "$lock" >"$venv/pip.lock"
+    "$venv/bin/python" -m pip install --quiet --require-hashes -r "$venv/pip.lock"
     "$venv/bin/python" -m pip install $quiet --use-pep517 --require-hashes -r "$lock"
     # PYTHONWARNINGS: setuptools warns of every editable installation.
     PYTHONWARNINGS=ignore "$venv/bin/python" -m pip install --quiet --no-deps \
