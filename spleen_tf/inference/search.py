@@ -110,7 +110,7 @@ def search(image: Volume, plan: Plan) -> Seen:
     best: Seen | None = None
     most_voxels = 0
     for candidate in candidates:
-        seen, voxels = _seen_around(image, candidate.region, plan, windows)
+        seen, voxels = _seen_around(image, candidate.box, plan, windows)
         if voxels > most_voxels:
             best, most_voxels = seen, voxels
         if voxels * image.voxel_mm3 >= _LEAST_CONFIRMED_SHARE * candidate.volume_mm3:
@@ -126,16 +126,18 @@ def _windows(image: Volume, plan: Plan, members: Sequence[Member]) -> Windows:
     return modality.windows(image, plan.modality, [member.info for member in members])
 
 
-def _seen_around(image: Volume, region: Region, plan: Plan, windows: Windows) -> tuple[Seen, int]:
-    """What the members find in a region, or in a larger one where it cuts that off; its voxels."""
+def _seen_around(image: Volume, organ: Box, plan: Plan, windows: Windows) -> tuple[Seen, int]:
+    """What the members find around a box, or a larger one where that cuts it off; its voxels."""
     threshold = fusion.threshold(plan.members)
+    margins_mm = regions.margins_mm(image.affine, [member.info.plane for member in plan.members])
     for _ in range(_MOST_REGIONS):
+        region = regions.around(organ, image.grid, margins_mm)
         seen = _seen_in(image, region, plan, windows)
         organ_ijk = masks.largest_component(masks.at_least(seen.probability_ijk, threshold))
         box = masks.bounding_box(organ_ijk)
         if box is None or not region.is_cut_by(box, image.shape):
             break
-        region = regions.around(region.to_volume(box), image.grid)
+        organ = region.to_volume(box)
     return seen, int(np.count_nonzero(organ_ijk))
 
 

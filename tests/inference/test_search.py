@@ -7,6 +7,7 @@ import pytest
 
 from spleen_tf.imaging import planes
 from spleen_tf.imaging.volume import Volume
+from spleen_tf.inference import first_look
 from spleen_tf.inference import search as searches
 from spleen_tf.inference.member import interpolated
 from spleen_tf.inference.model_files import ModelInfo
@@ -56,21 +57,29 @@ def mask_of(found, image):
     return found.in_volume(found.probability_ijk >= 0.5, image.shape)
 
 
-def test_members_see_the_organ_and_60_mm_around_it():
+def test_members_see_the_organ_60_mm_around_it_and_25_mm_of_slices_above_and_below():
     image, member, first = volume(), Bright(50), Bright(50)
     found = searches.search(image, Plan([member], [first], "CT"))
     # Of slices 2.5 mm apart the first look sees every second; its box may begin a slice early.
     assert first.shown == [((120, 120, 40), 0.0)]
-    assert member.shown == [((80, 80, 69), 1.5)]
+    assert member.shown == [((80, 80, 41), 1.5)]
     np.testing.assert_array_equal(mask_of(found, image), image.array_ijk > 50)
     assert found.doubt is None
+
+
+def test_the_first_look_skips_what_lies_nearer_than_half_of_its_pixels_and_5_mm_of_slices():
+    """Half of 2 mm is two voxels of 0.5 mm; of slices 1.5 mm apart it sees every third."""
+    array_ijk = np.zeros((40, 60, 30), np.int16)
+    shown = first_look.overview([Bright(50)], Volume(array_ijk, np.diag([0.5, 0.5, 1.5, 1]), "a"))
+    assert shown.shape == (20, 30, 10)
+    np.testing.assert_allclose(shown.zooms_mm, [1, 1, 4.5])
 
 
 def test_full_looks_at_every_slice():
     image, member, first = volume(), Bright(50), Bright(50)
     searches.search(image, Plan([member], [first], "CT", full=True))
     assert first.shown == [(SHAPE, 0.0)]
-    assert member.shown == [((80, 80, 68), 0.0)]
+    assert member.shown == [((80, 80, 40), 0.0)]
 
 
 def test_where_the_first_look_sees_nothing_the_whole_volume_is_searched():
