@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import pathlib
 import re
 
+from spleen_tf.core.files import InputError
 from spleen_tf.imaging.intensity import Modality
 from spleen_tf.io import nifti
 
@@ -20,9 +22,20 @@ def located(folder: pathlib.Path, text: str) -> pathlib.Path:
 
     Where there is none of this very name, backslashes count as slashes, and the suffix may be in
     other letters or of the other kind: SCAN.NII.GZ and SCAN.nii for SCAN.nii.gz.
+
+    Raises:
+        InputError: if no file can have such a name.
     """
     path = folder / text
-    if not path.exists():
+    try:
+        is_there = path.exists()
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        raise InputError(
+            f"{folder}: expected the name of a file, found {len(text)} letters, {text[:40]!r}…."
+        ) from None
+    if not is_there:
         path = folder / os.path.expanduser(text)
     if path.exists():
         return path

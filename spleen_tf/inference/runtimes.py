@@ -144,15 +144,15 @@ class OnnxModel:
             options.add_session_config_entry("session.use_env_allocators", "1")
         try:
             session = onnxruntime.InferenceSession(
-                str(self._path), options, providers=["CPUExecutionProvider"]
+                str(self._path), options, providers=["CPUExecutionProvider"], enable_fallback=False
             )
+            inputs = {value.name for value in session.get_inputs()}
+            outputs = {value.name for value in session.get_outputs()}
+            metadata = session.get_modelmeta().custom_metadata_map
         except _onnx_errors() as error:
             raise self._unfit("does not load") from error
-        if not {value.name for value in session.get_inputs()} >= _ONNX_INPUTS or (
-            "probability" not in {value.name for value in session.get_outputs()}
-        ):
+        if not inputs >= _ONNX_INPUTS or "probability" not in outputs:
             raise self._unfit("has other inputs or outputs")
-        metadata = session.get_modelmeta().custom_metadata_map
         if spec.has_saved_model(self._folder) and (
             metadata.get(spec.ONNX_WEIGHTS_KEY) != spec.weights_sha256(self._folder)
         ):

@@ -179,6 +179,13 @@ def test_case_names_that_reach_elsewhere_or_write_to_the_screen(tmp_path, name, 
     refused(cases.load, place, match="expected case names that can name files, found '")
 
 
+def test_a_name_that_no_file_can_have(tmp_path):
+    pair = {"image": "é" * 300, "label": "a.nii"}
+    description = {"modality": {"0": "CT"}, "training": [pair]}
+    (tmp_path / "dataset.json").write_text(json.dumps(description))
+    refused(cases.load, tmp_path, match="expected the name of a file, found 300 letters, 'é")
+
+
 @pytest.mark.parametrize("letter", ["\x1b", "\n", "\x7f", "\x9b"])
 def test_outputs_with_control_characters_in_their_names(tmp_path, letter):
     expected = "expected an output name without control characters, found '"

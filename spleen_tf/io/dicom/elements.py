@@ -72,7 +72,7 @@ def decoded(dataset: Dataset, keyword: str) -> list[object]:
     if isinstance(element, RawDataElement):
         vr = element.VR if element.VR and element.VR != "UN" else dictionary_VR(keyword)
         if vr == "SQ":
-            value = dataset[keyword].value
+            value = _items(dataset, keyword)
         else:
             encodings = convert_encodings(dataset.original_character_set)
             as_text = vr in _TEXTS and vr != "PN"
@@ -82,6 +82,13 @@ def decoded(dataset: Dataset, keyword: str) -> list[object]:
     several = value if isinstance(value, MutableSequence) else [value]
     stripped = [item.strip(" \0") if isinstance(item, str) else item for item in several]
     return [] if stripped in ([None], [""], [b""]) else stripped
+
+
+def _items(dataset: Dataset, keyword: str) -> object:
+    try:
+        return dataset[keyword].value
+    except OSError as error:  # Of pydicom, for items that are cut short; no file is read here.
+        raise EOFError from error
 
 
 def numbers(dataset: Dataset, keyword: str, count: int, path: str) -> tuple[float, ...] | None:
