@@ -22,6 +22,7 @@ _MOST_CUT = 1 / 3
 # Half axes, as shares of the height and width: from a simple cyst to a full stomach.
 _MASS_REACH = (0.05, 0.3)
 _MASS_LUMPS = 0.15
+_MASS_BRIGHTEST = 1.5
 
 
 def augment(
@@ -51,7 +52,7 @@ def augment(
     if s.rotation_degrees or s.scale or s.shift or s.elastic_pixels:
         image, label = _warp(image, label, seeds[:2], s, pixel_aspect)
     image = _recolour_organ(image, label, seeds[2], s.organ)
-    image = _mass(image, label, seeds[12], s.mass)
+    image = _mass(image, label, seeds[12], s.mass, s.mass_darkest)
     image = _random_curve(image, seeds[8], s.curve)
     image = _texture(image, seeds[9], s.texture)
     image = _bias_field(image, seeds[3], s.bias_field)
@@ -134,7 +135,9 @@ def _recolour_organ(image: tf.Tensor, label: tf.Tensor, seed: tf.Tensor, share: 
     return _where_drawn(chance < share, recoloured, image)
 
 
-def _mass(image: tf.Tensor, label: tf.Tensor, seed: tf.Tensor, share: float) -> tf.Tensor:
+def _mass(
+    image: tf.Tensor, label: tf.Tensor, seed: tf.Tensor, share: float, darkest: float
+) -> tf.Tensor:
     if not share:
         return image
     height, width, _ = image.shape
@@ -153,8 +156,8 @@ def _mass(image: tf.Tensor, label: tf.Tensor, seed: tf.Tensor, share: float) -> 
         distance *= _smooth_factor((height, width), seeds[1], _MASS_LUMPS)[..., 0]
         # One at the centre, none outside, and a rim of about a pixel.
         shape = tf.clip_by_value((1.0 - distance) * tf.sqrt(half_rows * half_columns), 0.0, 1.0)
-        # A third are as bright as can be, as fluid is in T2 images.
-        value = tf.minimum(1.5 * brightness, 1.0)
+        # From black on, a third are as bright as can be, as fluid is in T2 images.
+        value = tf.minimum(darkest + (_MASS_BRIGHTEST - darkest) * brightness, 1.0)
         covers = shape[..., tf.newaxis] * (0.7 + 0.3 * opacity) * (1.0 - label)
         return image + covers * (value - image)
 

@@ -20,6 +20,8 @@ class AugmentConfig:
         organ: share of slices in which the organ itself is made darker or brighter.
         mass: share of slices into which a round body of even brightness is laid, behind the organ:
             a cyst, a tumour, a full stomach, which must not pass for the organ.
+        mass_darkest: brightness of the darkest such body, from 0 (black) to 1 (the window's upper
+            end). On CT, bowel with contrast medium is near 1; a large spleen is an even body, too.
         invert: share of slices in which light and dark are exchanged.
         curve: share of slices whose intensities go through a random curve, rising or not, so that
             tissues change places in brightness, as they do from one MR sequence to another.
@@ -42,6 +44,7 @@ class AugmentConfig:
     bias_field: float = 0.0
     organ: float = 0.0
     mass: float = 0.0
+    mass_darkest: float = 0.0
     invert: float = 0.0
     curve: float = 0.0
     texture: float = 0.0

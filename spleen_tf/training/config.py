@@ -139,6 +139,13 @@ class TrainConfig:
         minimum=0,
         maximum=1,
     )
+    augment_mass_darkest: float = flag(
+        0.0,
+        "Brightness of the darkest such body, from 0 (black) to 1 (the window's upper end, as of "
+        "bowel with contrast medium).",
+        minimum=0,
+        maximum=1,
+    )
     augment_invert: float = flag(
         0.0, "Share of slices with light and dark exchanged.", minimum=0, maximum=1
     )

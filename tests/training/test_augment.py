@@ -264,6 +264,18 @@ def test_a_mass_is_one_even_body_behind_the_organ_in_its_share_of_the_slices():
     assert images.min() < 0.2  # and dark.
 
 
+def test_a_mass_is_at_least_as_bright_as_its_darkest():
+    """A mass covers 70% to 100% of what lies under it: 0.5 becomes 0.5 + 0.7 · 0.4 or more."""
+    images, _ = variants(
+        tf.fill([64, 64, 1], 0.5), tf.zeros([64, 64, 1]), mass=1.0, mass_darkest=0.9
+    )
+    assert images.min() == 0.5
+    brightest = images.max(axis=(1, 2, 3))
+    inside = brightest[brightest > 0.5]  # Some lie so far off that only their rim is seen.
+    assert np.quantile(inside, 0.1) > 0.78
+    assert images.max() > 0.99
+
+
 def test_a_mass_goes_through_neighbouring_slices_where_the_organ_does_not():
     label = np.zeros((32, 32, 3), np.float32)
     label[8:24, 8:24, 0] = 1
