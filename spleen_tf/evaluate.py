@@ -28,7 +28,7 @@ from typing import Literal
 import numpy as np
 from tqdm import tqdm
 
-from spleen_tf.core import events, files, flags, locks, parallel
+from spleen_tf.core import cores, events, files, flags, locks
 from spleen_tf.core.files import InputError, InputWarning
 from spleen_tf.core.flags import ConfigError, flag
 from spleen_tf.evaluation import metrics, results, tables
@@ -70,7 +70,7 @@ class EvaluateConfig:
         "the labels. If left out, the imagesTr/ beside labelsTr/; without it, outlines only.",
     )
     workers: int = flag(
-        min(parallel.available_cores(), 4),
+        min(cores.available(), 4),
         "Cases measured at the same time; one of 512×512×1000 voxels takes over 1 GB.",
         minimum=1,
     )

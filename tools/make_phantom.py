@@ -22,7 +22,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 import numpy as np
 import tqdm
 
-from spleen_tf.core import children, files, flags, parallel
+from spleen_tf.core import children, cores, files, flags, parallel
 from spleen_tf.core.files import InputError
 from spleen_tf.core.flags import flag
 from spleen_tf.datasets import layouts
@@ -57,7 +57,7 @@ class PhantomConfig:
         minimum=generate.MIN_SIZE,
         maximum=1024,
     )
-    workers: int = flag(parallel.available_cores(), "Processes that make cases.", minimum=1)
+    workers: int = flag(cores.available(), "Processes that make cases.", minimum=1)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,7 +13,7 @@ import sys
 # Lets the program run from a checkout in which the package is not installed.
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
-from spleen_tf.core import flags, parallel, runners
+from spleen_tf.core import cores, flags, runners
 from spleen_tf.core.files import InputError
 from spleen_tf.core.flags import flag
 from spleen_tf.core.runners import Runner
@@ -44,7 +44,7 @@ class ConvertConfig:
         8, "Files per split; a split of fewer cases gets one per case.", minimum=1, maximum=99999
     )
     workers: int = flag(
-        min(parallel.available_cores(), 8),
+        min(cores.available(), 8),
         "Processes that read volumes, each of which holds one or two in memory.",
         minimum=1,
     )

@@ -7,7 +7,7 @@ import pathlib
 import platform
 
 import spleen_tf
-from spleen_tf.core import parallel
+from spleen_tf.core import cores
 from spleen_tf.core import versions as core_versions
 
 _CPUINFO = pathlib.Path("/proc/cpuinfo")
@@ -26,7 +26,7 @@ def describe() -> dict[str, str | int | float]:
     described: dict[str, str | int | float] = {
         "cpu": cpu,
         "instructions": ", ".join(name for name in _INSTRUCTIONS if name in cpu_flags) or "unknown",
-        "cores": parallel.available_cores(),
+        "cores": cores.available(),
         "system": f"{platform.system()} {platform.machine()}",
     }
     if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import queue
 from collections.abc import Callable, Iterator, Sequence
 from concurrent import futures
@@ -11,12 +10,8 @@ from concurrent.futures.process import BrokenProcessPool
 
 import tqdm
 
+from spleen_tf.core import cores
 from spleen_tf.core.process import CommandFailed
-
-
-def available_cores() -> int:
-    """Cores that this process may use: on a cluster, those of the job and not of the machine."""
-    return len(_cores()) or os.cpu_count() or 1
 
 
 @contextlib.contextmanager
@@ -57,7 +52,7 @@ def side_by_side(
     shares: queue.SimpleQueue[list[int]] = queue.SimpleQueue()
     for share in _shares_of_cores(jobs):
         shares.put(share)
-    with futures.ThreadPoolExecutor(jobs, initializer=lambda: _keep_to(shares.get())) as pool:
+    with futures.ThreadPoolExecutor(jobs, initializer=lambda: cores.keep_to(shares.get())) as pool:
         running = [pool.submit(task) for task in tasks]
         ended = futures.as_completed(running)
         try:
@@ -72,18 +67,7 @@ def side_by_side(
 
 def _shares_of_cores(jobs: int) -> list[list[int]]:
     """The cores of each worker; where there are fewer cores than workers, they take turns."""
-    cores = _cores()
-    if not cores:
+    numbers = cores.numbers()
+    if not numbers:
         return [[]] * jobs
-    return [cores[job::jobs] or [cores[job % len(cores)]] for job in range(jobs)]
-
-
-def _cores() -> list[int]:
-    """The numbers of this process's cores; none outside of Linux, where the system deals them."""
-    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
-
-
-def _keep_to(cores: list[int]) -> None:
-    """Binds the calling thread, and processes that it starts, to these cores."""
-    if cores:
-        os.sched_setaffinity(0, cores)
+    return [numbers[job::jobs] or [numbers[job % len(numbers)]] for job in range(jobs)]

@@ -15,7 +15,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 import spleen_tf
-from spleen_tf.core import files, locks, parallel, resume
+from spleen_tf.core import cores, files, locks, parallel, resume
 from spleen_tf.core.children import Children
 from spleen_tf.core.process import CommandFailed
 from spleen_tf.datasets import cases, convert
@@ -111,7 +111,7 @@ def _convert(setup: Setup, plane: Plane, records: pathlib.Path, around_organ: bo
     options = convert.Options(
         plane=plane,
         num_shards=_SHARDS,
-        workers=min(parallel.available_cores(), _MOST_WORKERS, len(usable)),
+        workers=min(cores.available(), _MOST_WORKERS, len(usable)),
         label_value=setup.protocol.label_value,
         around_organ=around_organ,
     )

@@ -11,6 +11,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from spleen_tf.core import cores
 from spleen_tf.core.files import InputError
 from spleen_tf.network import spec
 
@@ -140,6 +141,10 @@ class OnnxModel:
 
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4  # Failures are raised.
+        # By itself it takes all cores of the machine, also those of other jobs, and each layer waits
+        # for the slowest of them.
+        if cores.are_restricted():
+            options.intra_op_num_threads = cores.available()
         if _has_shared_memory():
             options.add_session_config_entry("session.use_env_allocators", "1")
         try:

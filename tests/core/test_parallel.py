@@ -32,14 +32,6 @@ def test_one_job_has_all_cores_and_many_share_few(monkeypatch):
     assert parallel._shares_of_cores(4) == [[0], [1], [5], [0]]
 
 
-def test_the_cores_of_a_job_count_and_not_those_of_its_machine(monkeypatch):
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 5}, raising=False)
-    monkeypatch.setattr(os, "cpu_count", lambda: 128)
-    assert parallel.available_cores() == 3
-    monkeypatch.delattr(os, "sched_getaffinity")
-    assert parallel.available_cores() == 128
-
-
 def test_a_killed_worker_is_a_failure_with_a_remedy():
     with (
         pytest.raises(CommandFailed, match="found one killed"),
