@@ -141,7 +141,7 @@ class OnnxModel:
 
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4  # Failures are raised.
-        # By itself it takes all cores of the machine, also those of other jobs, and each layer waits
+        # By itself it takes all cores of the machine, those of other jobs, too; each layer then waits
         # for the slowest of them.
         if cores.are_restricted():
             options.intra_op_num_threads = cores.available()
