@@ -12,11 +12,11 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 import pydicom
-from pydicom import uid
+from pydicom import encaps, uid
 from pydicom.pixels.decoders.base import get_decoder
 
 from spleen_tf.imaging.volume import VolumeError
-from spleen_tf.io.dicom import elements, headers, streams
+from spleen_tf.io.dicom import elements, headers, jpeg, streams
 from spleen_tf.io.dicom.frames import Frame, ImageFile
 
 _ITEM = b"\xfe\xff\x00\xe0"
@@ -25,11 +25,9 @@ _NATIVE = (
     *(uid.ImplicitVRLittleEndian, uid.ExplicitVRLittleEndian, uid.ExplicitVRBigEndian),
     uid.DeflatedExplicitVRLittleEndian,
 )
+_JPEG = (uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit, uid.JPEGLossless, uid.JPEGLosslessSV1)
 # What the GPL-licensed decoder of the extra `jpeg` can do beyond the others.
-_JPEG = (
-    *(uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit, uid.JPEGLossless, uid.JPEGLosslessSV1),
-    *(uid.JPEGLSLossless, uid.JPEGLSNearLossless),
-)
+_OF_EXTRA = (*_JPEG, uid.JPEGLSLossless, uid.JPEGLSNearLossless)
 # Memory is taken for them before they are decoded. Slices of CT and MR have up to 2048 × 2048.
 _MOST_PIXELS = 1 << 26
 # Decoders fail each in its own way.
@@ -117,6 +115,10 @@ def _decoded(file: ImageFile, indices: list[int]) -> Iterator[npt.NDArray[np.int
     """
     with streams.readable(file.path) as stream:
         try:
+            if file.transfer_syntax in _JPEG and file.pixels is not None:
+                stream.seek(file.pixels.start)
+                for frame in encaps.generate_frames(stream, number_of_frames=file.num_frames):
+                    jpeg.check(frame)
             if file.transfer_syntax == uid.JPEGExtended12Bit and file.bits[0] > 8:
                 arrays = _twelve_bit_jpeg(file, indices)
             else:
@@ -232,7 +234,7 @@ def _undecodable(file: ImageFile) -> VolumeError:
 
 def _remedy(file: ImageFile, otherwise: str = "") -> str:
     remedies = [otherwise] if otherwise else []
-    if file.transfer_syntax in _JPEG and importlib.util.find_spec("libjpeg") is None:
+    if file.transfer_syntax in _OF_EXTRA and importlib.util.find_spec("libjpeg") is None:
         remedies.append("install another decoder by `pip install spleen_tf[jpeg]`")
     return ", or ".join(remedies or ["convert it, for example with gdcmconv --raw"])
 
