@@ -141,8 +141,7 @@ class OnnxModel:
 
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4  # Failures are raised.
-        # By itself it takes all cores of the machine, and each layer waits for those that other jobs
-        # keep busy.
+        # By itself it takes all cores of the machine, and waits for those that others keep busy.
         if cores.are_restricted():
             options.intra_op_num_threads = cores.available()
         if _has_shared_memory():
