@@ -7,6 +7,7 @@ given back. A step that is done is not done again: the same run resumes where it
 from __future__ import annotations
 
 import dataclasses
+import errno
 import functools
 import os
 import pathlib
@@ -214,6 +215,7 @@ def _command(children: Children, log: pathlib.Path, *arguments: str) -> None:
 
     Raises:
         CommandFailed: with the last line of what it wrote.
+        OSError: if the disk is full.
     """
     files.make_folder(log.parent)
     path = os.pathsep.join(filter(None, [str(_ROOT), os.environ.get("PYTHONPATH")]))
@@ -221,6 +223,8 @@ def _command(children: Children, log: pathlib.Path, *arguments: str) -> None:
     environment = {"TF_FORCE_GPU_ALLOW_GROWTH": "true", **os.environ, "PYTHONPATH": path}
     code = children.run([sys.executable, *arguments], log, environment)
     if code:
+        if not shutil.disk_usage(log.parent).free:  # The log has not what went wrong, either.
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(log))
         lines = log.read_text(errors="replace").split("\n")
         last = next((line for line in reversed(lines) if line.strip()), "no output").strip()
         raise CommandFailed(f"{log}: expected exit code 0, found {code}: {last}")

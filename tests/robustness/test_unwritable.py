@@ -6,6 +6,9 @@ import subprocess
 
 import pytest
 
+from spleen_tf.core.children import Children
+from spleen_tf.evaluation import crossval
+
 PAGE = 4096  # What a file takes at least of a file system in memory.
 QUICK = ("convert", "predict", "evaluate")
 COMMANDS = [
@@ -65,6 +68,13 @@ def test_a_full_disk(zygote, work_of, disk, name):
 def test_a_disk_that_has_room_for_half(zygote, work_of, disk, name):
     work = work_of(name)
     filled_up(zygote, disk, work, PAGE * math.ceil(work.num_bytes / 2 / PAGE))
+
+
+def test_a_step_of_a_cross_validation_that_has_no_room_for_its_log(disk):
+    place = disk(f"size={PAGE}")
+    (place / "full").write_bytes(bytes(PAGE))
+    with pytest.raises(OSError, match=r"No space left on device: .*log\.txt"):
+        crossval._command(Children(), place / "log.txt", "-c", "raise SystemExit(1)")
 
 
 @pytest.mark.parametrize("name", COMMANDS)
