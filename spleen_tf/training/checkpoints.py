@@ -13,6 +13,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from spleen_tf.core import files
 from spleen_tf.core.files import InputError
 from spleen_tf.network import serving
 from spleen_tf.training import optimizers
@@ -71,7 +72,19 @@ class Checkpoints(keras.callbacks.Callback):  # type: ignore[misc]
             InputError: if the disk has no room for it; the libraries that save do not say so.
         """
         _check_room(self._model_dir, self.model)
-        dice = (logs or {}).get("val_dice", math.inf)
+        try:
+            self._save((logs or {}).get("val_dice", math.inf))
+        except (OSError, RuntimeError, tf.errors.OpError) as error:
+            # Something else has filled the disk since; h5py and TensorFlow say it in their texts.
+            reasons = [os.strerror(number) for number in files.NO_ROOM]
+            if not (reason := next((one for one in reasons if one in str(error)), None)):
+                raise
+            raise InputError(
+                f"{self._model_dir}: expected room on the disk for a checkpoint, found: {reason}; "
+                "make room, and run the same command again to resume."
+            ) from error
+
+    def _save(self, dice: float) -> None:
         if dice >= float(self._state.best_dice):
             self._state.best_dice.assign(dice if math.isfinite(dice) else -1.0)
             partial = self._model_dir / f".partial.{BEST_WEIGHTS}"

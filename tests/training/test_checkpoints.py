@@ -66,6 +66,16 @@ def test_a_disk_without_room_ends_the_training_in_words_and_keeps_what_was_saved
     assert checkpoints.best_dice(tmp_path) == pytest.approx(0.3)
 
 
+def test_a_disk_that_fills_up_while_a_checkpoint_is_saved(kept, tmp_path, no_room):
+    _, _, saver = kept
+    saver.on_epoch_end(0, {"val_dice": 0.3})
+    for dice in (0.7, 0.1):  # h5py's error for the best weights, and TensorFlow's.
+        message = "expected room on the disk for a checkpoint, found: File too large; make room"
+        with no_room(), pytest.raises(InputError, match=message):
+            saver.on_epoch_end(1, {"val_dice": dice})
+    assert checkpoints.best_dice(tmp_path) == pytest.approx(0.3)
+
+
 def test_the_best_weights_are_the_averaged_ones(tmp_path):
     model = one_number()
     averages = optimizers.Averages(model, 0.5)
