@@ -800,6 +800,44 @@ def test_bad_command_lines_and_inputs_cost_one_line_before_tensorflow_is_importe
     assert sorted(tmp_path.rglob("*")) == sorted([*before, script, tmp_path / "cases.txt"])
 
 
+WITH_IMPORTS = """
+    import json, runpy, sys
+
+    for arguments in json.load(open(sys.argv[1])):
+        sys.argv = ["predict", *arguments]
+        try:
+            runpy.run_module("spleen_tf.predict", run_name="__main__", alter_sys=True)
+        except SystemExit as ended:
+            print(json.dumps([ended.code, sorted(sys.modules)]))
+"""
+
+
+def test_a_prediction_imports_what_its_input_and_outputs_need_alone(
+    exported, write_scan, tmp_path, run_python
+):
+    """Three in one process: of NIfTI without and with a spleen, and of a DICOM series."""
+    empty = write_scan("empty.nii.gz", values=np.full(SHAPE, 7, np.int16))
+    dicom_files.write_series(tmp_path / "series", dicom_files.ramp())
+    cases = [
+        [f"--model={exported['MR']}", f"--input={source}", f"--output={tmp_path}/{number}.nii.gz"]
+        for number, source in enumerate((empty, write_scan(), tmp_path / "series"))
+    ]
+    script = tmp_path / "run.py"
+    script.write_text(textwrap.dedent(WITH_IMPORTS))
+    (tmp_path / "cases.txt").write_text(json.dumps(cases))
+    finished = run_python(script, tmp_path / "cases.txt")
+    ends = [json.loads(line) for line in finished.stdout.splitlines() if line.startswith("[")]
+    assert [code for code, _ in ends] == [0, 0, 0], finished.stderr
+    of_empty, of_mask, of_dicom = (set(modules) for _, modules in ends)
+    assert "onnxruntime" in of_empty
+    unneeded = {"highdicom", "jinja2", "matplotlib", "requests", "scipy.ndimage", "skimage"}
+    assert not of_mask & {*unneeded, "pydicom", "spleen_tf.io.dicom.streams"}
+    assert "scipy.spatial" not in of_empty
+    assert "scipy.spatial" in of_mask
+    assert {"pydicom", "spleen_tf.io.dicom.streams"} <= of_dicom
+    assert not of_dicom & {"highdicom", "jinja2", "matplotlib"}
+
+
 def test_onnx_models_need_no_tensorflow(exported, write_scan, tmp_path, run_python):
     """The command line, in a process in which TensorFlow cannot be imported."""
     script = tmp_path / "run.py"

@@ -7,7 +7,6 @@ import re
 
 from spleen_tf.core import flags
 from spleen_tf.core.files import InputError
-from spleen_tf.io.dicom import network
 from spleen_tf.jobs import places
 from spleen_tf.jobs.config import PredictConfig
 from spleen_tf.reporting.outputs import DICOM_OBJECTS
@@ -16,6 +15,8 @@ from spleen_tf.reporting.outputs import DICOM_OBJECTS
 def check_flags(config: PredictConfig) -> None:
     """Raises InputError for flags that do not go together, or whose values are not in order."""
     if config.send:
+        from spleen_tf.io.dicom import network  # Few need pydicom, which it imports.
+
         network.archive(config.send, config.send_from)
         if not any(getattr(config, kind) for kind in DICOM_OBJECTS):
             raise InputError(

@@ -9,20 +9,24 @@ import sys
 import time
 import warnings
 from concurrent.futures import Future
+from typing import TYPE_CHECKING
 
 from spleen_tf.core import events, files, process
 from spleen_tf.core.files import InputError
 from spleen_tf.core.process import CommandFailed
 from spleen_tf.inference.prediction import PredictionRecord
 from spleen_tf.io import readers
-from spleen_tf.io.dicom import network, sources, web
-from spleen_tf.io.dicom.network import Archive
+from spleen_tf.io.dicom import web
 from spleen_tf.jobs import bids, checks, manifest, plan
 from spleen_tf.jobs.config import PredictConfig
 from spleen_tf.jobs.job import Job
 from spleen_tf.jobs.segmenter import Segmenter, check_voxel
 from spleen_tf.reporting import outputs
 from spleen_tf.reporting.outputs import DICOM_OBJECTS
+
+# Modules that import pydicom, which takes a third of a second, are imported for DICOM alone.
+if TYPE_CHECKING:
+    from spleen_tf.io.dicom.network import Archive
 
 
 def run(config: PredictConfig) -> int:
@@ -52,9 +56,7 @@ def _segment_all(config: PredictConfig) -> int:
     else:
         planned = [_with_headers(planned[0], config)]
 
-    archive = network.archive(config.send, config.send_from) if config.send else None
-    if archive:
-        network.verify(archive, [kind for kind in DICOM_OBJECTS if getattr(config, kind)])
+    archive = _archive(config.send, config) if config.send else None
     # TensorFlow takes seconds to import, which a wrong flag should not cost.
     segmenter.start()
     if config.bids:
@@ -71,6 +73,15 @@ def _segment_all(config: PredictConfig) -> int:
         names = ", ".join(job.source.name for job in planned if job.case in failed)
         print(f"{len(failed)} of {len(planned)} cases failed: {names}", file=sys.stderr)
     return process.EXIT_FAILED if failed else process.EXIT_DONE
+
+
+def _archive(address: str, config: PredictConfig) -> Archive:
+    """The archive that --send names, which has said that it takes what is asked for."""
+    from spleen_tf.io.dicom import network
+
+    archive = network.archive(address, config.send_from)
+    network.verify(archive, [kind for kind in DICOM_OBJECTS if getattr(config, kind)])
+    return archive
 
 
 def _results(
@@ -119,6 +130,8 @@ def _with_headers(job: Job, config: PredictConfig) -> Job:
             )
     check_voxel(config, geometry)
     if kind := next((kind for kind in DICOM_OBJECTS if kind in job.others), None):
+        from spleen_tf.io.dicom import sources
+
         sources.check(geometry, f"--{kind}")
     return dataclasses.replace(job, geometry=geometry)
 
@@ -165,6 +178,8 @@ def _log(job: Job, record: PredictionRecord, is_new: bool) -> None:
 
 def _send(job: Job, archive: Archive) -> None:
     """Sends the DICOM objects of a volume, also those of an earlier run: they keep their UIDs."""
+    from spleen_tf.io.dicom import network
+
     paths = [job.others[kind] for kind in DICOM_OBJECTS if kind in job.others]
     network.send(archive, paths)
     print(f"{', '.join(map(str, paths))}: sent to {archive}", flush=True)

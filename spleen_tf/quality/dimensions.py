@@ -15,7 +15,6 @@ from typing import Any
 import msgspec
 import numpy as np
 import numpy.typing as npt
-from scipy.spatial import ConvexHull, distance
 
 from spleen_tf.imaging import masks, planes, volume
 
@@ -139,6 +138,8 @@ def _diameter(
 
     Centres of pixels would make it a pixel too short, and their corners too long on a slant.
     """
+    from scipy.spatial import ConvexHull, distance  # Imports half of SciPy.
+
     rows, columns = np.flatnonzero(slice_hw.any(axis=1)), np.flatnonzero(slice_hw.any(axis=0))
     height, width = slice_hw.shape
     left = np.argmax(slice_hw[rows], axis=1) - 0.5

@@ -206,6 +206,13 @@ def sha256(image: Volume | Geometry) -> str:
     return _sha256(image.header.paths)
 
 
+def stored_as(image: Volume | Geometry) -> tuple[int, str]:
+    """The bits of a voxel, and the whole numbers that they are, such as int16."""
+    assert isinstance(image.header, Stack)
+    bits, _, is_signed = image.header.frames[0].bits
+    return bits, f"{'int' if is_signed else 'uint'}{bits}"
+
+
 def _sha256(paths: Sequence[str]) -> str:
     digest = hashlib.sha256()
     for path in paths:

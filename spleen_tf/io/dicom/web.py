@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING
 import tqdm
 
 from spleen_tf.core.files import InputError, InputWarning
-from spleen_tf.io.dicom import elements
 
 if TYPE_CHECKING:
     import requests
@@ -113,6 +112,8 @@ def _fetch(place: Address, folder: pathlib.Path) -> None:
     client = _client(place)
     import requests
     import retrying
+
+    from spleen_tf.io.dicom import elements  # Imports pydicom; `is_address` needs none.
 
     try:
         instances = client.iter_series(
