@@ -23,7 +23,8 @@ def check(stream: bytes) -> None:
     """
     if not stream.startswith(_START):
         raise ValueError("no start of an image")
-    markers, at = set(), len(_START)
+    markers: set[int] = set()
+    at = len(_START)
     while _SCAN not in markers:
         if stream[at : at + 1] != b"\xff":
             raise ValueError(f"no marker at byte {at}")
