@@ -49,7 +49,13 @@ def _network(settings: Settings) -> torch.nn.Module:
     channels = [settings.base_filters * 2**level for level in range(_LEVELS)]
     if settings.modality == "CT":
         features = (*channels, settings.base_filters)
-        return nets.BasicUNet(2, 1, 1, features=features, norm="batch")
+        network = nets.BasicUNet(2, 1, 1, features=features, norm="batch")
+        for module in network.modules():
+            if isinstance(module, nets.basic_unet.UpCat):
+                # SIDE halves evenly: nothing is to be padded, and PyTorch's compiler fails on a
+                # padding of nothing in bfloat16.
+                module.is_pad = False
+        return network
     return nets.UNet(2, 1, 1, channels, (2,) * (_LEVELS - 1), num_res_units=2, norm="batch")
 
 
