@@ -135,9 +135,7 @@ def collected(probability_ijk, mask_ijk, views_ijk, voxels_above):
     array = np.broadcast_to(np.arange(SHAPE[0], dtype=np.int16)[:, None, None], SHAPE)
     image = Volume(array, np.diag([*ZOOMS_MM, 1.0]), "a.nii")
     agreement = evidence.agreement_around(mask_ijk, views_ijk)
-    return evidence.collect(
-        image, (0.0, 100.0), probability_ijk, mask_ijk, agreement, voxels_above
-    )
+    return evidence.collect(image, (0.0, 100.0), probability_ijk, mask_ijk, agreement, voxels_above)
 
 
 def test_members_that_agree_and_are_sure_show_no_trouble():
