@@ -36,6 +36,12 @@ _RIDGE = 1e-2
 _LEAST_SCALE = 0.05
 # A brightness so many standard deviations off is as strange as any.
 _FAR_SDS = 5.0
+# Of what is missing from 1 to evidence without any trouble; less tells nothing more.
+_LEAST_MISSING = 1e-3
+# From an agreement of 0.98 to one of 0.96, twice as much is missing: the factor is what counts.
+_LOGARITHMIC = ("certainty", "agreement", "weakest", "main_share")
+
+Scale = Literal["linear", "logarithmic"]
 
 
 class Calibration(msgspec.Struct, frozen=True):
@@ -55,6 +61,7 @@ class Calibration(msgspec.Struct, frozen=True):
         patients_by_modality: the same, by modality; empty in files before 0.3.
         volume_intervals: by modality, what the cases say of the error of a volume; empty in files
             before 0.3, and without a modality of which there were too few cases.
+        scale: of the evidence that the weights are for; linear in files before 0.3.
     """
 
     members: int
@@ -68,6 +75,7 @@ class Calibration(msgspec.Struct, frozen=True):
     patients: int | None = None
     patients_by_modality: dict[Modality, int] = {}
     volume_intervals: dict[Modality, VolumeInterval] = {}
+    scale: Scale = "linear"
 
     @property
     def basis(self) -> str:
@@ -87,7 +95,7 @@ class Calibration(msgspec.Struct, frozen=True):
 
     def predict(self, evidence: Evidence) -> tuple[float, tuple[float, float]]:
         """The Dice to expect, and its 90% interval; all within 0..1."""
-        values = _with_relative_brightness(evidence, self.brightness)
+        values = _on_scale(evidence, self.brightness, self.scale)
         line = self.offset + sum(
             weight * values[key] for key, weight in zip(self.keys, self.weights, strict=True)
         )
@@ -184,7 +192,7 @@ def _learn(
     if brightnesses:
         brightness = (float(np.mean(brightnesses)), float(np.std(brightnesses)))
     x = np.array(
-        [list(_with_relative_brightness(row, brightness).values()) for row in evidence], float
+        [list(_on_scale(row, brightness, "logarithmic").values()) for row in evidence], float
     )
     predicted = np.empty(len(y))
     for left_out in np.unique(patient):
@@ -201,6 +209,7 @@ def _learn(
         float(offset),
         _scaled_error(predicted, y),
         _review_below(predicted, y),
+        scale="logarithmic",
     )
 
 
@@ -240,14 +249,21 @@ def add_volume_intervals(
     files.write_json(path, {**content, "volume_intervals": dict(intervals)})
 
 
-def _with_relative_brightness(
-    evidence: Evidence, brightness: tuple[float, float]
+def _on_scale(
+    evidence: Evidence, brightness: tuple[float, float], scale: Scale
 ) -> dict[str, float]:
-    """Evidence by key; the brightness as 1 where it is that of the patients' spleens, 0 far off."""
+    """Evidence by key, each from 0 (trouble) to 1 (none).
+
+    The brightness is 1 where it is that of the patients' spleens, and 0 far off.
+    """
     values: dict[str, float] = msgspec.structs.asdict(evidence)
     mean, sd = brightness
     apart = abs(evidence.brightness - mean) / max(sd, 1e-3)
     values["brightness"] = 1.0 - min(apart, _FAR_SDS) / _FAR_SDS
+    if scale == "logarithmic":
+        for key in _LOGARITHMIC:
+            missing = max(1.0 - values[key], _LEAST_MISSING)
+            values[key] = math.log(missing) / math.log(_LEAST_MISSING)
     return values
 
 

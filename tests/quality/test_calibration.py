@@ -20,11 +20,15 @@ def evidence(**values):
 
 
 def drawn(rng, patients=40, each=5, error=0.05):
-    """Evidence, truth and groups: the Dice is 0.2 + 0.7 · agreement, give or take an error."""
+    """Evidence, truth and groups: the Dice is 0.2 + 0.7 · u, give or take an error.
+
+    From the agreement, 1/1000 to the power of u is missing; from the certainty, to a random one.
+    """
     count = patients * each
-    agreement, nothing = rng.uniform(0.2, 1, count), rng.uniform(0, 1, count)
-    truth = np.clip(0.2 + 0.7 * agreement + rng.normal(0, error, count), 0, 1)
-    rows = [evidence(agreement=a, certainty=n) for a, n in zip(agreement, nothing, strict=True)]
+    u, nothing = rng.uniform(0.2, 1, count), rng.uniform(0, 1, count)
+    truth = np.clip(0.2 + 0.7 * u + rng.normal(0, error, count), 0, 1)
+    missing = zip(0.001**u, 0.001**nothing, strict=True)
+    rows = [evidence(agreement=1 - a, certainty=1 - n) for a, n in missing]
     return rows, truth, [f"patient {number // each}" for number in range(count)]
 
 
@@ -39,6 +43,13 @@ def test_the_line_that_made_the_dice_is_found(fitted):
     assert weights["agreement"] == pytest.approx(0.7, abs=0.03)
     assert weights["certainty"] == pytest.approx(0, abs=0.03)
     assert known.offset == pytest.approx(0.2, abs=0.03)
+
+
+def test_on_a_logarithmic_scale_a_tenth_of_what_is_missing_counts_as_much_as_the_next_tenth():
+    """Of 1/1000: 0.9 lacks its cube root, 0.99 its square and 1 no less than 1/1000 itself."""
+    known = Calibration(1, (0.5, 0.1), ("agreement",), (0.9,), 0.0, 0.5, 0.8, scale="logarithmic")
+    dice = [known.predict(evidence(agreement=value))[0] for value in (0.0, 0.9, 0.99, 0.999, 1.0)]
+    assert dice == pytest.approx([0.0, 0.3, 0.6, 0.9, 0.9])
 
 
 def test_the_interval_holds_nine_of_ten_predictions_that_were_not_learnt_from(fitted):
