@@ -31,7 +31,7 @@ from spleen_tf.datasets.layouts import Case
 from spleen_tf.evaluation import held_out, held_out_volumes, quality_figures, quality_study
 from spleen_tf.evaluation.held_out import CrossValidation
 from spleen_tf.imaging.intensity import Modality
-from spleen_tf.quality import calibration, volume_interval
+from spleen_tf.quality import calibration, calibration_fit, volume_interval
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,10 +59,10 @@ def main(config: StudyConfig) -> None:
     case_of = {case.name: case for case in cases.load(config.dataset, config.modality)}
     validated = held_out.read(config.cross_validation, case_of)
     second = _second_opinion(config, validated, case_of)
-    if validated.patients < calibration.LEAST_PATIENTS:
+    if validated.patients < calibration_fit.LEAST_PATIENTS:
         raise InputError(
-            f"{config.cross_validation}: expected {calibration.LEAST_PATIENTS} patients or more to "
-            f"calibrate with, found {validated.patients}."
+            f"{config.cross_validation}: expected {calibration_fit.LEAST_PATIENTS} patients or "
+            f"more to calibrate with, found {validated.patients}."
         )
     folder = files.make_folder(config.output_dir)
     resume.hold(folder, _plan(config))

@@ -30,8 +30,9 @@ from spleen_tf.imaging.volume import Volume
 from spleen_tf.inference import runtimes
 from spleen_tf.inference.family import Family
 from spleen_tf.inference.prediction import Options
-from spleen_tf.quality import calibration, corruptions
-from spleen_tf.quality.calibration import FAILURE_DICE, Calibration, Judgement
+from spleen_tf.quality import calibration_fit, corruptions
+from spleen_tf.quality.calibration import FAILURE_DICE, Calibration
+from spleen_tf.quality.calibration_fit import Judgement
 from spleen_tf.quality.corruptions.shared import Corruption
 from spleen_tf.quality.evidence import Evidence
 
@@ -214,13 +215,13 @@ def calibrate(
     """
     usable = [(m, m.evidence) for m in measurements if m.evidence and not m.second_opinion]
     patients = [m.case for m, _ in usable]
-    if len(set(patients)) < calibration.LEAST_PATIENTS:
+    if len(set(patients)) < calibration_fit.LEAST_PATIENTS:
         raise InputError(
-            f"{source}: expected a mask for {calibration.LEAST_PATIENTS} patients or more, found "
-            f"one for {len(set(patients))}; these models find too little to be calibrated."
+            f"{source}: expected a mask for {calibration_fit.LEAST_PATIENTS} patients or more, "
+            f"found one for {len(set(patients))}; these models find too little to be calibrated."
         )
     sound = [m for m in measurements if m.corruption == UNCORRUPTED]
-    learnt, judgements = calibration.fit(
+    learnt, judgements = calibration_fit.fit(
         [evidence for _, evidence in usable],
         [1.0 if m.dice is None else m.dice for m, _ in usable],
         patients,

@@ -8,15 +8,12 @@ model card as quality.json, and applies to no other.
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import os
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import Literal
 
 import msgspec
-import numpy as np
-import numpy.typing as npt
 
 from spleen_tf.core import files
 from spleen_tf.core.files import InputError
@@ -29,10 +26,6 @@ EVIDENCE_KEYS = Evidence.__struct_fields__
 COVERAGE = 0.9
 # A result below this Dice is a failure that ought to be flagged.
 FAILURE_DICE = 0.8
-# With fewer, what a left-out patient is judged by would itself be judged by one patient alone.
-LEAST_PATIENTS = 4
-
-_RIDGE = 1e-2
 _LEAST_SCALE = 0.05
 # A brightness so many standard deviations off is as strange as any.
 _FAR_SDS = 5.0
@@ -95,7 +88,7 @@ class Calibration(msgspec.Struct, frozen=True):
 
     def predict(self, evidence: Evidence) -> tuple[float, tuple[float, float]]:
         """The Dice to expect, and its 90% interval; all within 0..1."""
-        values = _on_scale(evidence, self.brightness, self.scale)
+        values = on_scale(evidence, self.brightness, self.scale)
         line = self.offset + sum(
             weight * values[key] for key, weight in zip(self.keys, self.weights, strict=True)
         )
@@ -117,100 +110,8 @@ class Calibration(msgspec.Struct, frozen=True):
 
     def interval(self, dice: float) -> tuple[float, float]:
         """The 90% interval of a predicted Dice, within 0..1."""
-        half = self.scaled_error * _scale(dice)
+        half = self.scaled_error * scale_of_error(dice)
         return max(0.0, dice - half), min(1.0, dice + half)
-
-
-@dataclasses.dataclass(frozen=True)
-class Judgement:
-    """What a calibration by other patients says of a prediction.
-
-    Attributes:
-        dice: the Dice to expect.
-        low, high: its 90% interval.
-        review: whether it is so low that a person should look.
-    """
-
-    dice: float
-    low: float
-    high: float
-    review: bool
-
-
-def fit(
-    evidence: Sequence[Evidence],
-    truth: Sequence[float],
-    patients: Sequence[str],
-    members: int,
-    brightness_of: Mapping[str, float],
-) -> tuple[Calibration, list[Judgement]]:
-    """Learns a calibration, and what one of the other patients would have said of each prediction.
-
-    Args:
-        evidence: (N,) of each prediction.
-        truth: (N,) its Dice.
-        patients: (N,) whose it is; all predictions of one patient are left out together.
-        members: how many models were fused.
-        brightness_of: the brightness of each patient's true spleen, where that was measured.
-
-    Returns:
-        The calibration, and (N,) judgements: nothing in them was learnt from the row's patient.
-
-    Raises:
-        ValueError: with fewer patients than LEAST_PATIENTS.
-    """
-    if len(set(patients)) < LEAST_PATIENTS:
-        raise ValueError(f"expected {LEAST_PATIENTS} patients or more, found {len(set(patients))}")
-    y, patient = np.asarray(truth, float), np.asarray(patients)
-    judgements: dict[int, Judgement] = {}
-    for left_out in np.unique(patient):
-        others = np.flatnonzero(patient != left_out)
-        by_others = _learn(
-            [evidence[row] for row in others],
-            y[others],
-            patient[others],
-            members,
-            [value for name, value in brightness_of.items() if name != left_out],
-        )
-        for row in np.flatnonzero(patient == left_out):
-            dice, (low, high) = by_others.predict(evidence[row])
-            judgements[int(row)] = Judgement(dice, low, high, dice < by_others.review_below)
-    calibration = _learn(evidence, y, patient, members, list(brightness_of.values()))
-    calibration = msgspec.structs.replace(calibration, patients=len(set(patients)))
-    return calibration, [judgements[row] for row in range(len(evidence))]
-
-
-def _learn(
-    evidence: Sequence[Evidence],
-    y: npt.NDArray[Any],
-    patient: npt.NDArray[Any],
-    members: int,
-    brightnesses: Sequence[float],
-) -> Calibration:
-    """A line through all rows; its errors are those of lines that leave each patient out."""
-    brightness = (0.5, 1.0)
-    if brightnesses:
-        brightness = (float(np.mean(brightnesses)), float(np.std(brightnesses)))
-    x = np.array(
-        [list(_on_scale(row, brightness, "logarithmic").values()) for row in evidence], float
-    )
-    predicted = np.empty(len(y))
-    for left_out in np.unique(patient):
-        weights, offset = _line(x[patient != left_out], y[patient != left_out])
-        predicted[patient == left_out] = np.clip(
-            x[patient == left_out] @ weights + offset, 0.0, 1.0
-        )
-    weights, offset = _line(x, y)
-    return Calibration(
-        members,
-        brightness,
-        EVIDENCE_KEYS,
-        tuple(weights.tolist()),
-        float(offset),
-        _scaled_error(predicted, y),
-        _review_below(predicted, y),
-        scale="logarithmic",
-    )
 
 
 def read(path: str | os.PathLike[str]) -> Calibration:
@@ -249,9 +150,7 @@ def add_volume_intervals(
     files.write_json(path, {**content, "volume_intervals": dict(intervals)})
 
 
-def _on_scale(
-    evidence: Evidence, brightness: tuple[float, float], scale: Scale
-) -> dict[str, float]:
+def on_scale(evidence: Evidence, brightness: tuple[float, float], scale: Scale) -> dict[str, float]:
     """Evidence by key, each from 0 (trouble) to 1 (none).
 
     The brightness is 1 where it is that of the patients' spleens, and 0 far off.
@@ -267,30 +166,6 @@ def _on_scale(
     return values
 
 
-def _scale(dice: float) -> float:
+def scale_of_error(dice: float) -> float:
+    """How far off a predicted Dice may be, up to a factor: more where more is missing from 1."""
     return 1.0 - dice + _LEAST_SCALE
-
-
-def _line(x: npt.NDArray[Any], y: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], float]:
-    """Weights and offset by ridge regression."""
-    centre, level = x.mean(axis=0), y.mean()
-    centred = x - centre
-    normal = centred.T @ centred + _RIDGE * np.eye(x.shape[1])
-    weights = np.linalg.solve(normal, centred.T @ (y - level))
-    return weights, float(level - centre @ weights)
-
-
-def _scaled_error(predicted: npt.NDArray[Any], truth: npt.NDArray[Any]) -> float:
-    """The conformal quantile of errors, each in units of the scale of its prediction."""
-    errors = np.sort(np.abs(truth - predicted) / [_scale(dice) for dice in predicted])
-    rank = min(len(errors), math.ceil((len(errors) + 1) * COVERAGE))
-    return float(errors[rank - 1])
-
-
-def _review_below(predicted: npt.NDArray[Any], truth: npt.NDArray[Any]) -> float:
-    """The lowest bound under which nineteen of twenty failures fall."""
-    failures = np.sort(predicted[truth < FAILURE_DICE])
-    if not failures.size:
-        return FAILURE_DICE
-    rank = math.ceil(0.95 * failures.size) - 1
-    return float(np.nextafter(failures[rank], 1.0))

@@ -15,7 +15,7 @@ from spleen_tf.evaluation.quality_study import Judged, Measurement
 from spleen_tf.imaging.volume import Volume
 from spleen_tf.inference import loading
 from spleen_tf.quality import corruptions
-from spleen_tf.quality.calibration import Judgement
+from spleen_tf.quality.calibration_fit import Judgement
 from spleen_tf.quality.evidence import Evidence
 from spleen_tf.quality.volume_interval import VolumeInterval
 

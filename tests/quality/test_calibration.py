@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from spleen_tf.core.files import InputError
-from spleen_tf.quality import calibration
+from spleen_tf.quality import calibration, calibration_fit
 from spleen_tf.quality.calibration import Calibration
 from spleen_tf.quality.evidence import Evidence
 from spleen_tf.quality.volume_interval import VolumeInterval
@@ -34,7 +34,7 @@ def drawn(rng, patients=40, each=5, error=0.05):
 
 @pytest.fixture(scope="module")
 def fitted():
-    return calibration.fit(*drawn(np.random.default_rng(0)), members=3, brightness_of={})
+    return calibration_fit.fit(*drawn(np.random.default_rng(0)), members=3, brightness_of={})
 
 
 def test_the_line_that_made_the_dice_is_found(fitted):
@@ -65,10 +65,10 @@ def test_a_patient_s_own_predictions_teach_nothing_of_what_is_said_of_them():
     rows, truth, patients = drawn(np.random.default_rng(2), patients=6, each=4)
     rows = [msgspec.structs.replace(row, brightness=row.certainty) for row in rows]
     known = {f"patient {number}": 0.3 + 0.1 * number for number in range(6)}
-    _, before = calibration.fit(rows, truth, patients, 1, known)
+    _, before = calibration_fit.fit(rows, truth, patients, 1, known)
     changed = truth.copy()
     changed[:4] = 0.0  # The first patient's.
-    _, after = calibration.fit(rows, changed, patients, 1, {**known, "patient 0": 9.0})
+    _, after = calibration_fit.fit(rows, changed, patients, 1, {**known, "patient 0": 9.0})
     assert before[:4] == after[:4]
     assert all(b != a for b, a in zip(before[4:], after[4:], strict=True))
 
@@ -151,7 +151,7 @@ def test_files_of_version_0_2_are_read(family):
 def test_three_patients_are_too_few():
     rows, truth, groups = drawn(np.random.default_rng(0), patients=3)
     with pytest.raises(ValueError, match="expected 4 patients or more, found 3"):
-        calibration.fit(rows, truth, groups, members=1, brightness_of={})
+        calibration_fit.fit(rows, truth, groups, members=1, brightness_of={})
 
 
 def test_what_was_written_is_read(fitted, tmp_path):
