@@ -23,6 +23,9 @@ _MOST_CUT = 1 / 3
 _MASS_REACH = (0.05, 0.3)
 _MASS_LUMPS = 0.15
 _MASS_BRIGHTEST = 1.5
+# Bands as wide as this, and the standard deviation of the strongest ones.
+_MOTTLE_PIXELS = 6
+_MOST_MOTTLE = 0.15
 
 
 def augment(
@@ -52,6 +55,7 @@ def augment(
     if s.rotation_degrees or s.scale or s.shift or s.elastic_pixels:
         image, label = _warp(image, label, seeds[:2], s, pixel_aspect)
     image = _recolour_organ(image, label, seeds[2], s.organ)
+    image = _mottle(image, label, tf.random.experimental.stateless_fold_in(seed, 13), s.mottle)
     image = _mass(image, label, seeds[12], s.mass, s.mass_darkest)
     image = _random_curve(image, seeds[8], s.curve)
     image = _texture(image, seeds[9], s.texture)
@@ -133,6 +137,22 @@ def _recolour_organ(image: tf.Tensor, label: tf.Tensor, seed: tf.Tensor, share: 
         return image * (1.0 + soft_label * (change - 1.0))
 
     return _where_drawn(chance < share, recoloured, image)
+
+
+def _mottle(image: tf.Tensor, label: tf.Tensor, seed: tf.Tensor, share: float) -> tf.Tensor:
+    if not share:
+        return image
+    height, width, _ = image.shape
+    seeds = tf.random.experimental.stateless_split(seed, 2)
+    chance, strength = tf.unstack(_uniform(seeds[0], [2], 0.0, 1.0))
+
+    def mottled() -> tf.Tensor:
+        points = [1, height // _MOTTLE_PIXELS + 1, width // _MOTTLE_PIXELS + 1, 1]
+        bands = tf.random.stateless_normal(points, seeds[1], 0.0, _MOST_MOTTLE * strength)
+        soft_label = tf.nn.avg_pool2d(label[tf.newaxis], 3, 1, "SAME")[0]
+        return image + soft_label * tf.image.resize(bands, (height, width), "bicubic")[0]
+
+    return _where_drawn(chance < share, mottled, image)
 
 
 def _mass(

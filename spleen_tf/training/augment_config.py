@@ -18,6 +18,8 @@ class AugmentConfig:
         gamma: exponents from exp(-gamma) to exp(gamma).
         bias_field: standard deviation of the logarithm of a smooth shading.
         organ: share of slices in which the organ itself is made darker or brighter.
+        mottle: share of slices in which the organ has bright and dark bands, as a spleen has in the
+            arterial phase.
         mass: share of slices into which a round body of even brightness is laid, behind the organ:
             a cyst, a tumour, a full stomach, which must not pass for the organ.
         mass_darkest: brightness of the darkest such body, from 0 (black) to 1 (the window's upper
@@ -43,6 +45,7 @@ class AugmentConfig:
     gamma: float = 0.0
     bias_field: float = 0.0
     organ: float = 0.0
+    mottle: float = 0.0
     mass: float = 0.0
     mass_darkest: float = 0.0
     invert: float = 0.0

@@ -132,6 +132,12 @@ class TrainConfig:
         minimum=0,
         maximum=1,
     )
+    augment_mottle: float = flag(
+        0.0,
+        "Share of slices in which the spleen has bright and dark bands, as in the arterial phase.",
+        minimum=0,
+        maximum=1,
+    )
     augment_mass: float = flag(
         0.0,
         "Share of slices into which a round body of even brightness is laid, as a cyst or a full "
