@@ -11,8 +11,7 @@ import typing
 
 import msgspec
 import pytest
-
-from spleen_tf.inference.prediction import PredictionRecord
+from fixtures import records
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 PAGES = sorted(
@@ -243,26 +242,7 @@ def test_the_schema_is_that_of_the_record(schema):
 
 
 def test_the_schema_has_the_keys_that_predict_writes(schema):
-    record = PredictionRecord(
-        volume_ml=0.0,
-        volume_mm3=0.0,
-        voxels=0,
-        bounding_box_ijk=None,
-        centroid_ras_mm=None,
-        complete=None,
-        mean_intensity=None,
-        components=0,
-        predicted_dice=None,
-        predicted_dice_interval=None,
-        predicted_dice_note=None,
-        review=True,
-        reasons=("no spleen was found",),
-        model="a",
-        image_size=256,
-        learning_rate=0.001,
-        version="1.0.0",
-        software="spleen_tf",
-    )
+    record = records.of_nothing_found()
     keys = set(json.loads(msgspec.json.encode(record.with_cost({"total": 1.0}, 1.0))))
     described = schema["$defs"]["PredictionRecord"]
     assert set(described["properties"]) == keys

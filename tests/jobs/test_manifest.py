@@ -5,34 +5,18 @@ import json
 
 import msgspec
 import pytest
+from fixtures import records
 
 from spleen_tf.core.files import InputError
-from spleen_tf.inference.prediction import PredictionRecord
 from spleen_tf.jobs import manifest
 from spleen_tf.jobs.job import Job
 from spleen_tf.jobs.manifest import Manifest
 
 
 def record(review=False):
-    return PredictionRecord(
-        volume_ml=0.0,
-        volume_mm3=0.0,
-        voxels=0,
-        bounding_box_ijk=None,
-        centroid_ras_mm=None,
-        complete=None,
-        mean_intensity=None,
-        components=0,
-        predicted_dice=None,
-        predicted_dice_interval=None,
-        predicted_dice_note=None,
+    return records.of_nothing_found(
         review=review,
         reasons=("no spleen was found",) if review else (),
-        model="a model",
-        image_size=32,
-        learning_rate=0.001,
-        version="1.0.0",
-        software="spleen_tf",
         seconds={"read": 0.5, "total": 2.0},
         peak_rss_mb=1.0,
     )
