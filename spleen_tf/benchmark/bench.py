@@ -6,9 +6,11 @@ import dataclasses
 import functools
 import pathlib
 import tempfile
+from collections.abc import Callable
 
 from spleen_tf.benchmark import networks
 from spleen_tf.benchmark.inputs import Inputs
+from spleen_tf.benchmark.rows import Measurement
 from spleen_tf.core.files import InputError
 from spleen_tf.inference import model_files, released
 from spleen_tf.training.config import TrainConfig
@@ -50,6 +52,10 @@ class Bench:
     def new_folder(self, name: str) -> pathlib.Path:
         """An empty folder."""
         return pathlib.Path(tempfile.mkdtemp(prefix=f"{name}-", dir=self.folder))
+
+
+# Measures one row of the table.
+Measure = Callable[[Bench], Measurement]
 
 
 def check_peer(peer_python: str | None) -> None:

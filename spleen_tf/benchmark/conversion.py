@@ -10,7 +10,7 @@ import nibabel
 import numpy as np
 
 from spleen_tf.benchmark import measure
-from spleen_tf.benchmark.bench import Bench
+from spleen_tf.benchmark.bench import Bench, Measure
 from spleen_tf.benchmark.rows import Measurement
 from spleen_tf.core import files
 from spleen_tf.datasets import cases, convert, layouts
@@ -92,3 +92,10 @@ def _written(folder: pathlib.Path, kind: str, number: int, volume: Volume) -> st
     place = f"./{kind}sTr/case_{number:02d}.nii.gz"
     nifti.write(folder / place, volume)
     return place
+
+
+# By the names of their goals.
+ROWS: dict[str, Measure] = {
+    "convert": conversion,
+    "rss_growth": rss_growth,
+}

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import functools
+import pathlib
 
 from spleen_tf.benchmark import convolutions, measure, networks
-from spleen_tf.benchmark.bench import Bench
+from spleen_tf.benchmark.bench import Bench, Measure
 from spleen_tf.benchmark.measure import Skipped
 from spleen_tf.benchmark.rows import Measurement
 from spleen_tf.inference.engine import Engine
@@ -124,10 +125,24 @@ def _runtime(bench: Bench, name: RuntimeName) -> Measurement:
     return min(measurements, key=lambda m: min(m.values) / min(m.references))
 
 
-def _predict(bench: Bench, image: object, *arguments: str) -> float:
+def _predict(bench: Bench, image: pathlib.Path, *arguments: str) -> float:
     return measure.python(*_command(bench, image, *arguments)).seconds
 
 
-def _command(bench: Bench, image: object, *arguments: str) -> tuple[str, ...]:
+def _command(bench: Bench, image: pathlib.Path, *arguments: str) -> tuple[str, ...]:
     output = f"--output={bench.folder / 'out.nii.gz'}"
     return ("-m", "spleen_tf.predict", f"--input={image}", output, *arguments)
+
+
+# By the names of their goals.
+ROWS: dict[str, Measure] = {
+    "predict_process": predict_process,
+    "predict_before": predict_before,
+    "predict_small": predict_small,
+    "help": help_text,
+    "predict_rss": predict_rss,
+    "predict_folder": predict_folder,
+    "runtime_openvino": runtime_openvino,
+    "runtime_tensorflow": runtime_tensorflow,
+    "roofline": roofline,
+}

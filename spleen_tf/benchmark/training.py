@@ -13,7 +13,7 @@ import keras
 import tensorflow as tf
 
 from spleen_tf.benchmark import conversion, convolutions, measure, networks, pytorch
-from spleen_tf.benchmark.bench import Bench
+from spleen_tf.benchmark.bench import Bench, Measure
 from spleen_tf.benchmark.measure import Skipped
 from spleen_tf.benchmark.rows import Measurement
 from spleen_tf.network import unet
@@ -180,3 +180,14 @@ def _train_arguments(
 def _draw(batches: Iterator[object], count: int) -> None:
     for _ in range(count):
         next(batches)
+
+
+# By the names of their goals.
+ROWS: dict[str, Measure] = {
+    "train_step": train_step,
+    "train_step_released": train_step_released,
+    "pipeline": input_pipeline,
+    "fit": fit,
+    "rss_growth_training": rss_growth_training,
+    "roofline_training": roofline_training,
+}

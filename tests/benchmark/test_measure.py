@@ -46,7 +46,7 @@ def benchmark(load_tool, run_main, tmp_path):
 def test_the_program_writes_json_and_prints_the_table(benchmark, tmp_path, monkeypatch):
     measurements = {"convert": Measurement((3.0, 1.0, 2.0), (1.0, 1.0, 1.0)), "help": None}
 
-    def measurement_of(name):
+    def measure_of(name):
         def measured(setting):
             assert (setting.repeats, setting.folder.is_dir()) == (2, True)
             if measurements[name] is None:
@@ -55,7 +55,7 @@ def test_the_program_writes_json_and_prints_the_table(benchmark, tmp_path, monke
 
         return measured
 
-    monkeypatch.setattr(suite, "_measurement_of", measurement_of)
+    monkeypatch.setattr(suite, "_measure_of", measure_of)
     code, stdout, stderr = benchmark("--row=convert", "--row=help", "--repeats=2")
     assert code == 0
     report = json.loads((tmp_path / "b.json").read_text())

@@ -2,7 +2,7 @@
 
 import pytest
 
-from spleen_tf.benchmark import rows, suite
+from spleen_tf.benchmark import conversion, prediction, rows, suite, training
 from spleen_tf.benchmark.goals import GOALS, Goal
 from spleen_tf.benchmark.measure import Skipped, alternating
 from spleen_tf.benchmark.rows import Measurement
@@ -60,9 +60,9 @@ def test_the_first_turn_of_each_does_not_count_and_they_take_turns():
 
 
 def test_the_rows_are_those_of_the_contract_and_all_can_be_measured():
-    assert [goal.name for goal in GOALS] == list(suite._MEASURED_BY)
-    for name in suite._MEASURED_BY:
-        assert callable(suite._measurement_of(name))
+    measured = prediction.ROWS | conversion.ROWS | training.ROWS
+    assert {goal.name for goal in GOALS} == measured.keys()
+    assert all(suite._measure_of(goal.name) is measured[goal.name] for goal in GOALS)
 
 
 def test_quick_takes_fewer_rows_and_named_ones_come_in_the_tables_order():
@@ -74,7 +74,7 @@ def test_quick_takes_fewer_rows_and_named_ones_come_in_the_tables_order():
 
 
 def test_a_row_that_cannot_be_measured_says_why_and_the_others_go_on(monkeypatch):
-    def measurement_of(name):
+    def measure_of(name):
         def measure(bench):
             if name == "help":
                 raise Skipped("no numpy")
@@ -82,7 +82,7 @@ def test_a_row_that_cannot_be_measured_says_why_and_the_others_go_on(monkeypatch
 
         return measure
 
-    monkeypatch.setattr(suite, "_measurement_of", measurement_of)
+    monkeypatch.setattr(suite, "_measure_of", measure_of)
     first, second = suite.measure_all(suite.chosen(("help", "convert"), False), bench=None)
     assert (first.name, first.value, first.note) == ("help", None, "not measured: no numpy")
     assert (second.name, second.ok) == ("convert", True)
