@@ -114,8 +114,11 @@ def segmented(image: Volume, family: Family, modality: Modality | None) -> TimeP
 
 def register(original: Volume, rescan: Rescan, before: TimePoint, after: TimePoint) -> Rigid:
     """As spleen_tf.compare registers."""
-    masks = [point.mask for point in (after, before) if point.mask]
-    return registration.register(rescan.image, original, *registration.centroids_ras_mm(*masks))
+    after_mm, before_mm = (
+        registration.centroid_ras_mm(point.mask) if point.mask else None
+        for point in (after, before)
+    )
+    return registration.register(rescan.image, original, after_mm, before_mm)
 
 
 if __name__ == "__main__":

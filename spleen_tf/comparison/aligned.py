@@ -57,8 +57,8 @@ def align(before: Volume, before_mask: Volume, after: Volume, after_mask: Volume
     """
     before_mask = on_grid_of(before, before_mask)
     after_mask = on_grid_of(after, after_mask)
-    centers_mm = registration.centroids_ras_mm(after_mask, before_mask)
-    rigid = registration.register(after, before, *centers_mm)
+    after_mm, before_mm = map(registration.centroid_ras_mm, (after_mask, before_mask))
+    rigid = registration.register(after, before, after_mm, before_mm)
     moved = registration.resampled_mask(before_mask, after.grid, rigid)
     return Aligned(before, after, moved, after_mask.array_ijk, rigid)
 

@@ -19,7 +19,7 @@ from scipy import ndimage
 from spleen_tf.comparison import change
 from spleen_tf.comparison.family_error import FamilyError
 from spleen_tf.comparison.timepoints import TimePoint
-from spleen_tf.imaging import intensity, registration
+from spleen_tf.imaging import body, intensity, registration
 from spleen_tf.imaging.registration import Rigid
 from spleen_tf.imaging.volume import Grid, Volume
 
@@ -183,9 +183,9 @@ def pairs(measured: Measured, error: FamilyError | None) -> list[Pair]:
 
 def alignment(rescan: int, found: Rigid, simulated: Rescan) -> Alignment:
     """How far a registration that was found is from the movement that was made."""
-    body = registration.body(simulated.image)
-    places = np.argwhere(body.array_ijk)
-    places_mm = body.affine @ np.vstack([places.T, np.ones(len(places))])
+    patient = body.find(simulated.image)
+    places = np.argwhere(patient.array_ijk)
+    places_mm = patient.affine @ np.vstack([places.T, np.ones(len(places))])
     apart = ((found.matrix - simulated.movement.matrix) @ places_mm)[:3]
     distances_mm = np.linalg.norm(apart, axis=0)
     return Alignment(

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft
 
-from spleen_tf.imaging import intensity, masks
+from spleen_tf.imaging import blocks, intensity, masks
 from spleen_tf.imaging.intensity import Modality
 from spleen_tf.imaging.volume import Volume
 
@@ -75,8 +75,8 @@ def better_offset(image: Volume, label_ijk: NDArray[np.bool_], modality: Modalit
     around = _with_margin(box, image)
     factors = [max(1, round(_STEP_MM / mm)) for mm in image.zooms_mm]
     window = intensity.default_window(image.array_ijk, modality)
-    grey = _reduced(np.clip(image.array_ijk[around], *window), factors)
-    inside = _reduced(label_ijk[around], factors)
+    grey = blocks.means(np.clip(image.array_ijk[around], *window), factors)
+    inside = blocks.means(label_ijk[around], factors)
     if min(grey.shape) < _LEAST_VOXELS:
         return None
     voxel_mm = image.zooms_mm * factors
@@ -100,17 +100,6 @@ def _with_margin(box: tuple[slice, ...], image: Volume) -> tuple[slice, ...]:
         slice(max(0, side.start - margin), side.stop + margin)
         for side, margin in zip(box, margins, strict=True)
     )
-
-
-def _reduced(array_ijk: NDArray[np.generic], factors: list[int]) -> NDArray[np.float32]:
-    """Means over blocks of so many voxels; what is left over at the end is dropped."""
-    counts = [size // factor for size, factor in zip(array_ijk.shape, factors, strict=True)]
-    whole = tuple(slice(count * factor) for count, factor in zip(counts, factors, strict=True))
-    blocks = [n for pair in zip(counts, factors, strict=True) for n in pair]
-    means: NDArray[np.float32] = (
-        array_ijk[whole].reshape(blocks).mean(axis=(1, 3, 5), dtype=np.float32)
-    )
-    return means
 
 
 def _edges(array_ijk: NDArray[np.float32], voxel_mm: NDArray[np.float64]) -> NDArray[np.float32]:

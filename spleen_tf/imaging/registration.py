@@ -19,7 +19,7 @@ from scipy.spatial.transform import Rotation
 
 from spleen_tf.core import files
 from spleen_tf.core.files import InputError
-from spleen_tf.imaging import intensity, masks
+from spleen_tf.imaging import blocks, body
 from spleen_tf.imaging.volume import Grid, Volume
 
 _LEVELS_MM = (8.0, 4.0, 2.0)
@@ -27,11 +27,6 @@ _HISTOGRAM_BINS = 40
 _SAMPLES = 50_000
 _SEED = 1
 _ITERATIONS = 200
-
-_BODY_MM = 4.0  # The voxels in which the body is looked for.
-_BODY_ABOVE_HU = -300.0
-_BODY_OPENING_MM = 8.0  # Cuts the table off.
-_LEAST_BODY_VOXELS = 100
 
 _LPS = np.diag([-1.0, -1.0, 1.0, 1.0])  # From RAS+ to ITK's axes, and back.
 
@@ -97,19 +92,21 @@ def register(
             centroids of an organ, from which the search starts; None: the bodies' centroids.
 
     Raises:
-        RegistrationError: if SimpleITK is not installed, a volume shows no body, or the two do not
-            overlap.
+        RegistrationError: if SimpleITK is not installed, or the volumes do not overlap.
+        VolumeError: if a volume shows no body.
     """
     itk = _simpleitk()
-    fixed_body, moving_body = body(fixed), body(moving)
+    bodies = body.find(fixed), body.find(moving)
     if fixed_center_mm is None or moving_center_mm is None:
-        fixed_center_mm, moving_center_mm = centroids_ras_mm(fixed_body, moving_body)
+        fixed_center_mm, moving_center_mm = (
+            _mean_ras_mm(np.argwhere(mask.array_ijk), mask.affine) for mask in bodies
+        )
     transform = itk.Euler3DTransform()
     transform.SetCenter(_flipped(fixed_center_mm))
     transform.SetTranslation(_flipped(moving_center_mm - fixed_center_mm))
     for level_mm in _LEVELS_MM:
         try:
-            _refine(itk, transform, level_mm, fixed, moving, fixed_body, moving_body)
+            _refine(itk, transform, level_mm, (fixed, moving), bodies)
         except RuntimeError as error:
             reason = str(error).strip().splitlines()[-1].strip()
             raise RegistrationError(
@@ -120,46 +117,10 @@ def register(
     return Rigid(_matrix_ras(transform), (x_mm, y_mm, z_mm))
 
 
-def body(image: Volume) -> Volume:
-    """Where the patient is: the largest piece of tissue and what it encloses, such as the lungs.
-
-    Returns:
-        A bool mask on a grid of its own, with voxels of about 4 mm.
-
-    Raises:
-        RegistrationError: if there is nothing but air.
-    """
-    small = _coarse(image, _BODY_MM)
-    array = ndimage.gaussian_filter(small.array_ijk.astype(np.float32), 0.7)
-    if intensity.guessed_modality(image.array_ijk) == "CT":
-        above = _BODY_ABOVE_HU
-    else:
-        from skimage.filters import threshold_otsu  # Takes a third of a second to import.
-
-        # Muscle without fat is dark on T2: half of what parts dark from bright.
-        above = 0.5 * threshold_otsu(np.clip(array, None, np.percentile(array, 99)))
-    steps = [max(1, round(_BODY_OPENING_MM / 2 / mm)) for mm in small.zooms_mm]
-    ball = np.ones([2 * step + 1 if step else 1 for step in steps], bool)
-    mask = masks.largest_component(ndimage.binary_opening(array > above, ball))
-    axial = int(np.argmax(np.abs(small.affine[2, :3])))
-    for slice_hw in np.moveaxis(mask, axial, 0):
-        slice_hw[:] = ndimage.binary_fill_holes(slice_hw)
-    if np.count_nonzero(mask) < _LEAST_BODY_VOXELS:
-        raise RegistrationError(
-            f"{image.source}: expected a patient's body, found nothing but air."
-        )
-    return dataclasses.replace(small, array_ijk=ndimage.binary_dilation(mask, iterations=1))
-
-
-def centroids_ras_mm(*masks_of_one_organ: Volume) -> list[npt.NDArray[np.float64]]:
-    """The mean place of each mask's voxels, (3,); none at all where one is empty."""
-    places_ijk = [np.argwhere(mask.array_ijk) for mask in masks_of_one_organ]
-    if not all(map(len, places_ijk)):
-        return []
-    return [
-        (mask.affine @ [*places.mean(axis=0), 1.0])[:3]
-        for mask, places in zip(masks_of_one_organ, places_ijk, strict=True)
-    ]
+def centroid_ras_mm(mask: Volume) -> npt.NDArray[np.float64] | None:
+    """(3,): the mean place of a mask's voxels; None where it is empty."""
+    places_ijk = np.argwhere(mask.array_ijk)
+    return _mean_ras_mm(places_ijk, mask.affine) if len(places_ijk) else None
 
 
 def resampled(
@@ -217,18 +178,27 @@ def _refine(
     itk: Any,
     transform: Any,
     level_mm: float,
-    fixed: Volume,
-    moving: Volume,
-    fixed_body: Volume,
-    moving_body: Volume,
+    volumes: tuple[Volume, Volume],
+    bodies: tuple[Volume, Volume],
 ) -> None:
-    """Moves the transform to where mutual information is largest, in voxels of about level_mm."""
-    fixed_image, moving_image = (_itk_image(itk, _coarse(v, level_mm)) for v in (fixed, moving))
+    """Moves the transform to where mutual information is largest, in voxels of about level_mm.
+
+    Args:
+        itk: SimpleITK.
+        transform: an Euler3DTransform, which is changed.
+        level_mm: the size of the voxels.
+        volumes, bodies: of the fixed and of the moving volume.
+    """
+    fixed_image, moving_image = (
+        _itk_image(itk, blocks.reduced(image, blocks.factors_for(image, level_mm)))
+        for image in volumes
+    )
+    fixed_body, moving_body = (_itk_image(itk, mask) for mask in bodies)
     method = itk.ImageRegistrationMethod()
     method.SetNumberOfWorkUnits(1)  # Several add up in another order each time.
     method.SetMetricAsMattesMutualInformation(_HISTOGRAM_BINS)
-    method.SetMetricFixedMask(_itk_image(itk, fixed_body))
-    method.SetMetricMovingMask(_itk_image(itk, moving_body))
+    method.SetMetricFixedMask(fixed_body)
+    method.SetMetricMovingMask(moving_body)
     method.SetMetricSamplingStrategy(method.RANDOM)
     share = min(1.0, _SAMPLES / max(1, math.prod(fixed_image.GetSize())))
     method.SetMetricSamplingPercentage(share, _SEED)
@@ -245,22 +215,6 @@ def _refine(
     method.Execute(fixed_image, moving_image)
 
 
-def _coarse(image: Volume, level_mm: float) -> Volume:
-    """Means over blocks of voxels, so that they measure about level_mm along each axis."""
-    factors = [max(1, round(level_mm / mm)) for mm in image.zooms_mm]
-    factors = [min(factor, size) for factor, size in zip(factors, image.shape, strict=True)]
-    kept = tuple(slice(0, n - n % f) for n, f in zip(image.shape, factors, strict=True))
-    array_ijk = image.array_ijk[kept]
-    for axis, factor in enumerate(factors):
-        if factor > 1:
-            shape = list(array_ijk.shape)
-            shape[axis : axis + 1] = [shape[axis] // factor, factor]
-            array_ijk = array_ijk.reshape(shape).mean(axis=axis + 1, dtype=np.float32)
-    scale = np.diag([*map(float, factors), 1.0])
-    scale[:3, 3] = [(factor - 1) / 2 for factor in factors]
-    return dataclasses.replace(image, array_ijk=array_ijk, affine=image.affine @ scale)
-
-
 def _itk_image(itk: Any, image: Volume) -> Any:
     """A Volume as ITK's image: masks as uint8, others as float32."""
     dtype = np.uint8 if image.array_ijk.dtype == bool else np.float32
@@ -271,6 +225,14 @@ def _itk_image(itk: Any, image: Volume) -> Any:
     made.SetDirection((affine[:3, :3] / image.zooms_mm).ravel().tolist())
     made.SetOrigin(affine[:3, 3].tolist())
     return made
+
+
+def _mean_ras_mm(
+    places_ijk: npt.NDArray[np.intp], affine: npt.NDArray[Any]
+) -> npt.NDArray[np.float64]:
+    """(3,): the mean of (N, 3) voxel indices, N at least 1, in RAS+ mm."""
+    mean_mm: npt.NDArray[np.float64] = (affine @ [*places_ijk.mean(axis=0), 1.0])[:3]
+    return mean_mm
 
 
 def _matrix_ras(transform: Any) -> npt.NDArray[np.float64]:

@@ -33,7 +33,7 @@ def test_a_rescan_holds_the_same_organ_on_another_grid(phantom, rescan):
     mask = registration.resampled_mask(phantom.label, rescan.image.grid, rescan.movement)
     later = Volume(mask, rescan.image.affine, "")
     label = Volume(phantom.label.array_ijk > 0, phantom.label.affine, "")
-    there_mm, here_mm = registration.centroids_ras_mm(later, label)
+    there_mm, here_mm = map(registration.centroid_ras_mm, (later, label))
     back_mm = (rescan.movement.matrix @ [*there_mm, 1.0])[:3]
     assert np.linalg.norm(there_mm - here_mm) > 20
     np.testing.assert_allclose(back_mm, here_mm, atol=1.0)

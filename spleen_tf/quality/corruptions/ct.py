@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from spleen_tf.imaging import volume
+from spleen_tf.imaging import blocks, volume
 from spleen_tf.imaging.volume import Volume
 from spleen_tf.quality.corruptions.shared import Labelled, axis_of, with_voxels
 
@@ -47,12 +46,8 @@ def thick_slices(image: Volume, label_ijk: npt.NDArray[Any], rng: np.random.Gene
     count = int(np.ceil(_THICK_MM / volume.zooms_mm(image.affine)[axis]))
     if count < 2 or image.shape[axis] < 2 * count:
         return image, label_ijk
-    affine = image.affine.copy()
-    affine[:, 3] += affine[:, axis] * (count - 1) / 2
-    affine[:, axis] *= count
-    array = _slab_means(image.array_ijk, axis, count)
-    thick = dataclasses.replace(image, array_ijk=array, affine=affine)
-    return thick, _slab_means(label_ijk, axis, count) >= 0.5
+    factors = [count if other == axis else 1 for other in range(3)]
+    return blocks.reduced(image, factors), blocks.means(label_ijk, factors) >= 0.5
 
 
 def no_contrast(image: Volume, label_ijk: npt.NDArray[Any], rng: np.random.Generator) -> Labelled:
@@ -125,11 +120,3 @@ def _grains(image: Volume, rng: np.random.Generator, sigma_mm: float) -> npt.NDA
 def _sigma(image: Volume, sigma_mm: float) -> npt.NDArray[Any]:
     """A Gaussian's sigma in voxels of each axis."""
     return sigma_mm / np.array(volume.zooms_mm(image.affine))
-
-
-def _slab_means(array_ijk: npt.NDArray[Any], axis: int, count: int) -> npt.NDArray[Any]:
-    """Means over so many slices each; slices that fill no slab are dropped."""
-    moved = np.moveaxis(array_ijk, axis, 0)
-    whole = moved[: len(moved) // count * count]
-    means = whole.reshape(-1, count, *whole.shape[1:]).mean(axis=1, dtype=np.float32)
-    return np.ascontiguousarray(np.moveaxis(means, 0, axis))
