@@ -46,7 +46,7 @@ def _train(training: Training, model_dir: pathlib.Path) -> None:
     import tensorflow as tf
 
     from spleen_tf.network import device
-    from spleen_tf.training import callbacks, checkpoints, optimizers
+    from spleen_tf.training import callbacks, checkpoints, initial_weights, optimizers
 
     config = training.config
     keras.utils.set_random_seed(config.seed)
@@ -71,7 +71,7 @@ def _train(training: Training, model_dir: pathlib.Path) -> None:
     if checkpoints.restore(manager, model_dir):
         print(f"resumes after {int(state.steps)} steps", flush=True)
     elif config.init_from:
-        checkpoints.initialize(model, config.init_from)
+        initial_weights.load_into(model, config.init_from)
     if state.progress(training) >= 1.0:
         print(f"{model_dir}: trained to the end already ({int(state.steps)} steps)")
         return

@@ -20,7 +20,7 @@ from spleen_tf.core.files import InputError
 from spleen_tf.core.flags import CommandFailed
 from spleen_tf.network import unet
 from spleen_tf.network.spec import NetworkSpec
-from spleen_tf.training import callbacks, checkpoints, run
+from spleen_tf.training import callbacks, checkpoints, initial_weights, run
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
@@ -468,7 +468,7 @@ def test_weights_are_the_same_from_a_folder_of_training_and_of_export(four_steps
         source = tmp_path / "tiny" / "saved_model"
         export.main(export.ExportConfig(model_dir=str(four_steps), export_dir=str(source)))
     network = unet.build(NetworkSpec(base_filters=2, depth=1))
-    checkpoints.initialize(network, str(source))
+    initial_weights.load_into(network, str(source))
     for variable, expected in zip(network.variables, best_weights(four_steps), strict=True):
         np.testing.assert_array_equal(variable, expected)
 
@@ -489,7 +489,7 @@ def test_weights_of_another_architecture_are_refused(four_steps, tmp_path, kind)
         network = unet.build(NetworkSpec(**{"base_filters": 2, "depth": 1, **changes}))
         sentence = "expected weights of the architecture that the flags describe, found others"
         with pytest.raises(InputError, match=sentence):
-            checkpoints.initialize(network, str(source))
+            initial_weights.load_into(network, str(source))
 
 
 def test_a_damaged_saved_model_is_refused(four_steps, tmp_path):
@@ -499,13 +499,13 @@ def test_a_damaged_saved_model_is_refused(four_steps, tmp_path):
     with pytest.raises(
         InputError, match=r"expected a SavedModel that spleen_tf\.export wrote, found"
     ):
-        checkpoints.initialize(unet.build(NetworkSpec(base_filters=2, depth=1)), str(source))
+        initial_weights.load_into(unet.build(NetworkSpec(base_filters=2, depth=1)), str(source))
 
 
 def test_a_folder_without_weights_is_refused(tmp_path):
     sentence = r"expected best.weights.h5 \(a --model_dir\) or saved_model.pb .* found neither"
     with pytest.raises(InputError, match=sentence):
-        checkpoints.initialize(unet.build(NetworkSpec(base_filters=2, depth=1)), str(tmp_path))
+        initial_weights.load_into(unet.build(NetworkSpec(base_filters=2, depth=1)), str(tmp_path))
 
 
 # Several devices

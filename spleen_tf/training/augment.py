@@ -37,14 +37,16 @@ def augment(
     Returns:
         image in 0..1, of the same shape, and label [H, W, 1], 0 or 1, of the middle channel.
     """
+    # Each change keeps its seed for good: another change leaves the variants by the others as they
+    # were, and a training that is resumed goes on with the same ones.
     seeds = tf.unstack(tf.random.experimental.stateless_split(seed, 13))
-    further_seed = tf.random.experimental.stateless_fold_in(seed, len(seeds))
+    mottle_seed = tf.random.experimental.stateless_fold_in(seed, 13)
     image, label = image_hwc, label_hwc
     s = strengths
     if s.rotation_degrees or s.scale or s.shift or s.elastic_pixels:
         image, label = _warp(image, label, seeds[:2], s, pixel_aspect)
     image = organ_changes.recolour(image, label, seeds[2], s.organ)
-    image = organ_changes.mottle(image, label, further_seed, s.mottle)
+    image = organ_changes.mottle(image, label, mottle_seed, s.mottle)
     image = organ_changes.mass(image, label, seeds[12], s.mass, s.mass_darkest)
     image = scanner_changes.random_curve(image, seeds[8], s.curve)
     image = scanner_changes.texture(image, seeds[9], s.texture)

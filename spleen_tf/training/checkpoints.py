@@ -15,7 +15,6 @@ import tensorflow as tf
 
 from spleen_tf.core import files
 from spleen_tf.core.files import InputError
-from spleen_tf.network import serving
 from spleen_tf.training import optimizers
 from spleen_tf.training.run import Training
 
@@ -141,9 +140,9 @@ def generators(model: keras.Model) -> list[tf.random.Generator]:
 
     Keras leaves these out of checkpoints.
     """
-    held = (getattr(layer, "_random_generator", None) for layer in model.layers)
-    found = (getattr(generator, "_generator", None) for generator in held)
-    return [generator for generator in found if generator is not None]
+    of_layers = (getattr(layer, "_random_generator", None) for layer in model.layers)
+    stateful = (getattr(generator, "_generator", None) for generator in of_layers)
+    return [generator for generator in stateful if generator is not None]
 
 
 def best_dice(model_dir: pathlib.Path) -> float | None:
@@ -157,48 +156,6 @@ def best_dice(model_dir: pathlib.Path) -> float | None:
         return None
     dice = float(tf.train.load_variable(latest, "state/best_dice/.ATTRIBUTES/VARIABLE_VALUE"))
     return dice if dice >= 0 else None
-
-
-def initialize(model: keras.Model, init_from: str) -> None:
-    """Fills a model with the weights of an earlier one.
-
-    Args:
-        model: as unet.build made it.
-        init_from: a folder that train or export wrote.
-
-    Raises:
-        InputError: if there are no weights, or they are of another architecture.
-    """
-    folder = pathlib.Path(init_from)
-    weights = folder / BEST_WEIGHTS
-    if weights.is_file():
-        try:
-            model.load_weights(weights)
-        except (ValueError, OSError) as error:
-            raise _other_architecture(folder, error) from None
-        return
-    if not (folder / "saved_model.pb").is_file():
-        raise InputError(
-            f"{folder}: expected {BEST_WEIGHTS} (a --model_dir) or saved_model.pb (an exported "
-            "model), found neither."
-        )
-    loaded = serving.load_variables(folder)
-    expected_shapes = {variable.name: tuple(variable.shape) for variable in model.variables}
-    loaded_shapes = {name: tuple(variable.shape) for name, variable in loaded.items()}
-    for name in sorted(expected_shapes.keys() | loaded_shapes.keys()):
-        expected, shape = expected_shapes.get(name), loaded_shapes.get(name)
-        if expected != shape:
-            detail = f"{name}: expected the shape {expected}, found {shape}"
-            raise _other_architecture(folder, detail)
-    for variable in model.variables:
-        variable.assign(loaded[variable.name])
-
-
-def _other_architecture(folder: pathlib.Path, detail: object) -> InputError:
-    return InputError(
-        f"{folder}: expected weights of the architecture that the flags describe, found others "
-        f"({detail}); give the flags of that model."
-    )
 
 
 def _unfit(manager: tf.train.CheckpointManager, path: str) -> InputError:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from typing import Literal
 
-from spleen_tf.core.flags import ConfigError, flag
+from spleen_tf.core.flags import flag
 from spleen_tf.datasets.fingerprint import Plan
 from spleen_tf.network.spec import NetworkSpec, Norm, Precision
+from spleen_tf.training import checks
 from spleen_tf.training.augment_config import AugmentConfig
 
 LOSSES = ("dice_ce", "dice_focal", "tversky")
@@ -189,59 +189,7 @@ class TrainConfig:
         for name in _MAY_BE_UNSET:
             if getattr(self, name) in (0, "", ()):
                 object.__setattr__(self, name, None)
-        self._check_image_size()
-        if self.pixel_mm and (
-            len(self.pixel_mm) > 2 or any(not 0.01 <= n <= 100 for n in self.pixel_mm)
-        ):
-            raise ConfigError(
-                f"--pixel_mm: expected one or two sizes of 0.01 to 100 mm, found {self.pixel_mm}."
-            )
-        low_high = self.window or (0.0, 1.0)
-        if len(low_high) != 2 or not -math.inf < low_high[0] < low_high[1] < math.inf:
-            raise ConfigError(f"--window: expected low,high with low < high, found {self.window}.")
-        if self.in_channels % 2 == 0:
-            raise ConfigError(f"--in_channels: expected an odd number, found {self.in_channels}.")
-        if not (self.epochs or self.steps or self.minutes):
-            raise ConfigError("--epochs, --steps or --minutes: expected at least one, found none.")
-        if self.deterministic and self.minutes:
-            raise ConfigError(
-                "--deterministic: expected --steps or --epochs, since no two trainings come "
-                "equally far in some minutes; found --minutes."
-            )
-        self._check_optimizer()
-
-    def _check_image_size(self) -> None:
-        if not self.image_size:
-            return
-        if len(self.image_size) > 2:
-            raise ConfigError(
-                f"--image_size: expected one or two integers, found {self.image_size}."
-            )
-        # A depth that a fingerprint is to give is not known yet.
-        multiple = 2 ** (self.depth or (1 if self.fingerprint else _DEPTH))
-        if any(n % multiple for n in self.image_size):
-            nearest = ",".join(f"{max(1, round(n / multiple)) * multiple}" for n in self.image_size)
-            raise ConfigError(
-                f"--image_size: expected a multiple of {multiple} (2^depth), found "
-                f"{','.join(map(str, self.image_size))}; {nearest} would do."
-            )
-
-    def _check_optimizer(self) -> None:
-        if self.optimizer != "adamw" and self.distribution != "none":
-            raise ConfigError(
-                f"--optimizer: expected adamw with --distribution={self.distribution}, found "
-                f"{self.optimizer}, which works on one device only."
-            )
-        if self.optimizer == "swa" and not (self.steps or self.epochs):
-            raise ConfigError(
-                "--optimizer=swa: expected --steps or --epochs, since averaging starts at a step; "
-                "found --minutes only."
-            )
-        if self.distribution == "multi_worker" and self.minutes:
-            raise ConfigError(
-                "--minutes: expected --steps or --epochs with --distribution=multi_worker, whose "
-                "workers have to stop at the same step; found --minutes."
-            )
+        checks.check_flags(self)
 
     def settled(self, plan: Plan | None = None) -> TrainConfig:
         """The same with nothing left open: what is not set comes from a plan, else defaults.

@@ -1,6 +1,8 @@
-"""Differentiable losses on logits, in float32 whatever the precision of the network.
+"""Differentiable losses on logits.
 
-float16 would overflow in the sums: a slice of 512×512 has more pixels than 65,504.
+Each takes `labels`, [N, H, W, 1], 0 or 1, and `logits`, of the same shape in the precision of the
+network, and returns a float32 scalar over the whole batch. Sums are in float32: those of float16
+overflow, since a slice of 512×512 has more pixels than 65,504.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ import tensorflow as tf
 
 
 def build(name: str) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
-    """The loss of a name in config.LOSSES: (labels, logits), both [N, H, W, 1], to a scalar."""
+    """The loss of a name in config.LOSSES, as a function of labels and logits."""
     return {
         "dice_ce": dice_and_cross_entropy,
         "dice_focal": dice_and_focal,
@@ -35,10 +37,10 @@ def dice_and_focal(labels: tf.Tensor, logits: tf.Tensor, gamma: float = 2.0) -> 
 
 
 def soft_dice(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
-    """1 - 2Σpy / (Σp + Σy), over the whole batch (Milletari et al., 2016).
+    """1 - (2Σpy + 2) / (Σp + Σy + 2), of probabilities p and labels y (Milletari et al., 2016).
 
     Summed over the batch, a slice without spleen adds to the denominator only, instead of a
-    Dice of its own that is undefined. One pixel is added to both sides: no division by zero.
+    Dice of its own that is undefined. What is added to both sides avoids a division by zero.
     """
     return tversky(labels, logits, miss=0.5, false_alarm=0.5)
 
@@ -46,7 +48,7 @@ def soft_dice(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
 def tversky(
     labels: tf.Tensor, logits: tf.Tensor, miss: float = 0.7, false_alarm: float = 0.3
 ) -> tf.Tensor:
-    """1 - TP / (TP + α·FN + β·FP), over the whole batch (Salehi et al., 2017).
+    """1 - (TP + 1) / (TP + α·FN + β·FP + 1), by soft counts of pixels (Salehi et al., 2017).
 
     Args:
         labels, logits: [N, H, W, 1].

@@ -1,4 +1,9 @@
-"""What the organ may look like, and what must not pass for it."""
+"""What the organ may look like, and what must not pass for it.
+
+Each change takes `image`, float32 [H, W, C] in 0..1 with a static shape, `label`, float32 of the
+same shape, 0 or 1, and `seed`, int [2]. It returns an image, whose values may leave 0..1. `share`
+is that of the slices that are changed; 0 leaves the change out of the graph.
+"""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import warnings
 
 import tensorflow as tf
@@ -94,8 +95,37 @@ def _window(training: Training, modality: tf.Tensor, percentiles: tf.Tensor) -> 
     return window
 
 
+@dataclasses.dataclass(frozen=True)
+class _Kind:
+    """Slices that one stream is drawn from.
+
+    Attributes:
+        case_names: whose slices.
+        has_spleen: whether they show spleen.
+        slices: how many there are.
+        weight: the share of them that a batch should have, relative to other kinds.
+    """
+
+    case_names: tuple[str, ...]
+    has_spleen: bool
+    slices: int
+    weight: float
+
+
 def _sampled(training: Training, seed: int) -> tf.data.Dataset:
-    """Endless (image, label) on the grid, with foreground_fraction of slices that show spleen.
+    """Endless (image, label) on the grid, with foreground_fraction of slices that show spleen."""
+    kinds = _kinds(training)
+    streams = [_stream(training, seed, kind) for kind in kinds]
+    if len(streams) == 1:
+        return streams[0]
+    weights = [kind.weight for kind in kinds]
+    return tf.data.Dataset.sample_from_datasets(
+        streams, weights if any(weights) else None, seed=seed
+    )
+
+
+def _kinds(training: Training) -> list[_Kind]:
+    """What there is of slices with and without spleen.
 
     Where there are cases of both modalities, each gives half of the slices of either kind.
     """
@@ -110,29 +140,16 @@ def _sampled(training: Training, seed: int) -> tf.data.Dataset:
         with_spleen = training.spleen_slices(names)
         without = training.num_slices(names) - with_spleen
         kinds += [
-            (names, True, with_spleen, fraction),
-            (names, False, without, 1.0 - fraction),
+            _Kind(names, True, with_spleen, fraction),
+            _Kind(names, False, without, 1.0 - fraction),
         ]
-    present = [kind for kind in kinds if kind[2]]
+    present = [kind for kind in kinds if kind.slices]
     # Where only one kind is asked for and there is none of it, the other has to do.
-    drawn = [kind for kind in present if kind[3]] or present
-    streams = [_stream(training, seed, *kind[:3]) for kind in drawn]
-    if len(streams) == 1:
-        return streams[0]
-    weights = [kind[3] for kind in drawn]
-    return tf.data.Dataset.sample_from_datasets(
-        streams, weights if any(weights) else None, seed=seed
-    )
+    return [kind for kind in present if kind.weight] or present
 
 
-def _stream(
-    training: Training,
-    seed: int,
-    names: tuple[str, ...],
-    has_spleen: bool,
-    count: int,
-) -> tf.data.Dataset:
-    """Endless (image, label) on the grid of these cases' `count` slices with or without spleen."""
+def _stream(training: Training, seed: int, kind: _Kind) -> tf.data.Dataset:
+    """Endless (image, label) of one kind of slices, on the grid."""
 
     def on_grid(raw: dict[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
         example = _decoded(raw)
@@ -143,12 +160,12 @@ def _stream(
         images, labels = tf.split(both, 2, axis=-1)
         return images, tf.cast(labels > 0.5, tf.float32)
 
-    slices = _read(training, names, seed, has_spleen)
+    slices = _read(training, kind.case_names, seed, kind.has_spleen)
     if training.config.cache:
         slices = slices.map(on_grid, tf.data.AUTOTUNE).cache()
-        return slices.shuffle(count, seed=seed).repeat()
+        return slices.shuffle(kind.slices, seed=seed).repeat()
     # Slices wait in the shuffle buffer as raw bytes: half the memory of decoded ones, or less.
-    slices = slices.shuffle(min(count, _SHUFFLE_SLICES), seed=seed).repeat()
+    slices = slices.shuffle(min(kind.slices, _SHUFFLE_SLICES), seed=seed).repeat()
     return slices.map(on_grid, tf.data.AUTOTUNE)
 
 

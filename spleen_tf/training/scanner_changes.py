@@ -1,4 +1,9 @@
-"""What scanners, sequences and settings do to brightness, contrast, noise and sharpness."""
+"""What scanners, sequences and settings do to brightness, contrast, noise and sharpness.
+
+Each change takes `image`, float32 [H, W, C] in 0..1 with a static shape, and `seed`, int [2]. It
+returns an image of the same shape, whose values may leave 0..1. `share` is that of the slices that
+are changed; 0, as a strength of 0, leaves the change out of the graph.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +35,7 @@ def random_curve(image: tf.Tensor, seed: tf.Tensor, share: float) -> tf.Tensor:
 
 
 def texture(image: tf.Tensor, seed: tf.Tensor, share: float) -> tf.Tensor:
-    """A mixture with a random convolution of the slice, in a share of the slices (RandConv)."""
+    """A mixture with a random convolution of the slice (RandConv: Xu et al., ICLR 2021)."""
     if not share:
         return image
     seeds = tf.random.experimental.stateless_split(seed, 3)
@@ -93,15 +98,6 @@ def blur(image: tf.Tensor, seed: tf.Tensor, max_sigma: float) -> tf.Tensor:
     return draws.where_drawn(sigma > 0.0, blurred, image)
 
 
-def _weighted_shifts(image: tf.Tensor, weights: list[tf.Tensor], axis: int) -> tf.Tensor:
-    """A convolution along the rows (0) or columns (1); tf.nn.conv2d takes several times as long."""
-    reach, size = len(weights) // 2, image.shape[axis]
-    padded = tf.pad(image, [[reach * (axis == i)] * 2 for i in range(3)], "SYMMETRIC")
-    shifts = [slice(k, k + size) for k in range(len(weights))]
-    parts = [padded[shift] if axis == 0 else padded[:, shift] for shift in shifts]
-    return tf.add_n([weight * part for weight, part in zip(weights, parts, strict=True)])
-
-
 def noise(image: tf.Tensor, seed: tf.Tensor, strength: float) -> tf.Tensor:
     """Gaussian noise of a standard deviation up to `strength`."""
     if not strength:
@@ -109,3 +105,12 @@ def noise(image: tf.Tensor, seed: tf.Tensor, strength: float) -> tf.Tensor:
     seeds = tf.random.experimental.stateless_split(seed, 2)
     sigma = draws.uniform(seeds[0], [], 0.0, strength)
     return image + sigma * tf.random.stateless_normal(image.shape, seeds[1])
+
+
+def _weighted_shifts(image: tf.Tensor, weights: list[tf.Tensor], axis: int) -> tf.Tensor:
+    """A convolution along the rows (0) or columns (1); tf.nn.conv2d takes several times as long."""
+    reach, size = len(weights) // 2, image.shape[axis]
+    padded = tf.pad(image, [[reach * (axis == i)] * 2 for i in range(3)], "SYMMETRIC")
+    shifts = [slice(k, k + size) for k in range(len(weights))]
+    parts = [padded[shift] if axis == 0 else padded[:, shift] for shift in shifts]
+    return tf.add_n([weight * part for weight, part in zip(weights, parts, strict=True)])
