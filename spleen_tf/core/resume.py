@@ -42,11 +42,11 @@ def hold(
         if now != before:
             shown_before = "" if isinstance(before, (dict, list)) else f" ({before})"
             shown_now = "another" if isinstance(now, (dict, list)) else now
-            raise InputError(
+            message = (
                 f"{path}: expected the same {key} as before{shown_before} to resume, found "
-                f"{shown_now}; use "
-                "another --output_dir."
+                f"{shown_now}; use another --output_dir."
             )
+            raise InputError(" ".join(message.split()))  # The file's texts may have lines.
     files.write_json(path, joined)
 
 

@@ -26,16 +26,30 @@ def located(folder: pathlib.Path, text: str) -> pathlib.Path:
     Raises:
         InputError: if no file can have such a name.
     """
-    path = folder / text
+    if "\0" in text:
+        raise InputError(f"{folder}: expected the name of a file, found {text[:40]!r}.")
     try:
-        is_there = path.exists()
+        return _located(folder, text)
     except OSError as error:
         if error.errno != errno.ENAMETOOLONG:
             raise
         raise InputError(
             f"{folder}: expected the name of a file, found {len(text)} letters, {text[:40]!r}…."
         ) from None
-    if not is_there:
+
+
+def understood_modality(name: str) -> Modality | None:
+    """The modality that the name of a channel, such as 'T1w', means."""
+    name = name.strip().lower().replace("_", " ")
+    is_ct, is_mr = (re.search(words, name) is not None for words in (_CT_WORDS, _MR_WORDS))
+    if is_ct == is_mr:
+        return None
+    return "CT" if is_ct else "MR"
+
+
+def _located(folder: pathlib.Path, text: str) -> pathlib.Path:
+    path = folder / text
+    if not path.exists():
         path = folder / os.path.expanduser(text)
     if path.exists():
         return path
@@ -51,12 +65,3 @@ def located(folder: pathlib.Path, text: str) -> pathlib.Path:
                 return path.with_name(other)
     other_kind = path.with_name(stem + (".nii" if suffix == ".nii.gz" else ".nii.gz"))
     return other_kind if other_kind.is_file() else path
-
-
-def understood_modality(name: str) -> Modality | None:
-    """The modality that the name of a channel, such as 'T1w', means."""
-    name = name.strip().lower().replace("_", " ")
-    is_ct, is_mr = (re.search(words, name) is not None for words in (_CT_WORDS, _MR_WORDS))
-    if is_ct == is_mr:
-        return None
-    return "CT" if is_ct else "MR"

@@ -34,6 +34,7 @@ def test_what_may_grow_keeps_what_it_had(tmp_path):
     [
         ({**PLAN, "seed": 1}, "seed as before (0) to resume, found 1; use another --output_dir."),
         ({"recipes": PLAN["recipes"]}, "seed as before (0) to resume, found None;"),
+        ({**PLAN, "seed": "1\n2"}, "seed as before (0) to resume, found 1 2;"),
         ({**PLAN, "tta": True}, "tta as before (None) to resume, found True;"),
         (
             {**PLAN, "recipes": {"axial": {"steps": 11}}},

@@ -186,6 +186,12 @@ def test_a_name_that_no_file_can_have(tmp_path):
     refused(cases.load, tmp_path, match="expected the name of a file, found 300 letters, 'é")
 
 
+@pytest.mark.parametrize("image", ["a\0.nii", "b\0\\a.nii.gz"])
+def test_a_name_with_a_zero_byte(tmp_path, image):
+    (tmp_path / "cases.csv").write_text(f"case,image,label\na,{image},b.nii\n")
+    refused(cases.load, tmp_path / "cases.csv", match="expected the name of a file, found '[ab]")
+
+
 @pytest.mark.parametrize("letter", ["\x1b", "\n", "\x7f", "\x9b"])
 def test_outputs_with_control_characters_in_their_names(tmp_path, letter):
     expected = "expected an output name without control characters, found '"
