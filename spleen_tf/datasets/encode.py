@@ -19,7 +19,7 @@ from spleen_tf.imaging import intensity, masks, planes, regions
 from spleen_tf.imaging.planes import Plane
 from spleen_tf.imaging.volume import Volume
 from spleen_tf.io import readers
-from spleen_tf.quality import evidence
+from spleen_tf.quality import measurements
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,7 +68,7 @@ def load(case: Case, options: Options) -> Loaded:
     image, label = cases.read(case, options.label_value)
     image_sha256, percentiles = readers.sha256(image), intensity.percentiles(image.array_ijk)
     inside = label.array_ijk > 0
-    look = gate.look_at(case, image, inside, evidence.measure(image, inside))
+    look = gate.look_at(case, image, inside, measurements.measure(image, inside))
     if options.around_organ and (box := masks.bounding_box(label.array_ijk)):
         region = regions.around(box, image.grid, regions.TRAINING_MARGIN_MM)
         image, label = region.crop(image), region.crop(label)

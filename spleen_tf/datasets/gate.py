@@ -21,7 +21,7 @@ from spleen_tf.imaging import intensity
 from spleen_tf.imaging.intensity import Modality
 from spleen_tf.imaging.volume import Volume
 from spleen_tf.quality import checks
-from spleen_tf.quality.evidence import Measurements
+from spleen_tf.quality.measurements import Measurements
 
 # A modified z-score beyond this is an outlier: Iglewicz and Hoaglin (1993), How to Detect and
 # Handle Outliers.
@@ -66,7 +66,7 @@ def look_at(case: Case, image: Volume, label_ijk: NDArray[np.bool_], spleen: Mea
         case: which.
         image: in physical units, whole.
         label_ijk: (I, J, K) bool, on the same grid.
-        spleen: what `evidence.measure` says of the label.
+        spleen: what `measurements.measure` says of the label.
     """
     return Look(
         case=case.name,

@@ -20,7 +20,7 @@ from spleen_tf.imaging.intensity import Modality, ModelModality
 from spleen_tf.imaging.planes import Plane
 from spleen_tf.imaging.volume import Volume
 from spleen_tf.io import readers
-from spleen_tf.quality import evidence
+from spleen_tf.quality import measurements
 
 # Organs are not waisted like that; labels with slices left out are.
 _GAP_SHARE = 0.1
@@ -101,7 +101,7 @@ def survey(case: Case, image: Volume, label: Volume, plane: Plane) -> CaseSurvey
         plane: whose slices are counted.
     """
     inside = label.array_ijk > 0
-    spleen = evidence.measure(image, inside)
+    spleen = measurements.measure(image, inside)
     labels_nhw = planes.split(inside, image.affine, plane)
     measured = Measured(
         modality=case.modality,

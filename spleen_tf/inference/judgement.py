@@ -11,9 +11,9 @@ from spleen_tf.imaging.intensity import Modality
 from spleen_tf.inference.finding import Case, Finding
 from spleen_tf.inference.member import Member
 from spleen_tf.inference.prediction import PredictionRecord, Size
-from spleen_tf.quality import checks, evidence, reference
+from spleen_tf.quality import checks, reference
 from spleen_tf.quality.calibration import Calibration
-from spleen_tf.quality.evidence import Measurements
+from spleen_tf.quality.measurements import Measurements, measure
 
 
 class _Expected(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,7 +56,7 @@ def judge(
         is_second_opinion: the members are the fallback models.
     """
     image, taken = case.image, case.taken
-    measurements = evidence.measure(image, finding.mask_ijk)
+    measurements = measure(image, finding.mask_ijk)
     expected = _Expected()
     if calibration:
         expected = _expected(calibration, finding, taken.modality, measurements)

@@ -16,7 +16,8 @@ from spleen_tf.core import files
 from spleen_tf.imaging.demographics import NOTHING_KNOWN, Demographics
 from spleen_tf.imaging.intensity import Modality
 from spleen_tf.quality.checks import Direction
-from spleen_tf.quality.evidence import Evidence, Measurements
+from spleen_tf.quality.evidence import Evidence
+from spleen_tf.quality.measurements import Measurements
 from spleen_tf.quality.reference import Reference
 
 Size = int | tuple[int, ...]

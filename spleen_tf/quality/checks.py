@@ -8,7 +8,8 @@ from typing import Literal
 import numpy as np
 
 from spleen_tf.imaging.volume import Volume
-from spleen_tf.quality.evidence import Evidence, Measurements
+from spleen_tf.quality.evidence import Evidence
+from spleen_tf.quality.measurements import Measurements
 
 Direction = Literal["right", "anterior", "superior"]
 

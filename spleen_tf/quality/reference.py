@@ -20,7 +20,7 @@ from typing import Literal
 import msgspec
 
 from spleen_tf.imaging.demographics import Demographics, Sex
-from spleen_tf.quality.evidence import Measurements
+from spleen_tf.quality.measurements import Measurements
 
 ADULTS_ML = (107.2, 314.5)
 _ADULTS_MEAN_ML = 214.6

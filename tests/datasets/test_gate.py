@@ -11,7 +11,7 @@ from spleen_tf.datasets.gate import Look
 from spleen_tf.datasets.layouts import Case
 from spleen_tf.datasets.splits import Splits
 from spleen_tf.imaging.volume import Volume
-from spleen_tf.quality import evidence
+from spleen_tf.quality import measurements
 
 # Voxels of 3 mm; i grows to the patient's right, so that small i is left.
 AFFINE = np.diag([3.0, 3.0, 3.0, 1.0])
@@ -34,7 +34,7 @@ def label_of(box=BOX):
 
 def look(image, label, name="a"):
     case = Case(name, "image", "label", "CT")
-    return gate.look_at(case, image, label, evidence.measure(image, label))
+    return gate.look_at(case, image, label, measurements.measure(image, label))
 
 
 def look_of(name, brightness=100.0, sha256=None, modality="CT"):

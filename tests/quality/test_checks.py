@@ -4,21 +4,11 @@ import dataclasses
 
 import numpy as np
 import pytest
+from fixtures.blocks import SHAPE, ZOOMS_MM, block
 
 from spleen_tf.imaging.volume import Volume
-from spleen_tf.quality import checks, evidence
-
-# 60 × 40 × 20 voxels of 2 × 3 × 5 mm: 30 mm³ each.
-SHAPE = (60, 40, 20)
-ZOOMS_MM = (2.0, 3.0, 5.0)
-
-
-@pytest.fixture
-def image(make_affine):
-    """Stored LPS; the voxel (i, j, k) holds i + 100 k; the origin is at (50, 60, -30) mm."""
-    i, _, k = np.indices(SHAPE)
-    affine = make_affine("LPS", ZOOMS_MM, (50.0, 60.0, -30.0))
-    return Volume((i + 100 * k).astype(np.int16), affine, "a.nii")
+from spleen_tf.quality import checks, measurements
+from spleen_tf.quality.evidence import Evidence
 
 
 def many_values(shape):
@@ -26,14 +16,8 @@ def many_values(shape):
     return (np.arange(np.prod(shape)) % 1000).astype(np.int16).reshape(shape)
 
 
-def block(i, j, k, shape=SHAPE):
-    mask = np.zeros(shape, bool)
-    mask[slice(*i), slice(*j), slice(*k)] = True
-    return mask
-
-
 def reasons(image, mask, **concerns):
-    return checks.reasons_for_review(image, evidence.measure(image, mask), **concerns)
+    return checks.reasons_for_review(image, measurements.measure(image, mask), **concerns)
 
 
 def test_a_plausible_spleen_needs_no_review(image):
@@ -154,7 +138,7 @@ def test_a_low_predicted_dice_and_a_flipped_image_ask_for_a_review(image):
 
 def with_agreement(agreement):
     shares = dict.fromkeys(("certainty", "weakest", "main_share", "smoothness", "brightness"), 1.0)
-    return evidence.Evidence(agreement=agreement, **shares)
+    return Evidence(agreement=agreement, **shares)
 
 
 def test_models_that_disagree_ask_for_a_review(image):

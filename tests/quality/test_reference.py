@@ -4,7 +4,7 @@ import pytest
 
 from spleen_tf.imaging.demographics import NOTHING_KNOWN, Demographics
 from spleen_tf.quality import reference
-from spleen_tf.quality.evidence import Measurements
+from spleen_tf.quality.measurements import Measurements
 
 
 def measured(volume_ml, complete=True):

@@ -6,7 +6,7 @@ import pytest
 
 from spleen_tf.imaging.volume import Volume
 from spleen_tf.inference.prediction import Prediction, PredictionRecord
-from spleen_tf.quality.evidence import Intensity
+from spleen_tf.quality.measurements import Intensity
 from spleen_tf.quality.reference import Reference
 from spleen_tf.reporting import outputs
 from spleen_tf.reporting.outputs import Style

@@ -20,7 +20,7 @@ from spleen_tf.imaging.volume import Volume
 from spleen_tf.inference.prediction import PredictionRecord
 from spleen_tf.io.mesh import Mesh
 from spleen_tf.quality import reference
-from spleen_tf.quality.evidence import Intensity
+from spleen_tf.quality.measurements import Intensity
 from spleen_tf.reporting import charts, exploration, report
 
 
