@@ -13,7 +13,8 @@ import os
 import pathlib
 import shutil
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import spleen_tf
 from spleen_tf.core import cores, files, locks, parallel, resume
@@ -51,7 +52,11 @@ def _run(setup: Setup, children: Children) -> str:
     resume.hold(setup.output, setup.plan(), may_grow={"recipes": protocol.default_settings()})
     _write_inputs(setup)
     _convert_all(setup)
-    trainings = [training for fold in setup.folds for training in _trainings(children, setup, fold)]
+    trainings = [
+        functools.partial(_train, children, setup, training)
+        for fold in setup.folds
+        for training in _trainings(setup, fold)
+    ]
     parallel.side_by_side(trainings, setup.jobs, "train", "model", children.stop)
     predictions = [
         functools.partial(_predict, children, setup, fold, planes)
@@ -121,43 +126,59 @@ def _convert(setup: Setup, plane: Plane, records: pathlib.Path, around_organ: bo
     convert.convert(usable, splits, records, options)
 
 
-def _trainings(children: Children, setup: Setup, fold: int) -> list[Callable[[], None]]:
+class _Training(NamedTuple):
+    """A model to train.
+
+    Attributes:
+        name: of the model, and of the log.
+        fold: whose cases train.
+        recipe: flags of spleen_tf.train.
+        records, model_dir: what is read and written.
+    """
+
+    name: str
+    fold: int
+    recipe: Sequence[str]
+    records: pathlib.Path
+    model_dir: pathlib.Path
+
+
+def _trainings(setup: Setup, fold: int) -> list[_Training]:
     """The trainings of a fold, that of the first look before the others."""
-    wanted = [
-        (f"{plane}_fold_{fold}", recipe, _records(setup, plane), setup.model_dir(fold, plane))
+    trainings = [
+        _Training(
+            f"{plane}_fold_{fold}",
+            fold,
+            recipe,
+            _records(setup, plane),
+            setup.model_dir(fold, plane),
+        )
         for plane, recipe in setup.recipes.items()
     ]
     if setup.first_look is not None:
         name = f"{model_files.FIRST_LOOK}_fold_{fold}"
         folders = (_first_look_records(setup), setup.first_look_dir(fold))
-        wanted.insert(0, (name, setup.first_look, *folders))
-    return [functools.partial(_train, children, setup, fold, *training) for training in wanted]
+        trainings.insert(0, _Training(name, fold, setup.first_look, *folders))
+    return trainings
 
 
-def _train(
-    children: Children,
-    setup: Setup,
-    fold: int,
-    name: str,
-    recipe: Sequence[str],
-    records: pathlib.Path,
-    model_dir: pathlib.Path,
-) -> None:
+def _train(children: Children, setup: Setup, training: _Training) -> None:
     """Trains and exports one model, unless that is done."""
-    if spec.onnx_path(model_dir / "saved_model").is_file():  # What an export writes last.
+    saved_model = training.model_dir / "saved_model"
+    if spec.onnx_path(saved_model).is_file():  # What an export writes last.
         return
-    log = setup.output / "logs" / f"train_{name}.txt"
+    log = setup.output / "logs" / f"train_{training.name}.txt"
     _command(
         *(children, log),
-        *("-m", "spleen_tf.train", *recipe),
-        f"--records={records}",
-        f"--splits={setup.output / 'splits' / f'fold_{fold}.json'}",
-        f"--model_dir={model_dir}",
+        *("-m", "spleen_tf.train", *training.recipe),
+        f"--records={training.records}",
+        f"--splits={setup.output / 'splits' / f'fold_{training.fold}.json'}",
+        f"--model_dir={training.model_dir}",
     )
     _command(
         *(children, log),
-        *("-m", "spleen_tf.export", f"--model_dir={model_dir}", f"--name={name}"),
-        f"--export_dir={model_dir / 'saved_model'}",
+        *("-m", "spleen_tf.export", f"--model_dir={training.model_dir}"),
+        *(f"--name={training.name}", f"--export_dir={saved_model}"),
         f"--threshold={setup.protocol.threshold:g}",
     )
 

@@ -131,6 +131,14 @@ def read(folder: str | os.PathLike[str], cases: Container[str]) -> CrossValidati
     return validated
 
 
+class _DiceRow(msgspec.Struct, frozen=True):
+    """Of a row of cases.csv, what `dices` reads."""
+
+    plane: str
+    case: str
+    dice: float
+
+
 def dices(validated: CrossValidation) -> dict[tuple[str, str], float]:
     """The Dice of every case, by plane and case; NaN where it is undefined.
 
@@ -138,18 +146,8 @@ def dices(validated: CrossValidation) -> dict[tuple[str, str], float]:
         InputError: if cases.csv is missing or lacks a case.
     """
     path = validated.folder / results.CASES_NAME
-    if not path.is_file():
-        raise InputError(
-            f"{path}: expected what tools/cross_validate.py wrote, found no such file."
-        )
-    rows = results.read_rows(path)
-    try:
-        dice_of = {(row["plane"], row["case"]): float(row["dice"]) for row in rows}
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError(
-            f"{path}: expected the columns plane, case and dice (numbers), found others ({error}); "
-            "run tools/cross_validate.py again."
-        ) from None
+    rows = results.read_table(path, _DiceRow, held_out_volumes.WRITER)
+    dice_of = {(row.plane, row.case): row.dice for row in rows}
     for plane, name in itertools.product(validated.planes, validated.names):
         if (plane, name) not in dice_of:
             raise InputError(

@@ -7,6 +7,8 @@ import os
 import pathlib
 from collections.abc import Callable
 
+import msgspec
+
 from spleen_tf.core.files import InputError
 from spleen_tf.evaluation import results
 from spleen_tf.evaluation.protocol import FUSED
@@ -17,6 +19,17 @@ from spleen_tf.quality.volume_interval import Doubt, HeldOutVolume
 
 # Where a cross-validation links to the masks that were evaluated, by plane, and to their JSON.
 MASKS = "evaluated_masks"
+# Makes the tables that are read.
+WRITER = "tools/cross_validate.py"
+
+
+class _Row(msgspec.Struct, frozen=True):
+    """Of a row of cases.csv, what is read."""
+
+    plane: str
+    case: str
+    truth_mm3: float
+    pred_mm3: float
 
 
 def read(
@@ -38,47 +51,27 @@ def read(
     """
     folder = pathlib.Path(folder)
     path = folder / results.CASES_NAME
-    rows = _rows(path)
-    planes = {row["plane"] for row in rows}
+    rows = results.read_table(path, _Row, WRITER)
+    planes = {row.plane for row in rows}
     plane = planes.pop() if len(planes) == 1 else FUSED
     volumes = []
     for row in rows:
-        if row["plane"] == plane and not math.isnan(float(row["pred_mm3"])):
-            json = folder / MASKS / plane / f"{row['case']}.json"
+        if row.plane == plane and not math.isnan(row.pred_mm3):
+            json = folder / MASKS / plane / f"{row.case}.json"
             record = prediction.read(json) if json.is_file() else None
-            modality = modality_of(row["case"]) or (record.modality if record else None)
+            modality = modality_of(row.case) or (record.modality if record else None)
             if not modality:
                 raise InputError(
-                    f"{path}: expected cases whose modality is known, found {row['case']!r}, of "
+                    f"{path}: expected cases whose modality is known, found {row.case!r}, of "
                     f"which {json} does not say it."
                 )
             volumes.append(_volume(row, modality, record))
     return volumes
 
 
-def _rows(path: pathlib.Path) -> list[dict[str, str]]:
-    if not path.is_file():
-        raise InputError(
-            f"{path}: expected what tools/cross_validate.py wrote, found no such file."
-        )
-    rows = results.read_rows(path)
-    try:
-        for row in rows:
-            _ = row["plane"], row["case"], float(row["truth_mm3"]), float(row["pred_mm3"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError(
-            f"{path}: expected the columns plane, case, truth_mm3 and pred_mm3 (numbers), found "
-            f"others ({error}); run tools/cross_validate.py again."
-        ) from None
-    return rows
-
-
-def _volume(
-    row: dict[str, str], modality: Modality, record: PredictionRecord | None
-) -> HeldOutVolume:
+def _volume(row: _Row, modality: Modality, record: PredictionRecord | None) -> HeldOutVolume:
     doubt = Doubt(None, None)
     if record:
         agreement = record.evidence.agreement if record.evidence else None
         doubt = Doubt(record.volume_ml_nested, agreement)
-    truth_ml, volume_ml = float(row["truth_mm3"]) / 1000, float(row["pred_mm3"]) / 1000
-    return HeldOutVolume(row["case"], modality, truth_ml, volume_ml, doubt)
+    return HeldOutVolume(row.case, modality, row.truth_mm3 / 1000, row.pred_mm3 / 1000, doubt)

@@ -194,7 +194,7 @@ def confusion(truth: npt.NDArray[Any], pred: npt.NDArray[Any]) -> Confusion:
     Raises:
         VolumeError: if the shapes differ.
     """
-    truth, pred = surfaces.masks(truth, pred)
+    truth, pred = surfaces.as_masks(truth, pred)
     both = int(np.count_nonzero(truth & pred))
     false_positive = int(np.count_nonzero(pred)) - both
     false_negative = int(np.count_nonzero(truth)) - both

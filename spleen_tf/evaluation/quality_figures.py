@@ -90,7 +90,7 @@ def figures(judged: Sequence[Judged]) -> Figures:
     sound = [
         j.is_flagged for j in judged if not j.is_failure and j.measurement.corruption == UNCORRUPTED
     ]
-    with_dice = [(j.judgement, j.truth) for j in judged if j.judgement]
+    with_dice = [(j.judgement, j.true_dice) for j in judged if j.judgement]
     predicted, truth = [j.dice for j, _ in with_dice], [dice for _, dice in with_dice]
     return Figures(
         predictions=len(judged),
@@ -161,7 +161,7 @@ def _corruption_table(judged: Sequence[Judged]) -> str:
         lines.append(
             [
                 corruption.replace("_", " "),
-                f"{np.mean([j.truth for j in those]):.3f}",
+                f"{np.mean([j.true_dice for j in those]):.3f}",
                 str(sum(j.measurement.second_opinion for j in those)),
                 str(len(failed)),
                 str(sum(failed)),

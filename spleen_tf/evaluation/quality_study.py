@@ -79,14 +79,14 @@ class Judged:
     judgement: Judgement | None
 
     @property
-    def truth(self) -> float:
+    def true_dice(self) -> float:
         """The true Dice: 1 if nothing was found where there is no spleen."""
         return 1.0 if self.measurement.dice is None else self.measurement.dice
 
     @property
     def is_failure(self) -> bool:
         """Whether a person ought to be warned of it."""
-        return self.truth < FAILURE_DICE
+        return self.true_dice < FAILURE_DICE
 
     @property
     def is_flagged(self) -> bool:
@@ -213,8 +213,12 @@ def calibrate(
     Raises:
         InputError: if masks of too few patients were found.
     """
-    usable = [(m, m.evidence) for m in measurements if m.evidence and not m.second_opinion]
-    patients = [m.case for m, _ in usable]
+    usable = [
+        (number, m, m.evidence)
+        for number, m in enumerate(measurements)
+        if m.evidence and not m.second_opinion
+    ]
+    patients = [m.case for _, m, _ in usable]
     if len(set(patients)) < calibration_fit.LEAST_PATIENTS:
         raise InputError(
             f"{source}: expected a mask for {calibration_fit.LEAST_PATIENTS} patients or more, "
@@ -222,8 +226,8 @@ def calibrate(
         )
     sound = [m for m in measurements if m.corruption == UNCORRUPTED]
     learnt, judgements = calibration_fit.fit(
-        [evidence for _, evidence in usable],
-        [1.0 if m.dice is None else m.dice for m, _ in usable],
+        [evidence for _, _, evidence in usable],
+        [1.0 if m.dice is None else m.dice for _, m, _ in usable],
         patients,
         members,
         {m.case: m.known_brightness for m in sound if m.known_brightness is not None},
@@ -231,8 +235,11 @@ def calibrate(
     counts = collections.Counter(modality_of[name] for name in sorted(set(patients)))
     only = next(iter(counts)) if len(counts) == 1 else None
     learnt = msgspec.structs.replace(learnt, modality=only, patients_by_modality=dict(counts))
-    judgement_of = {id(m): j for (m, _), j in zip(usable, judgements, strict=True)}
-    judged = [Judged(m, modality_of[m.case], judgement_of.get(id(m))) for m in measurements]
+    judgement_of = {number: j for (number, _, _), j in zip(usable, judgements, strict=True)}
+    judged = [
+        Judged(m, modality_of[m.case], judgement_of.get(number))
+        for number, m in enumerate(measurements)
+    ]
     return learnt, judged
 
 

@@ -7,7 +7,7 @@ import math
 import os
 import pathlib
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
@@ -24,6 +24,8 @@ CASES_NAME = "cases.csv"
 SUMMARY_NAME = "summary.json"
 DECISION_NAME = "decision.json"
 PAGE_NAME = "results.md"
+
+Row = TypeVar("Row", bound=msgspec.Struct)
 
 
 class Model(NamedTuple):
@@ -93,24 +95,39 @@ def read_cases(path: str | os.PathLike[str]) -> list[CaseMetrics]:
     Raises:
         InputError: if the file is missing, or a column is, or holds no number.
     """
+    return read_table(path, CaseMetrics, "spleen_tf.evaluate")
+
+
+def read_table(path: str | os.PathLike[str], row_type: type[Row], writer: str) -> list[Row]:
+    """Reads a table of cases; columns that are no field of a row are ignored.
+
+    Args:
+        path: a CSV with a line of names.
+        row_type: a record.
+        writer: the program that writes such tables.
+
+    Raises:
+        InputError: if the file is missing, is no table in UTF-8, or lacks a column, or one of
+            numbers holds something else.
+    """
     try:
-        return msgspec.convert(read_rows(path), list[CaseMetrics], strict=False)
+        return msgspec.convert(_rows(path, writer), list[row_type], strict=False)  # type: ignore[valid-type]
     except msgspec.ValidationError as error:
+        columns = files.listed(row_type.__struct_fields__, 4)
         raise InputError(
-            f"{path}: expected the columns of an evaluation, found others ({error}); run it again."
+            f"{path}: expected the columns {columns}, as {writer} writes them, found others "
+            f"({error}); run it again."
         ) from None
 
 
-def read_rows(path: str | os.PathLike[str]) -> list[dict[str, str]]:
-    """Reads a table of cases as text; a row may lack columns, or have more.
-
-    Raises:
-        InputError: if the file is missing, or is no table in UTF-8.
-    """
+def _rows(path: str | os.PathLike[str], writer: str) -> list[dict[str, str]]:
+    """The lines of a table as text; a row may lack columns, or have more."""
     try:
         files.check_text(path)
         with open(path, newline="", encoding="utf-8-sig") as stream:
             return list(csv.DictReader(stream))
+    except FileNotFoundError:
+        raise InputError(f"{path}: expected what {writer} wrote, found no such file.") from None
     except OSError as error:
         raise InputError(f"{path}: expected a table of cases, found: {error.strerror}.") from None
     except (UnicodeDecodeError, csv.Error) as error:

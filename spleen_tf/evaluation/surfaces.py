@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.spatial import cKDTree
 
+from spleen_tf.imaging import masks
 from spleen_tf.imaging.volume import VolumeError
 
 # Headers keep affines in float32, so voxels that are 2 mm apart may come out as 2.000001 mm.
@@ -81,8 +82,10 @@ def distances(
     Raises:
         VolumeError: if the shapes differ.
     """
-    truth, pred = masks(truth, pred)
-    box = _bounding_box(truth | pred)
+    truth, pred = as_masks(truth, pred)
+    box = masks.bounding_box(truth | pred)
+    if box is None:
+        return SurfaceDistances(np.zeros(0), np.zeros(0))
     # Just outside the box is background or the array's edge: either way the box keeps surfaces.
     truth_mm = _voxels(surface(truth[box])) @ affine[:3, :3].T
     pred_mm = _voxels(surface(pred[box])) @ affine[:3, :3].T
@@ -101,7 +104,7 @@ def surface(mask: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return mask & ~inner
 
 
-def masks(
+def as_masks(
     truth: npt.NDArray[Any], pred: npt.NDArray[Any]
 ) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
     """Two masks, nonzero inside, as bool; bool ones are not copied.
@@ -115,15 +118,6 @@ def masks(
             f"expected masks of one shape, found {truth.shape} (truth) and {pred.shape} (pred)."
         )
     return truth.astype(bool, copy=False), pred.astype(bool, copy=False)
-
-
-def _bounding_box(mask: npt.NDArray[Any]) -> tuple[slice, ...]:
-    """The smallest box that holds a mask; an empty box for an empty mask."""
-    box = []
-    for axis in range(mask.ndim):
-        filled = np.flatnonzero(mask.any(axis=tuple({*range(mask.ndim)} - {axis})))
-        box.append(slice(filled[0], filled[-1] + 1) if filled.size else slice(0, 0))
-    return tuple(box)
 
 
 def _voxels(mask: npt.NDArray[Any]) -> npt.NDArray[Any]:

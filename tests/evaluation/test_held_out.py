@@ -130,11 +130,11 @@ def test_what_is_written_is_read_again_and_pooled(finished):
         (None, "cases.csv: expected what tools/cross_validate.py wrote, found no such file"),
         (
             "plane;case;dice\naxial;a;0.9\n",
-            "case and dice (numbers), found others ('plane')",
+            "expected the columns plane, case, dice, as tools/cross_validate.py writes them, found",
         ),
         (
             "plane,case,dice\naxial,a,\n",
-            "case and dice (numbers), found others (could not",
+            "found others (Expected `float`, got `str` - at `$[0].dice`); run it again",
         ),
         ("plane,case,dice\naxial,a,0.9\n", "expected a row for 'b' in plane axial, found none"),
     ],

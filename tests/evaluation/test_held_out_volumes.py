@@ -86,5 +86,5 @@ def test_what_cannot_be_used_is_rejected(tmp_path):
     with pytest.raises(InputError, match=r"modality is known, found 'a', of which .*a.json"):
         held_out_volumes.read(tmp_path, nobody_says)
     (tmp_path / "cases.csv").write_text("plane,case,truth_mm3,pred_mm3\nfused,a,1,\n")
-    with pytest.raises(InputError, match=r"expected the columns plane, case, truth_mm3 and pred"):
+    with pytest.raises(InputError, match=r"expected the columns plane, case, truth_mm3, pred"):
         held_out_volumes.read(tmp_path, nobody_says)

@@ -126,9 +126,12 @@ def test_cases_come_back_from_their_file(tmp_path):
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
-        (None, "expected a table of cases, found: No such file"),
+        (None, "expected what spleen_tf.evaluate wrote, found no such file"),
         ("case,dice\na,0.5\n", "missing required field `jaccard`"),
-        ("case,dice\na,high\n", "expected the columns of an evaluation, found others"),
+        (
+            "case,dice\na,high\n",
+            r"expected the columns case, dice, jaccard, sensitivity, …, as spleen_tf.evaluate writes them",
+        ),
     ],
 )
 def test_another_table_is_refused(tmp_path, content, sentence):
