@@ -130,7 +130,7 @@ def test_cases_come_back_from_their_file(tmp_path):
         ("case,dice\na,0.5\n", "missing required field `jaccard`"),
         (
             "case,dice\na,high\n",
-            r"expected the columns case, dice, jaccard, sensitivity, …, as spleen_tf.evaluate writes them",
+            "expected the columns case, dice, jaccard, sensitivity, …, as sple",
         ),
     ],
 )

@@ -5,32 +5,29 @@ import dataclasses
 import numpy as np
 import pytest
 
+from spleen_tf.evaluation import fusion_study
+from spleen_tf.evaluation.fusion_study import Way
 from spleen_tf.evaluation.held_out import CrossValidation, Record
 
 
-@pytest.fixture
-def tool(load_tool):
-    return load_tool("study_fusion")
-
-
-def test_rules_by_hand(tool):
+def test_rules_by_hand():
     p = np.array([0.5, 0.8, 0.9])[:, np.newaxis]
-    assert tool.mean(p)[0] == pytest.approx(2.2 / 3)
-    assert tool.median(p)[0] == pytest.approx(0.8)
+    assert fusion_study.mean(p)[0] == pytest.approx(2.2 / 3)
+    assert fusion_study.median(p)[0] == pytest.approx(0.8)
     # Odds of 1, 4 and 9: their geometric mean is 36^(1/3) = 3.302.
-    assert tool.mean_of_logits(p)[0] == pytest.approx(3.3019 / 4.3019, abs=1e-4)
+    assert fusion_study.mean_of_logits(p)[0] == pytest.approx(3.3019 / 4.3019, abs=1e-4)
 
 
-def test_one_member_that_is_certain_does_not_outweigh_all_others(tool):
+def test_one_member_that_is_certain_does_not_outweigh_all_others():
     p = np.array([0.0, 0.9, 0.9])[:, np.newaxis]
     # Odds of 1/999, 9 and 9.
-    assert tool.mean_of_logits(p)[0] == pytest.approx(0.3018, abs=1e-3)
+    assert fusion_study.mean_of_logits(p)[0] == pytest.approx(0.3018, abs=1e-3)
 
 
-def test_planes_alone_pairs_and_all_are_compared(tool):
+def test_planes_alone_pairs_and_all_are_compared():
     p = np.array([0.0, 0.5, 1.0])[:, np.newaxis, np.newaxis, np.newaxis]
     shares = np.array([0.5, 0.3, 0.2])
-    fused = tool._fused(["a", "b", "c"], p, shares)
+    fused = fusion_study.fused(["a", "b", "c"], p, shares)
     found = {name: float(probability.squeeze()) for name, probability in fused}
     assert list(found) == [
         *("a", "b", "c", "mean without a", "mean without b", "mean without c"),
@@ -38,10 +35,10 @@ def test_planes_alone_pairs_and_all_are_compared(tool):
     ]
     assert found["mean without b"] == 0.5
     assert found["mean weighted by Dice"] == pytest.approx(0.35)
-    assert [name for name, _ in tool._fused(["a"], p[:1], np.ones(1))] == ["a"]
+    assert [name for name, _ in fusion_study.fused(["a"], p[:1], np.ones(1))] == ["a"]
 
 
-def test_planes_are_weighted_by_their_dice_in_the_other_folds(tool, tmp_path):
+def test_planes_are_weighted_by_their_dice_in_the_other_folds(tmp_path):
     dices = {"axial": (0.9, 0.8, 0.6), "coronal": (0.1, 0.3, 0.4), "fused": (1.0, 1.0, 1.0)}
     lines = [f"{p},{n},{d}" for p, row in dices.items() for n, d in zip("uvw", row, strict=True)]
     (tmp_path / "cases.csv").write_text("\n".join(["plane,case,dice", *lines]))
@@ -49,7 +46,7 @@ def test_planes_are_weighted_by_their_dice_in_the_other_folds(tool, tmp_path):
     folds = {"0": ("u",), "1": ("v", "w")}
     record = Record(num_folds=2, seed=0, recipes=recipes, folds=folds)
     validated = CrossValidation(tmp_path, record)
-    shares = tool._shares(validated)
+    shares = fusion_study.shares(validated)
     assert shares["0"] == pytest.approx([0.7 / 1.05, 0.35 / 1.05], abs=1e-5)
     assert shares["1"] == pytest.approx([0.9, 0.1], abs=1e-5)
     # Where nothing is right, no plane counts for more; a case of no spleen, none found, is right.
@@ -58,28 +55,28 @@ def test_planes_are_weighted_by_their_dice_in_the_other_folds(tool, tmp_path):
         (tmp_path / "same").mkdir(exist_ok=True)
         (tmp_path / "same" / "cases.csv").write_text("\n".join(["plane,case,dice", *same]))
         alike = dataclasses.replace(validated, folder=tmp_path / "same")
-        assert tool._shares(alike)["0"] == pytest.approx([0.5, 0.5], abs=1e-5)
+        assert fusion_study.shares(alike)["0"] == pytest.approx([0.5, 0.5], abs=1e-5)
     # A single fold has no other to go by.
     one = Record(num_folds=2, seed=0, recipes=recipes, folds={"0": ("u", "v")})
-    assert tool._shares(CrossValidation(tmp_path, one))["0"] == pytest.approx(
+    assert fusion_study.shares(CrossValidation(tmp_path, one))["0"] == pytest.approx(
         [0.85 / 1.05, 0.2 / 1.05], abs=1e-5
     )
 
 
-def row(fold, threshold, dice):
-    return {
-        "case": f"case {fold}",
-        "fold": fold,
-        "rule": "mean",
-        "kept": "all",
-        "threshold": threshold,
-        "dice": dice,
-        "volume_error_percent": -10.0,
-    }
+def way(fold, threshold, dice):
+    return Way(
+        case=f"case {fold}",
+        fold=fold,
+        rule="mean",
+        threshold=threshold,
+        kept="all",
+        dice=dice,
+        volume_error_percent=-10.0,
+    )
 
 
-def test_the_table_says_what_a_threshold_chosen_on_other_folds_is_worth(tool):
-    rows = [row("0", 0.4, 0.9), row("0", 0.5, 0.6), row("1", 0.4, 0.7), row("1", 0.5, 0.8)]
+def test_the_table_says_what_a_threshold_chosen_on_other_folds_is_worth():
+    ways = [way("0", 0.4, 0.9), way("0", 0.5, 0.6), way("1", 0.4, 0.7), way("1", 0.5, 0.8)]
     # 0.4 is best with 0.8. Chosen on fold 1 it is 0.5, worth 0.6 in fold 0; and 0.7 the other way.
-    (line,) = [line for line in tool.page(rows).split("\n") if line.startswith("| mean")]
+    (line,) = [line for line in fusion_study.page(ways).split("\n") if line.startswith("| mean")]
     assert line == "| mean | all | 0.4 | 0.8000 | 0.700 | 10.0 | 0.7000 | 0.6500 |"
