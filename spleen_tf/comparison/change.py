@@ -149,7 +149,8 @@ def sentence(change: Change) -> str:
     """The change of a case, for a reader."""
     percent = "" if change.change_percent is None else f" ({change.change_percent:+.1f}%)"
     volumes = f"{change.before_ml:.1f} to {change.after_ml:.1f} mL"
-    return f"{change.case}: {volumes}, {change.change_ml:+.1f} mL{percent}; {verdict(change)}"
+    said = "; ".join((verdict(change), *further_notes(change)))
+    return f"{change.case}: {volumes}, {change.change_ml:+.1f} mL{percent}; {said}"
 
 
 def verdict(change: Change) -> str:
@@ -161,6 +162,12 @@ def verdict(change: Change) -> str:
     low, high = change.limits_percent
     place = "beyond" if change.beyond_limits else "within"
     return f"{place} the limits of agreement, {low:+.1f}% to {high:+.1f}% ({change.limits_from})"
+
+
+def further_notes(change: Change) -> tuple[str, ...]:
+    """The notes that `verdict` does not have, such as a review that a result asks for."""
+    said = verdict(change)
+    return tuple(note for note in change.notes if note not in said)
 
 
 def _limits(

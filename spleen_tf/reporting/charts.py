@@ -36,13 +36,20 @@ def surface(mesh: Mesh) -> go.Figure:
         lightposition={"x": 500, "y": 1500, "z": 800},
     )
     names = {"xaxis": "left – right", "yaxis": "posterior – anterior", "zaxis": "foot – head"}
+    low_mm, high_mm = mesh.vertices_ras_mm.min(axis=0), mesh.vertices_ras_mm.max(axis=0)
+    # The longest side is 1: "data" would make the product 1, and a long organ leave the frame.
+    sides = (high_mm - low_mm) / (high_mm - low_mm).max()
     figure = go.Figure(shape)
     figure.update_layout(
         margin={"l": 0, "r": 0, "t": 0, "b": 0},
         scene={
-            "aspectmode": "data",
-            "camera": {"eye": {"x": -0.7, "y": 2.4, "z": 0.5}, "center": {"z": -0.1}},
-            **{axis: {"title": {"text": f"{name} (mm)"}} for axis, name in names.items()},
+            "aspectmode": "manual",
+            "aspectratio": dict(zip("xyz", sides.tolist(), strict=True)),
+            "camera": {"eye": {"x": -0.6, "y": 2.1, "z": 0.45}, "center": {"z": -0.1}},
+            **{
+                axis: {"title": {"text": f"{name} (mm)"}, "range": [float(low), float(high)]}
+                for (axis, name), low, high in zip(names.items(), low_mm, high_mm, strict=True)
+            },
         },
     )
     return figure

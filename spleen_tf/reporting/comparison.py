@@ -130,13 +130,14 @@ def _figure(
 
 def _verdict(change: Change) -> Notice:
     verdict = changes.verdict(change)
-    others = (note for note in change.notes if note not in verdict)
-    lines = (verdict[0].upper() + verdict[1:], *others)
+    lines = (verdict[0].upper() + verdict[1:], *changes.further_notes(change))
     if change.beyond_limits is None:
         return Notice("The change cannot be judged", lines)
-    if change.beyond_limits:
-        return Notice("The change is beyond the error of measurement", lines, "alert")
-    return Notice("The change is within the error of measurement", lines, "calm")
+    place = "beyond" if change.beyond_limits else "within"
+    heading = f"The change is {place} the error of measurement"
+    if change.notes:  # The error is that of masks in which nothing is odd.
+        return Notice(f"{heading}, if both masks are right", lines, "alert")
+    return Notice(heading, lines, "alert" if change.beyond_limits else "calm")
 
 
 def _figures(change: Change) -> list[KeyFigure]:

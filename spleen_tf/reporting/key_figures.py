@@ -33,9 +33,10 @@ def of_prediction(record: PredictionRecord) -> list[KeyFigure]:
         figures += _sizes(record)
     if intensity := record.intensity:
         spread = f"{intensity.p5:.4g} to {intensity.p95:.4g} in nine of ten voxels"
-        remark = f"median {intensity.median:.4g}; {spread}"
+        unit = " HU" if record.modality == "CT" else ""
+        mean = f"{intensity.mean:.1f} ± {intensity.sd:.1f}{unit}"
         figures.append(
-            KeyFigure("Mean intensity", f"{intensity.mean:.1f} ± {intensity.sd:.1f}", remark)
+            KeyFigure("Mean intensity", mean, f"median {intensity.median:.4g}; {spread}")
         )
     components = "in the whole volume, before any was dropped"
     return [*figures, KeyFigure("Components", str(record.components), components)]

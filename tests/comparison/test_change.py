@@ -89,6 +89,13 @@ def test_the_sentence_says_change_verdict_and_where_the_limits_come_from():
     )
 
 
+def test_the_sentence_ends_with_what_may_be_wrong_with_a_mask():
+    edited = compared(spleen(200.0), spleen(210.0, is_edited=True))
+    assert change.sentence(edited).endswith(f"(14 cases); {edited.notes[0]}")
+    empty = change.sentence(compared(spleen(200.0), spleen(0.0, None)))
+    assert empty.endswith("; not judged: the later mask is empty")
+
+
 def test_the_files_hold_every_case_and_the_counts(tmp_path):
     moved = Registration(rotation_degrees=3.0, shift_mm=12.0, dice=0.9)
     within = msgspec.structs.replace(compared(spleen(200.0), spleen(210.0)), registration=moved)

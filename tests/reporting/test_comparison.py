@@ -51,6 +51,30 @@ def test_the_part_has_both_volumes_and_the_change(before, image, later):
     assert "data:image" not in part
 
 
+@pytest.mark.parametrize(
+    ("before_ml", "review", "heading", "kind"),
+    [
+        (120.0, False, "The change is within the error of measurement<", "calm"),
+        (40.0, False, "The change is beyond the error of measurement<", "alert"),
+        (120.0, True, "The change is within the error of measurement, if both masks are", "alert"),
+        (40.0, True, "The change is beyond the error of measurement, if both masks are", "alert"),
+    ],
+)
+def test_a_result_that_asks_for_a_review_is_not_taken_for_right(
+    tmp_path, save_json, image, before_ml, review, heading, kind
+):
+    """128 mL after 120 or 40 mL, by a family whose limits are -33.5% and +50.3%."""
+    members = " + ".join(f"spleen_mr_t2_{plane}" for plane in ("axial", "coronal", "sagittal"))
+    before = save_json(tmp_path / "before.json", before_ml, model=members)
+    reasons = ["low predicted Dice: 0.20, below 0.75"] if review else []
+    changes = {"model": members, "review": review, "reasons": reasons}
+    later = prediction.read(save_json(tmp_path / "later.json", 128.0, **changes))
+    part = comparison.earlier(before, None, image, block(10), later)
+    assert f"<h2>{heading}" in part
+    assert f'class="notice {kind}"' in part
+    assert ("low predicted Dice" in part) is review
+
+
 def test_it_is_part_of_the_page_of_a_prediction_and_names_no_file(before, image, later):
     part = comparison.earlier(before, None, image, block(10), later)
     page = report.prediction(

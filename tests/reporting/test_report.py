@@ -21,7 +21,7 @@ from spleen_tf.inference.prediction import PredictionRecord
 from spleen_tf.io.mesh import Mesh
 from spleen_tf.quality import reference
 from spleen_tf.quality.measurements import Intensity
-from spleen_tf.reporting import charts, exploration, report
+from spleen_tf.reporting import charts, exploration, key_figures, report
 
 
 def made_volume():
@@ -352,13 +352,21 @@ def test_the_surface_is_drawn(open_page):
 
 @pytest.mark.slow
 def test_it_is_readable_on_a_phone(open_page, browser):
-    browser.set_window_size(500, 900)  # Chromium's windows are not narrower.
+    """Nothing is wider than 360 pixels, and no value is cut off."""
+    # Chromium's windows are not narrower than 500 pixels.
+    phone = {"width": 360, "height": 800, "deviceScaleFactor": 1, "mobile": True}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", phone)
     try:
         open_page(prediction())
-        wide = browser.execute_script("return document.documentElement.scrollWidth")
-        assert wide <= browser.execute_script("return window.innerWidth")
+        widths = browser.execute_script(
+            "return ['html', '.pairs .scroll', '.planes', '#surface']"
+            ".map((part) => document.querySelector(part))"
+            ".map((element) => [element.scrollWidth, element.clientWidth])"
+        )
+        assert [needed for needed, _ in widths] == [given for _, given in widths]
+        assert widths[0][0] == 360
     finally:
-        browser.set_window_size(1200, 1000)
+        browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
 
 @pytest.mark.slow
@@ -523,6 +531,24 @@ def test_a_surface_keeps_its_vertices():
     drawn = charts.surface(Mesh(vertices, faces)).data[0]
     assert list(drawn.x) == [0, 10, 0, 0]
     assert list(drawn.k) == [1, 3, 2, 3]
+
+
+def test_a_long_organ_fits_into_the_frame_of_its_surface():
+    """10 × 20 × 80 mm: the longest side is 1, and the others keep their proportion to it."""
+    vertices = np.array([[0, 0, 0], [10, 0, 0], [0, 20, 0], [0, 0, 80]], np.float32)
+    faces = np.array([[0, 2, 1], [0, 1, 3], [0, 3, 2], [1, 2, 3]], np.int32)
+    scene = charts.surface(Mesh(vertices, faces)).layout.scene
+    assert scene.aspectratio.to_plotly_json() == {"x": 0.125, "y": 0.25, "z": 1}
+    assert scene.zaxis.range == (0, 80)
+
+
+@pytest.mark.parametrize(("modality", "mean"), [("CT", "150.0 ± 12.0 HU"), ("MR", "150.0 ± 12.0")])
+def test_intensities_of_ct_are_in_hounsfield_units(modality, mean):
+    shown = {
+        figure.name: figure.value
+        for figure in key_figures.of_prediction(record_of(modality=modality))
+    }
+    assert shown["Mean intensity"] == mean
 
 
 def test_a_histogram_of_nothing_is_drawn_empty():
