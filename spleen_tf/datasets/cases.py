@@ -12,19 +12,13 @@ from collections.abc import Sequence
 
 import numpy as np
 import tqdm
-from nibabel import orientations
-from numpy.typing import NDArray
 
 from spleen_tf.core.files import InputError, InputWarning
-from spleen_tf.datasets import labels, layouts, naming, table
+from spleen_tf.datasets import label_grid, labels, layouts, naming, table
 from spleen_tf.datasets.layouts import Case, DatasetError, Entry
-from spleen_tf.imaging import volume
 from spleen_tf.imaging.intensity import MODALITIES, Modality
-from spleen_tf.imaging.volume import Placed, Volume, VolumeError
+from spleen_tf.imaging.volume import Volume
 from spleen_tf.io import nifti, readers
-
-# Within this, nearest neighbours on one grid are the same voxels on the other.
-_MOST_OFF_VOXELS = 0.5
 
 # Neither folders nor control characters, which would write to other places or to a terminal.
 _NOT_IN_NAMES = r"[/\\\x00-\x1f\x7f-\x9f]"
@@ -108,7 +102,7 @@ def read(case: Case, label_value: int = 0) -> tuple[Volume, Volume]:
             fractions or more values than labels have.
     """
     image = readers.read(case.image, case.series_uid)
-    label = _on_grid_of(image, nifti.read(case.label))
+    label = label_grid.on_grid_of(image, nifti.read(case.label))
     label = labels.mask(label, label_value, warn_of_several=True)
     if not label.array_ijk.any():
         sought = f"has the value {label_value}" if label_value else "has a value above 0"
@@ -165,54 +159,7 @@ def no_such_label_value(label_value: int, num_cases: int) -> DatasetError:
 def check_geometry(case: Case) -> None:
     """Raises VolumeError where the headers of a case's image and label already show a fault."""
     image = readers.read_geometry(case.image, case.series_uid)
-    _on_grid_of(image, nifti.read_geometry(case.label))
-
-
-def _on_grid_of(image: Placed, label: Placed) -> Placed:
-    """The label with its axes in the image's order and directions, if it is on the image's grid.
-
-    Converters turn the axes of a volume over, each in its own way; to a label that was drawn on
-    what they made, the same is done backwards.
-    """
-    turned = volume.in_order_of(label, image.grid)
-    try:
-        volume.check_same_grid(image, turned)
-    except VolumeError:
-        if not _is_same_but_for_rounding(image, label):
-            volume.check_same_grid(image, label)  # Its message tells of the file as it is.
-            return label
-        warnings.warn(
-            f"{label.source}: lies off the grid of {image.source} by less than half a voxel or by "
-            "rounded voxel sizes; taken voxel by voxel",
-            InputWarning,
-            stacklevel=4,
-        )
-    return turned
-
-
-def _is_same_but_for_rounding(image: Placed, label: Placed) -> bool:
-    """Whether a label's voxels are the image's, one by one, in a header with less digits."""
-    turned = volume.in_order_of(label, image.grid)
-    if turned.shape != image.shape:
-        return False
-    zooms_mm, coarse_mm = image.grid.zooms_mm, turned.grid.zooms_mm
-    sized = turned.affine.copy()
-    if any(np.allclose(coarse_mm, np.round(zooms_mm, n), atol=1e-5, rtol=0) for n in (1, 2, 3)):
-        sized[:3, :3] *= zooms_mm / coarse_mm
-    # Rounded sizes move the far corner; the corner at which a file starts is where it was.
-    corner = np.array([*np.where(_is_turned(label, image), np.array(image.shape) - 1, 0), 1.0])
-    sized[:3, 3] += (turned.affine @ corner - sized @ corner)[:3]
-    return volume.corner_distance_voxels(image.grid, sized) <= _MOST_OFF_VOXELS
-
-
-def _is_turned(label: Placed, image: Placed) -> NDArray[np.bool_]:
-    """(3,) of the image's axes, those along which a label is stored in the other direction."""
-    transform = orientations.ornt_transform(
-        orientations.io_orientation(label.affine), orientations.io_orientation(image.affine)
-    )
-    flipped = np.zeros(3, bool)
-    flipped[transform[:, 0].astype(int)] = transform[:, 1] < 0
-    return flipped
+    label_grid.on_grid_of(image, nifti.read_geometry(case.label))
 
 
 def _check(entries: Sequence[Entry], source: pathlib.Path, missing_ok: bool) -> None:

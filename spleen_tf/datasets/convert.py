@@ -13,6 +13,7 @@ import shutil
 import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 import tqdm
 
@@ -92,12 +93,15 @@ def _write(
     options: Options,
 ) -> Conversion:
     """Writes all shards and their metadata."""
-    looks: list[gate.Look] = []
-    record_of: dict[str, CaseRecord] = {}
-    sizes_of: dict[Split, list[tuple[int, int]]] = {}
-    for split, members in members_of.items():
-        records_of_split, sizes_of[split] = _write_shards(split, members, folder, options, looks)
-        record_of |= records_of_split
+    written = {
+        split: _write_shards(split, members, folder, options)
+        for split, members in members_of.items()
+    }
+    record_of = {
+        name: record for part in written.values() for name, record in part.record_of.items()
+    }
+    sizes_of = {split: part.sizes for split, part in written.items()}
+    looks = [look for part in written.values() for look in part.looks]
     return finish(folder, splits, record_of, sizes_of, looks, options)
 
 
@@ -143,20 +147,31 @@ def finish(
     )
 
 
+class _Shards(NamedTuple):
+    """What was written of a split.
+
+    Attributes:
+        record_of: its cases by name.
+        sizes: (slices, bytes) of each shard.
+        looks: at the cases.
+    """
+
+    record_of: dict[str, CaseRecord]
+    sizes: list[tuple[int, int]]
+    looks: list[gate.Look]
+
+
 def _write_shards(
-    split: Split,
-    members: Sequence[Case],
-    folder: pathlib.Path,
-    options: Options,
-    looks: list[gate.Look],
-) -> tuple[dict[str, CaseRecord], list[tuple[int, int]]]:
-    """Writes the shards of a split; its cases, and (slices, bytes) of each shard. Adds to looks."""
+    split: Split, members: Sequence[Case], folder: pathlib.Path, options: Options
+) -> _Shards:
+    """Writes the shards of a split."""
     from spleen_tf.datasets import records  # TensorFlow: seconds that a wrong flag should not cost.
 
     num_shards = min(options.num_shards, len(members))
     paths = [folder / shards.shard_name(split, i, num_shards) for i in range(num_shards)]
     slices_in = [0] * num_shards
     record_of: dict[str, CaseRecord] = {}
+    looks: list[gate.Look] = []
     with contextlib.ExitStack() as stack:
         writers = [stack.enter_context(records.writer(path)) for path in paths]
         loaded_cases = _load_all(members, options)
@@ -174,7 +189,7 @@ def _write_shards(
             seconds, start = time.monotonic() - start, time.monotonic()
             events.emit("convert", case=loaded.case.name, seconds=seconds)
     sizes = [(n, path.stat().st_size) for n, path in zip(slices_in, paths, strict=True)]
-    return record_of, sizes
+    return _Shards(record_of, sizes, looks)
 
 
 def _load_all(members: Sequence[Case], options: Options) -> Iterator[Loaded]:

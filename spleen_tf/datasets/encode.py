@@ -33,7 +33,7 @@ class Options:
         workers: processes that read volumes, each of which holds one or two in memory.
         label_value: the label's value that means spleen; 0 for any value above 0.
         around_organ: only the region around the organ is kept; a case without spleen stays whole.
-        strict: refuses cases that the gate finds doubtful, where it would warn of them.
+        strict: rejects cases that the gate finds doubtful, of which it would only warn.
     """
 
     plane: Plane = "coronal"

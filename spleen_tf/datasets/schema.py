@@ -9,10 +9,11 @@ import dataclasses
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
-from google.protobuf import descriptor_pb2, descriptor_pool, json_format, message, message_factory
+from google.protobuf import message
 from numpy.typing import NDArray
 
 from spleen_tf.core.files import InputError
+from spleen_tf.datasets.example import Example
 
 DTYPES = ("int16", "float32")
 _AFFINE_BYTES = 16 * 8
@@ -113,7 +114,7 @@ _LIST_OF_DTYPE = {"string": "bytes_list", "int64": "int64_list", "float32": "flo
 
 def to_bytes(record: SliceRecord) -> bytes:
     """A serialized tf.train.Example; the same record gives the same bytes."""
-    example = _Example()
+    example = Example()
     # Filled in place: messages that are given to constructors are copied, pixels and all.
     features = example.features.feature
     for name, field in FIELDS.items():
@@ -136,7 +137,7 @@ def from_bytes(serialized: bytes, source: str) -> SliceRecord:
     Raises:
         RecordError: if it is no Example, or follows another schema.
     """
-    example = _Example()
+    example = Example()
     try:
         example.ParseFromString(serialized)
     except message.DecodeError:
@@ -180,63 +181,3 @@ def _check_lengths(record: SliceRecord, source: str) -> None:
                 f"{source}: expected {length} bytes in the field {name!r}, found "
                 f"{len(getattr(record, name))}; they follow another schema."
             )
-
-
-def _example_class() -> Any:
-    """The message class of tf.train.Example, as TensorFlow's example.proto and feature.proto say.
-
-    Described here, since TensorFlow's own cannot be had without importing TensorFlow.
-    """
-
-    def field(name: str, number: int, kind: str, **more: Any) -> dict[str, Any]:
-        label = more.pop("label", "LABEL_OPTIONAL")
-        return {"name": name, "number": number, "type": kind, "label": label, **more}
-
-    def values(kind: str) -> list[dict[str, Any]]:
-        return [field("value", 1, kind, label="LABEL_REPEATED")]
-
-    lists = {
-        "BytesList": values("TYPE_BYTES"),
-        "FloatList": values("TYPE_FLOAT"),
-        "Int64List": values("TYPE_INT64"),
-    }
-    kinds = [
-        field(name, number, "TYPE_MESSAGE", typeName=f".records.{kind}", oneofIndex=0)
-        for number, (name, kind) in enumerate(
-            zip(("bytes_list", "float_list", "int64_list"), lists, strict=True), start=1
-        )
-    ]
-    entry = {
-        "name": "FeatureEntry",
-        "field": [
-            field("key", 1, "TYPE_STRING"),
-            field("value", 2, "TYPE_MESSAGE", typeName=".records.Feature"),
-        ],
-        "options": {"mapEntry": True},
-    }
-    feature_map = field(
-        *("feature", 1, "TYPE_MESSAGE"),
-        label="LABEL_REPEATED",
-        typeName=".records.Features.FeatureEntry",
-    )
-    description = {
-        "name": "records.proto",
-        "package": "records",
-        "syntax": "proto3",
-        "messageType": [
-            *({"name": name, "field": fields} for name, fields in lists.items()),
-            {"name": "Feature", "field": kinds, "oneofDecl": [{"name": "kind"}]},
-            {"name": "Features", "field": [feature_map], "nestedType": [entry]},
-            {
-                "name": "Example",
-                "field": [field("features", 1, "TYPE_MESSAGE", typeName=".records.Features")],
-            },
-        ],
-    }
-    proto = json_format.ParseDict(description, descriptor_pb2.FileDescriptorProto())
-    pool = descriptor_pool.DescriptorPool()
-    pool.Add(proto)
-    return message_factory.GetMessageClass(pool.FindMessageTypeByName("records.Example"))
-
-
-_Example = _example_class()

@@ -111,25 +111,36 @@ class Verification:
             groups = _by_case(records.read_examples(path))
             for slices in tqdm.tqdm(groups, desc=path.name, unit="case", disable=None):
                 count += len(slices)
-                name = slices[0].case
-                again = name in self.slices_of
-                self.slices_of[name] = self.slices_of.get(name, 0) + len(slices)
-                where = f"{path}: case {name!r}"
-                try:
-                    if again:
-                        raise RecordError(f"{where}: found for the second time.")
-                    image, label = _rebuilt(where, split, slices, cases.get(name))
-                except InputError as error:
-                    yield str(error)
-                    continue
-                if self._rebuild_dir:
-                    nifti.write(self._rebuild_dir / f"{name}.nii.gz", image)
-                    nifti.write(self._rebuild_dir / f"{name}_label.nii.gz", label)
+                if fault := self._case_fault(path, split, slices, cases):
+                    yield fault
         except RecordError as error:
             yield str(error)
             return
         if count != length:
             yield f"{path}: expected {length} records as {metadata.INFO} says, found {count}."
+
+    def _case_fault(
+        self,
+        path: pathlib.Path,
+        split: str,
+        slices: Sequence[SliceRecord],
+        cases: Mapping[str, CaseRecord],
+    ) -> str | None:
+        """What is wrong with a case of a shard; an intact one is rebuilt, if there is a folder."""
+        name = slices[0].case
+        where = f"{path}: case {name!r}"
+        is_seen = name in self.slices_of
+        self.slices_of[name] = self.slices_of.get(name, 0) + len(slices)
+        if is_seen:
+            return f"{where}: found for the second time."
+        try:
+            image, label = _rebuilt(where, split, slices, cases.get(name))
+        except InputError as error:
+            return str(error)
+        if self._rebuild_dir:
+            nifti.write(self._rebuild_dir / f"{name}.nii.gz", image)
+            nifti.write(self._rebuild_dir / f"{name}_label.nii.gz", label)
+        return None
 
 
 def _check_names(cases: Mapping[str, CaseRecord]) -> None:

@@ -11,7 +11,7 @@ import pytest
 from spleen_tf.core.files import InputError, InputWarning
 from spleen_tf.datasets import cases, naming
 from spleen_tf.datasets.cases import Case, DatasetError
-from spleen_tf.imaging.volume import Geometry, Grid, Volume, VolumeError
+from spleen_tf.imaging.volume import Volume, VolumeError
 from spleen_tf.io import nifti
 
 
@@ -327,23 +327,6 @@ def test_label_on_another_grid_is_refused_by_its_header_already(saved, make_volu
         for look in (cases.read, cases.check_geometry):
             with pytest.raises(VolumeError, match=sentence):
                 look(case())
-
-
-@pytest.mark.parametrize("flips", [(1, 1, 1), (-1, 1, 1), (-1, -1, 1)])
-def test_a_label_with_rounded_voxel_sizes_is_taken_with_a_warning(flips):
-    """0.7031 mm become 0.70: 1.8 voxels at the end of a row of 400; half a voxel is no grid."""
-    affine = np.diag([0.7031, 0.7031, 2.5, 1.0])
-    image = Geometry(Grid((400, 400, 60), affine), "image.nii")
-    orientation = np.array([[axis, flip] for axis, flip in enumerate(flips)], float)
-    turned = affine @ nibabel.orientations.inv_ornt_aff(orientation, image.shape)
-    turned[:3, :2] *= 0.7 / 0.7031
-    with pytest.warns(
-        InputWarning, match=r"label\.nii: lies off the grid of image\.nii by less th"
-    ):
-        cases._on_grid_of(image, Geometry(Grid(image.shape, turned), "label.nii"))
-    turned[:3, :2] *= 0.72 / 0.7
-    with pytest.raises(VolumeError, match=r"label\.nii: expected the affine of image\.nii, found"):
-        cases._on_grid_of(image, Geometry(Grid(image.shape, turned), "label.nii"))
 
 
 def test_label_with_nan_is_refused(saved):
