@@ -3,6 +3,7 @@
 import msgspec
 import numpy as np
 import pytest
+import SimpleITK as sitk
 from fixtures.blocks import SHAPE, ZOOMS_MM, block
 
 from spleen_tf.imaging.volume import Volume
@@ -107,3 +108,42 @@ def test_an_empty_mask_measures_zero_and_nothing_more(image):
         complete=None,
         mean_intensity=None,
     )
+
+
+def test_volume_box_centroid_and_intensity_are_those_of_simpleitk():
+    """On voxels of 2 × 3 × 5 mm, turned by 0.3 about the x axis; ITK's axes are LPS.
+
+    ITK divides the squares by n - 1, and takes its median from a histogram: within one of its bins.
+    """
+    rng = np.random.default_rng(0)
+    array_ijk = rng.normal(100, 20, SHAPE).astype(np.float32)
+    mask_ijk = block((30, 40), (10, 30), (5, 15)) & (rng.random(SHAPE) < 0.8)
+    cosine, sine = np.cos(0.3), np.sin(0.3)
+    turn = np.array([[1, 0, 0], [0, cosine, -sine], [0, sine, cosine]])
+    affine = np.eye(4)
+    affine[:3] = np.c_[turn * ZOOMS_MM, (50.0, 60.0, -30.0)]
+    measured = measurements.measure(Volume(array_ijk, affine, "a.nii"), mask_ijk)
+
+    to_lps = np.diag([-1.0, -1.0, 1.0])
+    images = [sitk.GetImageFromArray(a.T) for a in (mask_ijk.astype(np.uint8), array_ijk)]
+    for image in images:
+        image.SetSpacing(ZOOMS_MM)
+        image.SetDirection((to_lps @ turn).ravel().tolist())
+        image.SetOrigin((to_lps @ affine[:3, 3]).tolist())
+    shape, values = (
+        sitk.LabelShapeStatisticsImageFilter(),
+        sitk.LabelIntensityStatisticsImageFilter(),
+    )
+    bins = 1000
+    values.SetNumberOfBins(bins)
+    shape.Execute(images[0])
+    values.Execute(*images)
+    assert measured.voxels == (n := shape.GetNumberOfPixels(1))
+    assert measured.volume_mm3 == pytest.approx(shape.GetPhysicalSize(1))
+    assert measured.centroid_ras_mm == pytest.approx(to_lps @ shape.GetCentroid(1))
+    first, size = np.split(np.array(shape.GetBoundingBox(1)), 2)
+    assert measured.bounding_box_ijk == tuple(zip(first, first + size - 1, strict=True))
+    intensity = measured.intensity
+    assert intensity.mean == pytest.approx(values.GetMean(1))
+    assert intensity.sd == pytest.approx(values.GetStandardDeviation(1) * np.sqrt((n - 1) / n))
+    assert intensity.median == pytest.approx(values.GetMedian(1), abs=np.ptp(array_ijk) / bins)
