@@ -16,7 +16,8 @@ from spleen_tf.imaging.intensity import MODALITIES, Modality
 from spleen_tf.imaging.volume import Volume
 from spleen_tf.phantom import organs, scanner, shapes, trunk
 from spleen_tf.phantom.patient import CELL_MM, Patient
-from spleen_tf.phantom.tissues import PROTOCOLS, Materials, Scene, draw_signals
+from spleen_tf.phantom.scene import Materials, Scene
+from spleen_tf.phantom.tissues import PROTOCOLS, draw_signals
 
 # Below, a spleen is a handful of voxels.
 MIN_SIZE = 32
@@ -32,7 +33,7 @@ class Phantom:
     Attributes:
         image: int16; HU for CT, arbitrary units for MR.
         label: uint8, 1 in the spleen, on the grid of the image.
-        spleen_ml: the volume of the spleen as it was drawn, before it met the grid.
+        spleen_ml: the volume of the spleen as it was drawn, before it met the scan.
         protocol: the contrast phase or the sequence.
     """
 
@@ -43,7 +44,7 @@ class Phantom:
 
 
 @dataclasses.dataclass(frozen=True)
-class _Grid:
+class _Scan:
     """An axial acquisition.
 
     Attributes:
@@ -93,13 +94,13 @@ def make(seed: int, modality: Modality, max_size: int = 256, protocol: str = "")
     patient_rng, scan_rng, scene_rng, noise_rng = root.spawn(4)
     patient = Patient(patient_rng)
     pose = _pose(scan_rng, patient)
-    grid = _plan_scan(scan_rng, patient, pose, max_size)
+    scan = _plan_scan(scan_rng, patient, pose, max_size)
     protocol, signals = draw_signals(scan_rng, modality, protocol)
-    image, share = _sample(patient, grid, pose, signals, modality, scene_rng)
-    image, share, grid = _with_air(image, share, grid, signals["gas"])
+    image, share = _sample(patient, scan, pose, signals, modality, scene_rng)
+    image, share, scan = _with_air(image, share, scan, signals["gas"])
     measure = scanner.measure_ct if modality == "CT" else scanner.measure_mr
     image_ijk, label_ijk, affine = _store(
-        measure(image, grid.zooms_mm, noise_rng), share > 0.5, grid, scan_rng
+        measure(image, scan.zooms_mm, noise_rng), share > 0.5, scan, scan_rng
     )
     source = f"phantom {modality} {seed}"
     return Phantom(
@@ -121,7 +122,7 @@ def _pose(rng: np.random.Generator, patient: Patient) -> NDArray[Any]:
 
 def _plan_scan(
     rng: np.random.Generator, patient: Patient, pose: NDArray[Any], max_size: int
-) -> _Grid:
+) -> _Scan:
     """Draws spacing, field of view and tilt; grows the spleen first, which the scan must hold."""
     to_world = np.linalg.inv(pose)
     low, high = _grow_spleen(patient, to_world)
@@ -131,17 +132,17 @@ def _plan_scan(
     margin_mm = np.sin(np.abs(np.radians(tilt))).max() * 100
     height_mm = high[2] - low[2] + 2 * margin_mm
     thickness_mm = max(rng.uniform(2.0, 8.0), (height_mm + 14) / 56)
-    wanted_mm = rng.uniform(height_mm + 20, max(height_mm + 60, 290 * patient.scale))
-    num_slices = int(np.clip(np.ceil(wanted_mm / thickness_mm), 24, 60))
+    extent_mm = rng.uniform(height_mm + 20, max(height_mm + 60, 290 * patient.scale))
+    num_slices = int(np.clip(np.ceil(extent_mm / thickness_mm), 24, 60))
     spare_mm = (num_slices - 3) * thickness_mm - height_mm
     bottom_mm = low[2] - margin_mm - 1.5 * thickness_mm - spare_mm * rng.uniform(0.35, 0.8)
-    trunk_mm = 2 * (patient.half_width + patient.wall_mm + 0.85 * patient.fat_mm) * patient.scale
+    trunk_mm = 2 * (patient.half_width_mm + patient.wall_mm + 0.85 * patient.fat_mm) * patient.scale
     # Of the largest patients the field of view cuts the sides.
     width_mm = min(trunk_mm * rng.uniform(1.0, 1.18), 1.5 * 256)
     fewest, most = (int(np.ceil(width_mm / mm * max_size / 256)) for mm in (1.5, 0.7))
     columns = int(rng.integers(fewest, max(min(most, max_size), fewest) + 1))
     pixel_mm = width_mm / columns
-    depth_mm = 1.04 * (2 * patient.half_depth + 70 + 1.9 * patient.fat_mm) * patient.scale
+    depth_mm = 1.04 * (2 * patient.half_depth_mm + 70 + 1.9 * patient.fat_mm) * patient.scale
     rows = min(int(np.ceil(depth_mm / pixel_mm)), max_size)
     air_rows = max(columns - rows, 0) // 2 if rng.random() < 0.6 else 0
     zooms_mm = np.round([thickness_mm, pixel_mm, pixel_mm], 3)
@@ -151,7 +152,7 @@ def _plan_scan(
     affine = np.eye(4)
     affine[:3, :3] = axes[:, ::-1] * zooms_mm
     affine[:3, 3] = center_mm - affine[:3, :3] @ ((np.array(shape) - 1) / 2)
-    return _Grid(shape, zooms_mm, affine, air_rows)
+    return _Scan(shape, zooms_mm, affine, air_rows)
 
 
 def _grow_spleen(patient: Patient, to_world: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -160,7 +161,7 @@ def _grow_spleen(patient: Patient, to_world: NDArray[Any]) -> tuple[NDArray[Any]
     spans = [np.arange(low, high, CELL_MM, dtype=np.float32) for low, high in left_side]
     x, y, z = np.meshgrid(*spans, indexing="ij", sparse=True)
     patient.grow_spleen(patient.bend((x, y, z)), (CELL_MM * patient.scale) ** 3 / 1000)
-    corners = np.array(np.meshgrid(*np.transpose(patient.spleen_box))).reshape(3, -1)
+    corners = np.array(np.meshgrid(*np.transpose(patient.spleen_box_mm))).reshape(3, -1)
     world = to_world[:3, :3] @ corners + to_world[:3, 3:]
     margin = 10 * patient.scale
     return world.min(axis=1) - margin, world.max(axis=1) + margin
@@ -168,22 +169,22 @@ def _grow_spleen(patient: Patient, to_world: NDArray[Any]) -> tuple[NDArray[Any]
 
 def _sample(
     patient: Patient,
-    grid: _Grid,
+    scan: _Scan,
     pose: NDArray[Any],
     signals: Mapping[str, float],
     modality: str,
     rng: np.random.Generator,
 ) -> tuple[NDArray[Any], NDArray[Any]]:
     """Paints planes through the slices, and averages them to the scan's thickness."""
-    num_slices, rows, columns = grid.shape
+    num_slices, rows, columns = scan.shape
     # Thick slices: a plane in the middle of each and one between neighbours, by the trapezoid rule.
-    thick = grid.zooms_mm[0] >= 5
+    thick = scan.zooms_mm[0] >= 5
     num_planes = 2 * num_slices + 1 if thick else num_slices
-    to_frame = pose @ grid.affine
+    to_frame = pose @ scan.affine
     if thick:
         to_frame = to_frame @ np.diag([0.5, 1, 1, 1])
         to_frame[:3, 3] -= to_frame[:3, 0]
-    edge_mm = grid.zooms_mm[1] / patient.scale
+    edge_mm = scan.zooms_mm[1] / patient.scale
     zooms_mm = np.linalg.norm(to_frame[:3, :3], axis=0)
     texture = rng.uniform(3, 7) if modality == "CT" else rng.uniform(1.5, 4.5)
     shape = (num_planes, rows, columns)
@@ -209,23 +210,23 @@ def _sample(
 
 
 def _with_air(
-    image: NDArray[Any], share: NDArray[Any], grid: _Grid, air: float
-) -> tuple[NDArray[Any], NDArray[Any], _Grid]:
+    image: NDArray[Any], share: NDArray[Any], scan: _Scan, air: float
+) -> tuple[NDArray[Any], NDArray[Any], _Scan]:
     """Adds the rows of air: often a field of view is as deep as it is wide."""
-    pad = ((0, 0), (grid.air_rows, grid.air_rows), (0, 0))
+    pad = ((0, 0), (scan.air_rows, scan.air_rows), (0, 0))
     image, share = np.pad(image, pad, constant_values=air), np.pad(share, pad)
-    affine = grid.affine.copy()
-    affine[:3, 3] -= grid.air_rows * affine[:3, 1]
+    affine = scan.affine.copy()
+    affine[:3, 3] -= scan.air_rows * affine[:3, 1]
     depth, rows, columns = image.shape
-    return image, share, _Grid((depth, rows, columns), grid.zooms_mm, affine, 0)
+    return image, share, _Scan((depth, rows, columns), scan.zooms_mm, affine, 0)
 
 
 def _store(
-    image: NDArray[Any], mask: NDArray[Any], grid: _Grid, rng: np.random.Generator
+    image: NDArray[Any], mask: NDArray[Any], scan: _Scan, rng: np.random.Generator
 ) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
     """Both arrays in one of the 48 orders of axes, and the affine of that order."""
     order = np.stack([rng.permutation(3), rng.choice([-1, 1], 3)], axis=1)
-    affine = grid.affine @ orientations.inv_ornt_aff(order, grid.shape)
+    affine = scan.affine @ orientations.inv_ornt_aff(order, scan.shape)
     stored = [
         np.asfortranarray(orientations.apply_orientation(array, order))
         for array in (image, mask.astype(np.uint8))

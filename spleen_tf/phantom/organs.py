@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spleen_tf.phantom import shapes
+from spleen_tf.phantom.scene import Scene
 from spleen_tf.phantom.shapes import Waves, smooth_max, smooth_min
-from spleen_tf.phantom.tissues import Scene
 
 
 def paint(scene: Scene, rng: np.random.Generator) -> None:
@@ -188,7 +188,7 @@ def _paint_vessels(scene: Scene, rng: np.random.Generator) -> None:
 
 
 def _paint_spleen(scene: Scene, rng: np.random.Generator) -> None:
-    low, high = scene.patient.spleen_box
+    low, high = scene.patient.spleen_box_mm
     box = scene.canvas.box(low - 6, high + 6)
     p = scene.canvas.at(box)
     spleen = scene.patient.spleen(p, scene.room[box], scene.stomach[box])

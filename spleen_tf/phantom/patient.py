@@ -29,19 +29,19 @@ class Patient:
 
     Attributes:
         scale: mm in the world per mm of this frame; children are small adults.
-        half_width, half_depth: of the trunk inside its wall.
+        half_width_mm, half_depth_mm: of the trunk inside its wall.
         fat_mm, wall_mm: thickness of the fat under the skin, and of the wall's muscles.
-        dome_left, dome_right: height of the diaphragm's domes.
+        dome_left_mm, dome_right_mm: height of the diaphragm's domes.
         dome_fall_mm: how much lower the diaphragm is at the wall, at either side.
         kidneys: center, radii and axes (rows) by side, -1 for the left.
         left_lobe_mm, liver_tip_mm: reach of the left lobe; height of the right one's tip.
         spleen_ml: the volume of the spleen in the world.
-        hilum_mm, spleen_box: where vessels reach the spleen; its lowest and highest x, y, z. Both
-            are known after grow_spleen.
+        hilum_mm, spleen_box_mm: where vessels reach the spleen; its lowest and highest x, y, z,
+            both after grow_spleen.
     """
 
     hilum_mm: NDArray[Any]
-    spleen_box: NDArray[Any]
+    spleen_box_mm: NDArray[Any]
 
     def __init__(self, rng: np.random.Generator) -> None:
         child = rng.random() < 0.15
@@ -55,14 +55,14 @@ class Patient:
         self._draw_spleen(rng)
 
     def _draw_trunk(self, rng: np.random.Generator) -> None:
-        self.half_width, self.half_depth = rng.uniform(118, 138), rng.uniform(80, 97)
+        self.half_width_mm, self.half_depth_mm = rng.uniform(118, 138), rng.uniform(80, 97)
         self.fat_mm = rng.uniform(4, 14) if rng.random() < 0.4 else rng.uniform(10, 32)
         self.wall_mm = rng.uniform(13, 19)
-        self.dome_right = rng.uniform(96, 120)
-        self.dome_left = self.dome_right - rng.uniform(4, 24)
+        self.dome_right_mm = rng.uniform(96, 120)
+        self.dome_left_mm = self.dome_right_mm - rng.uniform(4, 24)
         # Deep breaths and emphysema flatten the domes.
         self.dome_fall_mm = rng.uniform(45, 105)
-        self.rib_offset, self.vertebra_offset = rng.uniform(0, 27), rng.uniform(0, 34)
+        self.rib_offset_mm, self.vertebra_offset_mm = rng.uniform(0, 27), rng.uniform(0, 34)
         self.kyphosis, self.scoliosis = rng.uniform(2e-4, 9e-4), rng.uniform(-4, 4)
         self.bend_waves = [Waves(rng, 150, 3) for _ in range(3)]
         self.bend_mm = rng.uniform(1.5, 4.0)
@@ -79,7 +79,7 @@ class Patient:
             )
         fill = rng.uniform(0.6, 1.15)
         push = rng.uniform(0, 12)
-        top = self.dome_left - 10 - 33 * fill
+        top = self.dome_left_mm - 10 - 33 * fill
         knots = np.array(
             [
                 (-46 + push, 2, top, 33 * fill),
@@ -110,9 +110,11 @@ class Patient:
         depth = self._spleen_radii[2] * rng.uniform(0.25, 0.7) + 4
         self._spleen_center = np.array(
             [
-                -np.cos(angle) * (self.half_width - depth),
-                5 - np.sin(angle) * (self.half_depth - depth),
-                self.dome_left - rng.uniform(40, 62) - 0.3 * self._spleen_radii[0] * np.cos(lean),
+                -np.cos(angle) * (self.half_width_mm - depth),
+                5 - np.sin(angle) * (self.half_depth_mm - depth),
+                self.dome_left_mm
+                - rng.uniform(40, 62)
+                - 0.3 * self._spleen_radii[0] * np.cos(lean),
             ]
         )
         self._lobes = Waves(rng, rng.uniform(35, 60))
@@ -139,18 +141,18 @@ class Patient:
         """Distance to the inside of the trunk's wall, and the relative radius (1 at the wall)."""
         x, y, z = p
         narrowing = 1 - 0.09 * ((z - 10) / 120) ** 2 / (1 + ((z - 10) / 220) ** 2)
-        u, v = x / (self.half_width * narrowing), (y - 5) / (self.half_depth * narrowing)
+        u, v = x / (self.half_width_mm * narrowing), (y - 5) / (self.half_depth_mm * narrowing)
         radius = (np.abs(u) ** 2.4 + np.abs(v) ** 2.4) ** (1 / 2.4)
-        steep = np.hypot(u / self.half_width, v / self.half_depth) + 1e-4
-        return (radius - 1) * radius / np.maximum(steep, radius / self.half_width), radius
+        steep = np.hypot(u / self.half_width_mm, v / self.half_depth_mm) + 1e-4
+        return (radius - 1) * radius / np.maximum(steep, radius / self.half_width_mm), radius
 
     def dome(self, p: Points, radius: NDArray[Any]) -> NDArray[Any]:
         """Distance to the diaphragm, positive in the chest."""
         x, y, z = p
         right = 1 / (1 + np.exp(-x / 16))
-        top = self.dome_left + (self.dome_right - self.dome_left) * right
+        top = self.dome_left_mm + (self.dome_right_mm - self.dome_left_mm) * right
         top = top - 14 * np.exp(-((x / 30) ** 2))
-        depth = self.dome_fall_mm * (1 - 0.4 * np.clip((y - 5) / self.half_depth, -1.1, 1.1))
+        depth = self.dome_fall_mm * (1 - 0.4 * np.clip((y - 5) / self.half_depth_mm, -1.1, 1.1))
         surface = top - depth * radius**3.2
         distance: NDArray[Any] = (z - surface) / np.sqrt(1 + (0.027 * depth * radius**2.2) ** 2)
         return distance
@@ -230,7 +232,7 @@ class Patient:
         apart = (a - float(b) for a, b in zip((x, y, z), _PANCREAS_MM, strict=True))
         nearest = np.argmin(sum(a * a for a in apart))
         self.hilum_mm = np.array([x[nearest], y[nearest], z[nearest]], float)
-        self.spleen_box = np.array([[a.min(), a.max()] for a in (x, y, z)], float).T
+        self.spleen_box_mm = np.array([[a.min(), a.max()] for a in (x, y, z)], float).T
 
     def towards_hilum(self, share: float) -> NDArray[Any]:
         """A point between the body of the pancreas (0) and the hilum of the spleen (1)."""

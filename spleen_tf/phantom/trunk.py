@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spleen_tf.phantom import shapes
+from spleen_tf.phantom.scene import Scene
 from spleen_tf.phantom.shapes import Box, smooth_min
-from spleen_tf.phantom.tissues import Scene
 
 _VERTEBRA_MM = 34
 _RIB_MM = 27
@@ -48,7 +48,7 @@ def _paint_wall(scene: Scene) -> None:
     for share in (0.38, 0.7):  # Fat between the layers of muscle, broken here and there.
         sheet = np.abs(scene.wall - muscle * share + 1.2 * scene.mottle) + 0.8 * ripple - 0.3
         canvas.paint(sheet, signals["fat"])
-    linea_alba = shapes.oval(x, y - 13 - patient.half_depth, 3, 20)
+    linea_alba = shapes.oval(x, y - 13 - patient.half_depth_mm, 3, 20)
     canvas.paint(np.maximum(linea_alba, scene.wall - muscle), signals["fat"])
     canvas.paint(scene.wall, scene.value("fat", grain=0.6, mottle=0.8))
     # Vessels of the mesentery and the omentum.
@@ -79,7 +79,7 @@ def _paint_spine(scene: Scene) -> None:
     x, y, z = scene.canvas.at(box)
     center_x, center_y = scene.patient.spine_line(z)
     u, v = x - center_x, y - center_y
-    phase = ((z + scene.patient.vertebra_offset) / _VERTEBRA_MM) % 1
+    phase = ((z + scene.patient.vertebra_offset_mm) / _VERTEBRA_MM) % 1
     signals, paint = scene.signals, scene.canvas.paint
     _paint_back_muscles(scene, box, u, v)
     from_middle = np.abs(phase - 0.5) * _VERTEBRA_MM  # 17 mm in the middle of a disc.
@@ -120,7 +120,7 @@ def _paint_ribs(scene: Scene) -> None:
     box = scene.box((-200, 200), (-160, 160), (-75, 400))
     x, y, z = scene.canvas.at(box)
     around = np.arctan2(np.abs(x), 5 - y)  # 0 behind, pi in front.
-    height = (z + 45 * around - scene.patient.rib_offset + 10) / _RIB_MM
+    height = (z + 45 * around - scene.patient.rib_offset_mm + 10) / _RIB_MM
     number = np.maximum(np.rint(height), 0)
     across = np.hypot((scene.wall[box] - 5.5) / 4.2, (height - number) * _RIB_MM / 7) * 4.2 - 4.2
     end = np.minimum(0.75 + 0.4 * number, 2.2)

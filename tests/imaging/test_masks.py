@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from spleen_tf.imaging import masks
+from spleen_tf.imaging import components, masks
 
 
 def mask(*slabs):
@@ -130,7 +130,7 @@ def test_scattered_masks_are_labelled_by_chunks_as_they_are_at_once(monkeypatch)
         sizes = np.bincount(labels.ravel())[1:]
         filled = ndimage.binary_fill_holes(drawn)
         for voxels in (1, 2 * 6 * 7, 10**6):
-            monkeypatch.setattr(masks, "_CHUNK_VOXELS", voxels)
+            monkeypatch.setattr(components, "_CHUNK_VOXELS", voxels)
             assert masks.count_components(drawn) == count
             largest = masks.largest_component(drawn)
             assert largest.sum() == sizes.max()
@@ -140,7 +140,7 @@ def test_scattered_masks_are_labelled_by_chunks_as_they_are_at_once(monkeypatch)
 
 def test_a_component_may_wind_through_many_chunks(monkeypatch):
     """Two interlocked combs along k: each is in one piece only by way of its last slice."""
-    monkeypatch.setattr(masks, "_CHUNK_VOXELS", 1)
+    monkeypatch.setattr(components, "_CHUNK_VOXELS", 1)
     drawn = np.zeros((9, 3, 12), bool)
     drawn[0::4, 0, :] = drawn[0::4, 0, 11] = True
     assert masks.count_components(drawn) == 3
@@ -151,7 +151,7 @@ def test_a_component_may_wind_through_many_chunks(monkeypatch):
 
 def test_labels_never_take_more_than_a_chunk(monkeypatch):
     """Specks all over a volume of 8 million voxels: its labels at once would take 16 MB."""
-    monkeypatch.setattr(masks, "_CHUNK_VOXELS", 1 << 16)
+    monkeypatch.setattr(components, "_CHUNK_VOXELS", 1 << 16)
     drawn = np.random.default_rng(0).random((200, 200, 200)) < 0.001
     tracemalloc.start()
     try:

@@ -121,7 +121,7 @@ def spleen_extents_mm(seed, dome_fall_mm):
     x, y, z = (np.arange(low, high, 4, dtype=np.float32) for low, high in spans)
     points = patient.bend(tuple(np.meshgrid(x, y, z, indexing="ij", sparse=True)))
     patient.grow_spleen(points, (4 * patient.scale) ** 3 / 1000)
-    return np.ptp(patient.spleen_box, axis=0)
+    return np.ptp(patient.spleen_box_mm, axis=0)
 
 
 def test_below_a_flat_diaphragm_spleens_are_wider_for_their_height():
