@@ -142,10 +142,10 @@ def nested_ml(
         return None
     around = masks.surroundings(box)
     mask, p = mask_ijk[around], probability_ijk[around]
-    inner = np.count_nonzero(p[mask] >= (threshold + 1) / 2)
+    inner = int(np.count_nonzero(p[mask] >= (threshold + 1) / 2))
     looser = masks.at_least(p, threshold / 2)
     looser[mask] = True
-    outer = np.count_nonzero(masks.largest_component(looser))
+    outer = int(np.count_nonzero(masks.largest_component(looser)))
     return inner * image.voxel_mm3 / 1000, outer * image.voxel_mm3 / 1000
 
 
