@@ -54,7 +54,7 @@ class ExploreConfig:
     label_value: int = flag(
         0, "The label's value that means spleen; 0: any value above 0.", minimum=0
     )
-    modality: Modality | None = flag(None, "Needed where the data set does not say it.")
+    modality: Modality | None = flag(None, "Of all cases, where the data set does not say it.")
 
 
 def main(config: ExploreConfig) -> int:

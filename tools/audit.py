@@ -1,7 +1,7 @@
-"""Looks the locked packages up among known vulnerabilities, by pip-audit.
+"""Checks the locked packages for known vulnerabilities, with pip-audit.
 
-Fails on one that SECURITY.md does not list with its exposure and a reason. Where no service for
-vulnerabilities can be reached, it says so and ends without a failure.
+Fails on a vulnerability that SECURITY.md does not list with its exposure and a reason. Where no
+service for vulnerabilities answers, it says so and does not fail.
 
 Example:
     python tools/audit.py

@@ -1,9 +1,9 @@
 """Measures speed and memory, each beside its reference in the same run, and prints a table.
 
-Work and reference take turns, so that what else the machine does meets both; the table shows
-medians, and the smallest and largest. Inputs are real volumes where they lie in
-$SPLEEN_TF_REAL_DATA or ../shared/data, else phantoms of the same size, which are kept. The rows
-that are compared with PyTorch need an interpreter with the packages of requirements-peers.txt.
+Work and reference take turns, so that other load on the machine affects both. The table shows
+medians with the smallest and the largest value. Inputs are the real volumes in
+$SPLEEN_TF_REAL_DATA or ../shared/data, else phantoms of the same size, which are kept for the next
+run. The rows with PyTorch need an interpreter with the packages of requirements-peers.txt.
 
 Example:
     python tools/benchmark.py --output=data/benchmark.json --quick
@@ -30,11 +30,11 @@ QUICK_REPEATS = 3
 @dataclasses.dataclass(frozen=True)
 class BenchmarkConfig:
     output: str = flag("", "A JSON with machine, versions and rows.", required=True)
-    quick: bool = flag(False, "Measures the rows that take seconds alone.")
+    quick: bool = flag(False, "Measures only the rows that take seconds.")
     peer_python: str | None = flag(
         None, "A Python interpreter with the packages of requirements-peers.txt."
     )
-    row: tuple[str, ...] = flag((), "Measures these rows alone.")
+    row: tuple[str, ...] = flag((), "Measures only this row.")
     repeats: int | None = flag(
         None, "Turns of work and reference per row. Not set: 5, with --quick 3.", minimum=1
     )

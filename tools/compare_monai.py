@@ -1,4 +1,4 @@
-"""Trains what a careful user of MONAI would, in the folds of a cross-validation, to compare with.
+"""Trains MONAI's networks as a careful user would, on the folds of a cross-validation, to compare.
 
 --network=2d is a 2D U-Net on axial slices at the volume's own resolution: on CT with the window
 from -125 to 275 HU, 7.8 M parameters and mild augmentation; on MR with percentiles of the volume,
@@ -7,9 +7,9 @@ spleen, AdamW with a one-cycle schedule, Dice and cross-entropy, no dropout, no 
 --network=3d is the network of MONAI's tutorial on the spleen with its settings: 1.5×1.5×2 mm, -57
 to 164 HU, crops of 96×96×96, Adam, Dice loss. Both run in bfloat16 on the CPU and are compiled.
 
-The time that counts starts when the graph is compiled. No held-out case chooses weights. The output
-folder receives the mask of each held-out case, its largest component, for spleen_tf.evaluate to
-measure like any other, and fold_N.json with versions, steps, images and seconds per case.
+The minutes of training start once the network is compiled. No held-out case chooses weights. The
+output folder receives the mask of each held-out case, its largest component, for spleen_tf.evaluate
+to measure like any other, and fold_N.json with versions, steps, images and seconds per case.
 
 PyTorch and MONAI run in an interpreter of their own; BUILD.md says how to make it.
 
@@ -65,18 +65,23 @@ class CompareConfig:
     folds: str = flag("0", "The folds to run, separated by commas. Empty: all.")
     seed: int = flag(0, "Seed of the folds, as in cross_validate.", minimum=0)
     minutes: float = flag(15.0, "Minutes of training per fold.", minimum=0.01)
-    batch_size: int = flag(8, "Slices per step; in 3D crops, four from each volume.", minimum=1)
+    batch_size: int = flag(
+        8, "Slices per step; with --network=3d crops, four from each volume.", minimum=1
+    )
     base_filters: int | None = flag(
-        None, "Channels of the first level. Not set: 32, in 3D 16.", minimum=1, maximum=256
+        None,
+        "Channels of the first level. Not set: 32, with --network=3d 16.",
+        minimum=1,
+        maximum=256,
     )
     learning_rate: float | None = flag(
-        None, "Peak learning rate. Not set: 1e-3, in 3D 1e-4.", minimum=1e-9, maximum=10
+        None, "Peak learning rate. Not set: 1e-3, with --network=3d 1e-4.", minimum=1e-9, maximum=10
     )
     compile: bool = flag(True, "Compiles the network, which needs a C++ compiler.")
     label_value: int = flag(
         0, "The label's value that means spleen; 0: any value above 0.", minimum=0
     )
-    modality: Modality | None = flag(None, "Needed where the data set does not say it.")
+    modality: Modality | None = flag(None, "Of all cases, where the data set does not say it.")
 
 
 def main(config: CompareConfig) -> None:

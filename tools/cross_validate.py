@@ -53,8 +53,8 @@ class CrossValidateConfig:
     )
     first_look: str | None = flag(
         None,
-        "A recipe likewise for models of axial slices that say where the others look. These then "
-        "train on the surroundings of the organ alone.",
+        "The recipe of axial models that find where the organ is in the whole volume. The others "
+        "then train on its surroundings only.",
     )
     always_train: tuple[str, ...] = flag(
         (), "Another data set, whose cases train in every fold and are never held out."
@@ -62,19 +62,19 @@ class CrossValidateConfig:
     output_dir: str = flag("", "A folder for records, models, masks and results.", required=True)
     planes: str = flag("axial,coronal,sagittal", "Planes, separated by commas; several are fused.")
     num_folds: int = flag(5, "Folds that the cases are dealt into.", minimum=2)
-    folds: str = flag("", "The folds to run, separated by commas. Empty: all.")
+    folds: str | None = flag(None, "The folds to run, separated by commas. Not set: all.")
     seed: int = flag(0, "Seed of the folds.", minimum=0)
     minutes: float = flag(0.0, "Minutes per training; 0: as the recipe says.")
     override: tuple[str, ...] = flag(
         (), "A flag of spleen_tf.train that replaces the recipe's, such as base_filters=32."
     )
     threshold: float = flag(0.5, "Probability from which a voxel is spleen.", minimum=0, maximum=1)
-    tta: bool = flag(False, "Test-time augmentation in prediction.")
+    tta: bool = flag(False, "Predicts with test-time augmentation.")
     jobs: int = flag(1, "Trainings side by side, each on its share of the cores.", minimum=1)
     label_value: int = flag(
         0, "The label's value that means spleen; 0: any value above 0.", minimum=0
     )
-    modality: Modality | None = flag(None, "Needed where the data set does not say it.")
+    modality: Modality | None = flag(None, "Of all cases, where the data set does not say it.")
 
 
 def main(config: CrossValidateConfig) -> None:
@@ -89,7 +89,7 @@ def main(config: CrossValidateConfig) -> None:
         dataset=str(config.dataset),
         cases=held_out,
         extra_cases=extra,
-        folds=protocol.deal(held_out, config.seed, config.num_folds, config.folds),
+        folds=protocol.deal(held_out, config.seed, config.num_folds, config.folds or ""),
         recipes=recipes,
         protocol=Protocol(
             num_folds=config.num_folds,

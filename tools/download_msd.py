@@ -2,7 +2,7 @@
 
 python tools/download_msd.py --output_dir=data
 
-makes data/Task09_Spleen. The archive has some 1.6 GB, and as much again is needed to unpack it.
+makes data/Task09_Spleen. The archive has about 1.6 GB, and needs as much again to be unpacked.
 The same command again resumes a download that was cut, and does nothing once all is there. A
 download whose checksum is wrong is removed; an archive that you put at data/Task09_Spleen.tar
 yourself is checked, used, and never removed.
@@ -80,7 +80,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--url", default=URL, help=f"default: {URL}")
     parser.add_argument("--md5", default=MD5, help=f"of the archive; default: {MD5}")
     parser.add_argument(
-        "--attempts", type=int, default=5, help="how many may fail in a row; default: 5"
+        "--attempts", type=int, default=5, help="failures in a row before it gives up; default: 5"
     )
     parser.add_argument(
         "--backoff_s",

@@ -1,7 +1,8 @@
 """Makes labelled synthetic abdomens, CT or MR, as a data set in the Decathlon's layout.
 
-A case depends on --seed, its number, its modality, --max_size and --protocol alone: the same flags
-give the same bytes, whatever the workers, and a longer run begins with the cases of a shorter one.
+A case depends only on --seed, its number, its modality, --max_size and --protocol: the same flags
+give the same bytes with any number of workers, and a longer run begins with the cases of a shorter
+one.
 
 Example:
     python tools/make_phantom.py --output_dir=data/phantoms --num_cases=20 --seed=0
@@ -42,18 +43,18 @@ class PhantomConfig:
     seed: int = flag(0, "Another seed gives other patients.", minimum=0)
     modality: str = flag(
         "CT",
-        "What to make; 'both' alternates, and writes a data set for each.",
+        "The modality; 'both' takes turns, and writes a data set of each.",
         choices=(*MODALITIES, "both"),
     )
     protocol: str = flag(
         "",
-        "Makes cases of this contrast phase or sequence only, as one site scans them. Empty: of "
-        "all of the modality.",
+        "Makes cases of this contrast phase or sequence only, as at one site. Empty: of all of the "
+        "modality.",
         choices=("", *(name for names in generate.PROTOCOLS.values() for name in names)),
     )
     max_size: int = flag(
         256,
-        "The most rows or columns of a slice; with fewer, cases are coarser and made faster.",
+        "Rows and columns of a slice, at most; fewer make cases coarser, in less time.",
         minimum=generate.MIN_SIZE,
         maximum=1024,
     )
@@ -120,7 +121,7 @@ def _tasks(config: PhantomConfig) -> list[Task]:
 
 
 def _clear(dataset: pathlib.Path) -> None:
-    """Removes an earlier data set of this program; any other is refused.
+    """Removes an earlier data set of this program; any other is rejected.
 
     Its dataset.json goes first, without which a folder is no data set.
     """

@@ -33,8 +33,8 @@ _RUNTIME = pathlib.Path(__file__).with_name("serving") / "onnx_model.py"
 class ServingConfig:
     model: str = flag("", "A SavedModel folder, or a family with several.", required=True)
     output_dir: str = flag("", "A folder for the servers' models.", required=True)
-    version: int = flag(1, "The version, a new one for each release.", minimum=1)
-    base_path: str = flag("/models", "Where TensorFlow Serving sees tf_serving/.")
+    version: int = flag(1, "The version; each release needs a new one.", minimum=1)
+    base_path: str = flag("/models", "The folder tf_serving/, as the server sees it.")
 
 
 def main(config: ServingConfig) -> None:

@@ -48,8 +48,8 @@ class ConvertConfig:
         "Processes that read volumes, each of which holds one or two in memory.",
         minimum=1,
     )
-    splits: str = flag(
-        "",
+    splits: str | None = flag(
+        None,
         "A splits.json that says which cases train and which validate; nnU-Net's "
         "splits_final.json works, too, with --fold.",
     )
@@ -61,15 +61,15 @@ class ConvertConfig:
     )
     around_organ: bool = flag(
         False,
-        "Keeps the region around the organ alone, for members of a family that has a first look.",
+        "Keeps only the region around the organ, for members of a family that has a first look.",
     )
-    modality: Modality | None = flag(None, "Needed where the data set does not say it.")
+    modality: Modality | None = flag(None, "Of all cases, where the data set does not say it.")
     skip_bad: bool = flag(False, "Leaves out cases that cannot be used, and lists them.")
     strict: bool = flag(
         False,
         "Writes nothing where a case is doubtful: a spleen on the patient's right or cut off, a "
-        "label that is shifted or holds other intensities than the others, an image that is there "
-        "twice. By default such cases are warned of.",
+        "label that is shifted or holds other intensities than the others, an image that occurs "
+        "twice. By default, such a case causes a warning.",
     )
     runner: Runner | None = flag(None, runners.RUNNER_HELP)
     runner_option: tuple[str, ...] = flag((), runners.OPTION_HELP)

@@ -50,13 +50,13 @@ class StudyConfig:
     model: str = flag("", "The family: a folder, or the name of a released one.", required=True)
     output_dir: str = flag("", "The folder for the results.", required=True)
     rescans: int = flag(3, "Simulated rescans of each case.", minimum=1)
-    cases: int | None = flag(None, "How many cases; by default all.", minimum=1)
+    cases: int | None = flag(None, "Takes only the first so many cases. Not set: all.", minimum=1)
     error_percent: float | None = flag(
         None, "The error of one measurement, where the family has no cross-validation."
     )
     register: bool = flag(True, "Also registers each rescan to the original.")
     seed: int = flag(0, "Seed of the rescans.", minimum=0)
-    modality: Modality | None = flag(None, "Needed where the data set does not say it.")
+    modality: Modality | None = flag(None, "Of all cases, where the data set does not say it.")
 
 
 def main(config: StudyConfig) -> None:

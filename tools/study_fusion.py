@@ -1,11 +1,11 @@
 """Compares ways to make one mask of several models' probabilities, on held-out cases.
 
-Takes what tools/cross_validate.py left: each case is segmented in every plane by the models of the
-fold that never saw it, and the probabilities are fused by several rules (one weights the planes by
-their mean Dice in the other folds), cut at several thresholds and cleaned or not. The output
-folder receives fusion.csv (a row per case and way) and fusion.md: for each rule the best threshold,
-the Dice with it, and the Dice that remains when each fold's threshold is chosen on the other folds
-alone.
+Takes the folder that tools/cross_validate.py wrote: each case is segmented in every plane by the
+models of the fold that held it out, and the probabilities are fused by several rules (one weights
+the planes by their mean Dice in the other folds), cut at several thresholds, and cleaned or not.
+The output folder receives fusion.csv (one row per case and way) and fusion.md: for each rule the
+best threshold, the Dice with it, and the Dice that remains when each fold's threshold is chosen on
+the other folds alone.
 
 Example:
     python tools/study_fusion.py --cross_validation=data/cv --dataset=data/mr_t2 \\
@@ -38,11 +38,11 @@ class FusionConfig:
     )
     dataset: str = flag("", "The data set that was cross-validated.", required=True)
     output_dir: str = flag("", "The folder for the results.", required=True)
-    tta: bool = flag(False, "Test-time augmentation in prediction.")
+    tta: bool = flag(False, "Predicts with test-time augmentation.")
     precision: Precision = flag(
         "auto", "auto takes float16 on GPUs with tensor cores, bfloat16 on CPUs that have it."
     )
-    modality: Modality | None = flag(None, "Needed where the data set does not say it.")
+    modality: Modality | None = flag(None, "Of all cases, where the data set does not say it.")
 
 
 def main(config: FusionConfig) -> None:

@@ -1,6 +1,6 @@
 """Measures how well quality control tells failures from successes, and calibrates it.
 
-Takes what tools/cross_validate.py left: each case is corrupted in every way that
+Takes the folder that tools/cross_validate.py wrote: each case is corrupted in every way that
 spleen_tf.quality.corruptions has for its modality, and segmented by the models of the fold that
 held it out. The output folder receives study.csv (a row per case and corruption), quality.json (the
 calibration, which goes beside the model card of models of the same make), study.json and study.md
@@ -31,6 +31,7 @@ from spleen_tf.datasets.layouts import Case
 from spleen_tf.evaluation import held_out, held_out_volumes, quality_figures, quality_study
 from spleen_tf.evaluation.held_out import CrossValidation
 from spleen_tf.imaging.intensity import Modality
+from spleen_tf.network.spec import Precision
 from spleen_tf.quality import calibration, calibration_fit, volume_interval
 
 
@@ -40,19 +41,17 @@ class StudyConfig:
         "", "A folder that tools/cross_validate.py wrote, with its models.", required=True
     )
     dataset: str = flag("", "The data set that was cross-validated.", required=True)
-    second_opinion: str = flag(
-        "",
-        "Another such folder, with the same folds, whose models are asked where the first do not "
-        "agree on a spleen.",
+    second_opinion: str | None = flag(
+        None,
+        "Another such folder, with the same folds: its models are the fallback where the first "
+        "disagree.",
     )
     output_dir: str = flag("", "The folder for the results.", required=True)
     seed: int = flag(0, "Seed of the corruptions.", minimum=0)
-    precision: str = flag(
-        "auto",
-        "auto takes float16 on GPUs with tensor cores, bfloat16 on CPUs that have it.",
-        choices=("auto", "float32", "bfloat16", "float16"),
+    precision: Precision = flag(
+        "auto", "auto takes float16 on GPUs with tensor cores, bfloat16 on CPUs that have it."
     )
-    modality: Modality | None = flag(None, "Needed where the data set does not say it.")
+    modality: Modality | None = flag(None, "Of all cases, where the data set does not say it.")
 
 
 def main(config: StudyConfig) -> None:

@@ -1,4 +1,4 @@
-"""Verifies records: checksums, schema, counts and hashes; and rebuilds the volumes they hold.
+"""Verifies records: checksums, schema, counts and hashes; rebuilds the volumes in them.
 
 Exit code 1 says that damage was found; each damaged file or case has its line.
 
@@ -23,11 +23,13 @@ from spleen_tf.datasets.verify import Verification
 @dataclasses.dataclass(frozen=True)
 class VerifyConfig:
     records: str = flag("", "A folder that make_tfrecords.py wrote.", required=True)
-    rebuild_dir: str = flag("", "Writes CASE.nii.gz and CASE_label.nii.gz of every case here.")
+    rebuild_dir: str | None = flag(
+        None, "A folder for the rebuilt volumes, CASE.nii.gz and CASE_label.nii.gz."
+    )
 
 
 def main(config: VerifyConfig) -> int:
-    verification = Verification(config.records, config.rebuild_dir or None)
+    verification = Verification(config.records, config.rebuild_dir)
     damage = 0
     for line in verification.faults():
         print(f"damage: {' '.join(line.split())}", file=sys.stderr)

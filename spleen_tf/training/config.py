@@ -34,7 +34,7 @@ class TrainConfig:
     model_dir: str = flag("", "A folder for checkpoints, log.csv and TensorBoard.", required=True)
     splits: str | None = flag(
         None,
-        "A splits.json in place of the one of the records; nnU-Net's splits_final.json works, too, "
+        "A splits.json in place of that of the records; nnU-Net's splits_final.json works, too, "
         "with --fold.",
     )
     fold: int = flag(0, "Of --splits with several folds, the one that validates.", minimum=0)
@@ -43,13 +43,13 @@ class TrainConfig:
     )
     fingerprint: str | None = flag(
         None,
-        "A fingerprint.json of spleen_tf.explore: gives those of image_size, pixel_mm, window, "
-        "depth and batch_size that are not set.",
+        "A fingerprint.json that spleen_tf.explore wrote. It sets image_size, pixel_mm, window, "
+        "depth and batch_size where they are not set.",
     )
     image_size: tuple[int, ...] | None = flag(
         None,
         "Pixels of a training image: one number, or rows and columns. Not set: 512. On a "
-        "CPU, 112 of 2.5 mm learn far more in the same time.",
+        "CPU, 112 pixels of 2.5 mm learn far more in the same time.",
         minimum=8,
     )
     pixel_mm: tuple[float, ...] | None = flag(
@@ -112,7 +112,9 @@ class TrainConfig:
         "The same weights from the same command on the same machine, also where the training was "
         "interrupted: slower, and not with --minutes.",
     )
-    augment_rotation_degrees: float = flag(15.0, "Rotation, up to this.", minimum=0, maximum=180)
+    augment_rotation_degrees: float = flag(
+        15.0, "Rotation to either side, up to this.", minimum=0, maximum=180
+    )
     augment_scale: float = flag(0.2, "Zoom, up to this share in or out.", minimum=0, maximum=0.9)
     augment_shift: float = flag(0.05, "Shift, up to this share of the side.", minimum=0, maximum=1)
     augment_elastic_pixels: float = flag(
@@ -127,8 +129,8 @@ class TrainConfig:
     )
     augment_organ: float = flag(
         0.3,
-        "Share of slices in which the spleen itself is made darker or brighter, as iron or "
-        "contrast medium does.",
+        "Share of slices in which the spleen itself is darker or brighter, as with iron or "
+        "contrast medium.",
         minimum=0,
         maximum=1,
     )
@@ -140,8 +142,8 @@ class TrainConfig:
     )
     augment_mass: float = flag(
         0.0,
-        "Share of slices into which a round body of even brightness is laid, as a cyst or a full "
-        "stomach, that is not the spleen; a third as bright as the window goes, as fluid in T2.",
+        "Share of slices with a round body of even brightness that is not spleen, as a cyst or a "
+        "full stomach. A third of the bodies are as bright as the window goes, as fluid on T2.",
         minimum=0,
         maximum=1,
     )
