@@ -2,40 +2,19 @@
 
 import msgspec
 import pytest
+from fixtures import records
 
 from spleen_tf.core import files
 from spleen_tf.core.files import InputError
 from spleen_tf.evaluation import held_out_volumes
-from spleen_tf.inference.prediction import PredictionRecord
 from spleen_tf.quality.evidence import Evidence
 from spleen_tf.quality.volume_interval import Doubt, HeldOutVolume
 
 EVIDENCE = Evidence(
     certainty=0.9, agreement=0.8, weakest=0.8, main_share=1.0, smoothness=0.9, brightness=0.5
 )
-RECORD = PredictionRecord(
-    volume_ml=190.0,
-    volume_mm3=190_000.0,
-    voxels=190_000,
-    bounding_box_ijk=None,
-    centroid_ras_mm=None,
-    complete=True,
-    mean_intensity=100.0,
-    volume_ml_nested=(180.0, 205.0),
-    components=1,
-    modality="CT",
-    predicted_dice=None,
-    predicted_dice_interval=None,
-    predicted_dice_note=None,
-    evidence=EVIDENCE,
-    review=False,
-    reasons=(),
-    model="m",
-    image_size=64,
-    learning_rate=0.001,
-    version="1",
-    software="spleen_tf",
-    seconds={},
+RECORD = records.of_nothing_found(
+    modality="CT", evidence=EVIDENCE, volume_ml_nested=(180.0, 205.0), seconds={}
 )
 
 

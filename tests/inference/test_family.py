@@ -10,6 +10,7 @@ import types
 import msgspec
 import numpy as np
 import pytest
+from fixtures.records import of_model
 
 import spleen_tf
 from spleen_tf import predict
@@ -20,7 +21,6 @@ from spleen_tf.imaging.volume import Volume
 from spleen_tf.inference import engine, loading, runtimes
 from spleen_tf.inference import prediction as records
 from spleen_tf.inference.family import Family
-from spleen_tf.inference.model_files import ModelInfo
 from spleen_tf.inference.prediction import Options
 from spleen_tf.io import nifti
 from spleen_tf.network import spec
@@ -42,17 +42,7 @@ class Finder:
 
     def __init__(self, block_ijk, modality="MR"):
         self.block_ijk = block_ijk
-        self.info = ModelInfo(
-            name="finder",
-            version="1.0.0",
-            plane="axial",
-            modality=modality,
-            pixel_mm=(2.0, 2.0),
-            window=(0.5, 99.5),
-            image_size=32,
-            learning_rate=0.001,
-            in_channels=1,
-        )
+        self.info = of_model(name="finder", modality=modality)
         self.runtime = types.SimpleNamespace(name="tensorflow")
         self.sha256 = "00"
 

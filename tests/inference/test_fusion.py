@@ -14,6 +14,7 @@ import nibabel
 import numpy as np
 import pytest
 import tensorflow as tf
+from fixtures import records
 
 from spleen_tf.core.files import InputError
 from spleen_tf.imaging import planes
@@ -377,17 +378,7 @@ class TheIntensities:
 
 def intensities(values, make_affine):
     """A volume, and a member that takes its values for probabilities."""
-    info = model_files.ModelInfo(
-        name="a",
-        version="1.0.0",
-        plane="axial",
-        modality="CT",
-        pixel_mm=(2.0, 2.0),
-        window=(0.0, 1.0),
-        image_size=16,
-        learning_rate=0.001,
-        in_channels=1,
-    )
+    info = records.of_model(modality="CT", window=(0.0, 1.0), image_size=16)
     image = Volume(values, make_affine("RAS", (2, 2, 2)), "probabilities")
     return image, Member(info, TheIntensities(), pathlib.Path())
 

@@ -4,12 +4,12 @@ import types
 
 import numpy as np
 import pytest
+from fixtures import records
 
 from spleen_tf.imaging import planes
 from spleen_tf.imaging.volume import Volume
 from spleen_tf.inference import lead
 from spleen_tf.inference.fusion import Fusion
-from spleen_tf.inference.model_files import ModelInfo
 
 # Voxels of 2 × 2 × 5 mm; i runs to the left, so that sagittal slices run against it.
 SHAPE = (100, 90, 20)
@@ -23,17 +23,7 @@ class Finder:
 
     def __init__(self, plane, *blocks_ijk):
         self.blocks_ijk, self.shown = blocks_ijk, []
-        self.info = ModelInfo(
-            name="finder",
-            version="1.0.0",
-            plane=plane,
-            modality="MR",
-            pixel_mm=(2.0, 2.0),
-            window=(0.5, 99.5),
-            image_size=32,
-            learning_rate=0.001,
-            in_channels=1,
-        )
+        self.info = records.of_model(name="finder", plane=plane)
         self.runtime = types.SimpleNamespace(name="onnx")
 
     def slices(self, image):

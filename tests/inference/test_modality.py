@@ -4,10 +4,10 @@ import dataclasses
 
 import numpy as np
 import pytest
+from fixtures import records
 
 from spleen_tf.imaging.volume import Volume
 from spleen_tf.inference import modality
-from spleen_tf.inference.model_files import ModelInfo
 
 
 def volume(lowest, header=None):
@@ -63,17 +63,7 @@ def test_an_mr_that_was_shifted_far_below_zero_is_no_ct_without_a_doubt():
 
 
 def info(of, window):
-    return ModelInfo(
-        name="a",
-        version="1.0.0",
-        plane="axial",
-        modality=of,
-        pixel_mm=(2.0, 2.0),
-        window=window,
-        image_size=32,
-        learning_rate=0.001,
-        in_channels=1,
-    )
+    return records.of_model(modality=of, window=window)
 
 
 def test_each_model_has_its_window():

@@ -4,12 +4,12 @@ import pathlib
 
 import numpy as np
 import pytest
+from fixtures import records
 
 from spleen_tf.imaging.volume import Volume
 from spleen_tf.inference import orientation
 from spleen_tf.inference.fusion import Fusion
 from spleen_tf.inference.member import Member
-from spleen_tf.inference.model_files import ModelInfo
 
 PLANES = ("coronal", "axial", "sagittal")
 
@@ -22,17 +22,7 @@ def noise(make_affine):
 
 
 def info(plane, modality="MR"):
-    return ModelInfo(
-        name="a",
-        version="1.0.0",
-        plane=plane,
-        modality=modality,
-        pixel_mm=(2.0, 2.0),
-        window=(0.5, 99.5),
-        image_size=32,
-        learning_rate=0.001,
-        in_channels=1,
-    )
+    return records.of_model(plane=plane, modality=modality)
 
 
 class BrightPixels:

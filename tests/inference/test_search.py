@@ -4,13 +4,13 @@ import types
 
 import numpy as np
 import pytest
+from fixtures import records
 
 from spleen_tf.imaging import planes
 from spleen_tf.imaging.volume import Volume
 from spleen_tf.inference import first_look
 from spleen_tf.inference import search as searches
 from spleen_tf.inference.member import interpolated
-from spleen_tf.inference.model_files import ModelInfo
 from spleen_tf.inference.search import Plan
 
 AFFINE = np.diag([2.0, 2.0, 2.5, 1.0])
@@ -23,17 +23,7 @@ class Bright:
 
     def __init__(self, threshold):
         self.threshold, self.shown = threshold, []
-        self.info = ModelInfo(
-            name="bright",
-            version="1.0.0",
-            plane="axial",
-            modality="CT",
-            pixel_mm=(2.0, 2.0),
-            window=(-100, 300),
-            image_size=32,
-            learning_rate=0.001,
-            in_channels=1,
-        )
+        self.info = records.of_model(name="bright", modality="CT", window=(-100, 300))
         self.runtime = types.SimpleNamespace(name="onnx")
 
     def slices(self, image):
