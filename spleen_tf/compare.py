@@ -52,7 +52,9 @@ class CompareConfig:
         "The earlier examination: a mask, a JSON of predict, or a folder of them.",
         required=True,
     )
-    after: str = flag("", "The later examination, likewise.", required=True)
+    after: str = flag(
+        "", "The later examination: a mask, a JSON of predict, or a folder of them.", required=True
+    )
     output_dir: str = flag("", "The folder for the files of results.", required=True)
     label_value: int = flag(0, "The value of the organ in the masks; 0: any value > 0.", minimum=0)
     model: str | None = flag(

@@ -20,7 +20,8 @@ from spleen_tf.inference.prediction import PredictionRecord
 from spleen_tf.io import nifti
 
 _JSON = ".json"
-_MOST_ML = 1e6
+# An image in place of a mask has as much; no spleen has.
+_MOST_ML = 10_000
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -115,6 +116,11 @@ def read(path: str | os.PathLike[str], label_value: int = 0) -> TimePoint:
     if not nifti.is_nifti(path):
         return _of_json(path)
     point = of_mask(pairing.read_mask(path, label_value))
+    if point.volume_ml > _MOST_ML:
+        raise InputError(
+            f"{path}: expected the mask of a spleen, found {point.volume_ml:,.0f} mL, as an image "
+            "or a map of several organs has; name the mask, or the spleen's --label_value."
+        )
     record = _record(nifti.sidecar(path))
     if record is None:
         return point

@@ -26,6 +26,7 @@ from spleen_tf.inference.prediction import PredictionRecord
 from spleen_tf.io import nifti
 
 DESCRIPTION = "dataset_description.json"
+LOGS = "logs"  # Whose content BIDS leaves open, unlike that of other folders.
 _VERSION = "1.9.0"
 _SOFTWARE = "spleen_tf"
 # How BIDS URIs in a sidecar call the data set that the images are of.
@@ -170,15 +171,12 @@ def check_output(folder: pathlib.Path) -> None:
         )
 
 
-def write_description(
-    folder: pathlib.Path, source: pathlib.Path, ignored: Sequence[str] = ()
-) -> None:
-    """Writes what makes a folder of masks a derivative: description, README and .bidsignore.
+def write_description(folder: pathlib.Path, source: pathlib.Path) -> None:
+    """Writes what makes a folder of masks a derivative: its description and README.
 
     Args:
         folder: the derivative's.
         source: the data set that the images are of.
-        ignored: files at the top of the folder that are none of BIDS.
 
     Raises:
         InputError: if one cannot be written.
@@ -194,8 +192,6 @@ def write_description(
     )
     files.write_json(folder / DESCRIPTION, derivative)
     files.write_text(folder / "README.md", _README)
-    if ignored:
-        files.write_text(folder / ".bidsignore", "\n".join(ignored) + "\n")
 
 
 def _check_is_data_set(folder: pathlib.Path) -> None:
@@ -236,8 +232,8 @@ def _warn_of_others(folder: pathlib.Path, others: Sequence[pathlib.PurePath]) ->
     if others:
         names = [path.name for path in others]
         warnings.warn(
-            f"{folder}: {len(others)} images are left out, since their names are not those "
-            f"of anatomical images: {files.listed(names, 3)}",
+            f"{folder}: left out, since their names are not those of anatomical images: "
+            f"{files.listed(names, 3)}",
             InputWarning,
             stacklevel=4,
         )

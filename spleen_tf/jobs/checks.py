@@ -49,7 +49,10 @@ def check_for_many(config: PredictConfig) -> None:
     """Raises InputError where one patient's data would be taken for those of many."""
     for name in ("sex", "age_years", "height_cm", "weight_kg", "before"):
         if getattr(config, name) is not None:
-            raise InputError(f"--{name}: expected one volume to segment, found a folder of them.")
+            raise InputError(
+                f"--{name}: expected one volume to segment, found a folder of them; leave it out, "
+                "or segment one volume at a time."
+            )
 
 
 def check_for_runner(config: PredictConfig) -> None:

@@ -49,10 +49,14 @@ class PredictConfig:
         "The patient's sex, which the range of usual volumes depends on; by default what the DICOM "
         "header says. This and the next three are for one volume.",
     )
-    age_years: float | None = flag(None, "The patient's age, likewise.", minimum=0, maximum=130)
-    height_cm: float | None = flag(None, "The patient's height, likewise.", minimum=30, maximum=260)
+    age_years: float | None = flag(
+        None, "The patient's age; by default the header's.", minimum=0, maximum=130
+    )
+    height_cm: float | None = flag(
+        None, "The patient's height; by default the header's.", minimum=30, maximum=260
+    )
     weight_kg: float | None = flag(
-        None, "The patient's weight, likewise.", minimum=0.3, maximum=500
+        None, "The patient's weight; by default the header's.", minimum=0.3, maximum=500
     )
     series_uid: str | None = flag(
         None, "The SeriesInstanceUID, where a DICOM folder has several series."

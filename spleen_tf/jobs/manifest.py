@@ -80,13 +80,13 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float
 
 
-def place(folder: str, planned: Sequence[Job]) -> pathlib.Path:
-    """The manifest's file.
+def place(folder: pathlib.Path, planned: Sequence[Job]) -> pathlib.Path:
+    """The manifest's file in a folder.
 
     Raises:
         InputError: if a case of that name has its JSON there.
     """
-    path = pathlib.Path(folder, FILE_NAME)
+    path = folder / FILE_NAME
     for job in planned:
         if path in job.outputs:
             raise InputError(
@@ -98,6 +98,7 @@ def place(folder: str, planned: Sequence[Job]) -> pathlib.Path:
 
 def write(
     path: pathlib.Path,
+    folder: pathlib.Path,
     planned: Sequence[Job],
     records: Mapping[str, PredictionRecord],
     failed: Mapping[str, str],
@@ -107,6 +108,7 @@ def write(
 
     Args:
         path: what `place` gave.
+        folder: that of all masks, which it names from there.
         planned: the cases.
         records: by case, of those that have a result.
         failed: by case, why it has none, or was not sent.
@@ -116,12 +118,12 @@ def write(
         InputError: if it cannot be written.
     """
     done = [job for job in planned if job.case in records and job.case not in failed]
-    entries = [entry(job, records[job.case], path.parent) for job in done]
+    entries = [entry(job, records[job.case], folder) for job in done]
     files.write_json(path, of(len(planned), entries, failed, seconds))
 
 
 def entry(job: Job, record: PredictionRecord, folder: pathlib.Path) -> Entry:
-    """What the manifest in a folder says of a case that is done."""
+    """What the manifest of a folder of masks says of a case that is done."""
     mask = job.mask.relative_to(folder) if job.mask.is_relative_to(folder) else job.mask
     done = Done(
         case=job.case,

@@ -64,7 +64,8 @@ class Owners:
         place = path.resolve()
         if owner := self._owners.get(place):
             raise InputError(
-                f"{path}: expected a place of its own for each output, found that of {owner}."
+                f"{path}: expected a place of its own for each output, found that of {owner}; "
+                "name another."
             )
         if source.is_dir() and place.is_relative_to(source.resolve()):
             raise InputError(

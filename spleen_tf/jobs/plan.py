@@ -84,7 +84,10 @@ def of_path(
     is_dicom = readers.is_dicom(source)
     for_dicom = ["series_uid"] if series_uid else [kind for kind in DICOM_OBJECTS if kind in others]
     if not is_dicom and for_dicom:
-        raise InputError(f"{source}: expected DICOM for --{for_dicom[0]}, found none.")
+        raise InputError(
+            f"{source}: expected DICOM for --{for_dicom[0]}, found none; leave the flag out, "
+            "or name the DICOM series as --input."
+        )
     if source_path.is_dir() and not is_dicom:
         _check_folders(output, others, "--input")
         jobs = [

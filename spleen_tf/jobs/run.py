@@ -49,10 +49,10 @@ def _segment_all(config: PredictConfig) -> int:
     segmenter = Segmenter(config)
     checks.check_flags(config)
     is_batch = config.bids or not config.input or plan.is_batch(config.input)
-    manifest_place = None
+    folder, manifest_place = pathlib.Path(config.output), None
     if is_batch:
         checks.check_for_many(config)
-        manifest_place = manifest.place(config.output, planned)
+        manifest_place = manifest.place(folder / bids.LOGS if config.bids else folder, planned)
     else:
         planned = [_with_headers(planned[0], config)]
 
@@ -60,15 +60,15 @@ def _segment_all(config: PredictConfig) -> int:
     # TensorFlow takes seconds to import, which a wrong flag should not cost.
     segmenter.start()
     if config.bids:
-        source = pathlib.Path(config.input or "")
-        bids.write_description(pathlib.Path(config.output), source, [manifest.FILE_NAME])
+        bids.write_description(folder, pathlib.Path(config.input or ""))
     records, failed = _results(planned, segmenter, config, archive, is_batch)
     if config.table and records:
         files.write_csv(
             config.table, [outputs.row(case, record) for case, record in records.items()]
         )
     if manifest_place:
-        manifest.write(manifest_place, planned, records, failed, time.monotonic() - start)
+        seconds = time.monotonic() - start
+        manifest.write(manifest_place, folder, planned, records, failed, seconds)
     if failed:
         names = ", ".join(job.source.name for job in planned if job.case in failed)
         print(f"{len(failed)} of {len(planned)} cases failed: {names}", file=sys.stderr)

@@ -65,8 +65,18 @@ def test_a_json_alone_does(tmp_path, save_json):
 def test_a_json_of_no_volume_that_a_body_has_is_rejected(tmp_path, save_json, volume_ml):
     path = save_json(tmp_path / "a.json", 1.0)
     path.write_text(path.read_text().replace('"volume_ml": 1.0', f'"volume_ml": {volume_ml}'))
-    with pytest.raises(InputError, match="expected a volume_ml from 0 to 1,000,000, found "):
+    with pytest.raises(InputError, match="expected a volume_ml from 0 to 10,000, found "):
         timepoints.read(path)
+
+
+def test_an_image_in_place_of_its_mask_is_rejected(tmp_path):
+    """30 × 20 × 20 voxels of 1 mL, all of them above 0."""
+    image = Volume(np.full((30, 20, 20), 40, np.int16), np.diag([10.0, 10.0, 10.0, 1.0]), "")
+    nifti.write(tmp_path / "ct.nii.gz", image)
+    with pytest.raises(
+        InputError, match=r"ct\.nii\.gz: expected the mask of a spleen, found 12,000"
+    ):
+        timepoints.read(tmp_path / "ct.nii.gz")
 
 
 @pytest.mark.parametrize("name", ["a.json", "a.png"])

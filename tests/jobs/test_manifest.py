@@ -35,9 +35,12 @@ def planned(tmp_path):
 
 
 def test_each_case_is_done_or_failed_and_those_to_look_at_are_listed(planned, tmp_path):
-    place = manifest.place(str(tmp_path / "out"), planned)
+    folder = tmp_path / "out"
+    place = manifest.place(folder / "logs", planned)
     records = {"a": record(), "b": record(review=True)}
-    manifest.write(place, planned, records, {"c": "c.nii: expected voxels, found none."}, 3.14)
+    manifest.write(
+        place, folder, planned, records, {"c": "c.nii: expected voxels, found none."}, 3.14
+    )
     content = json.loads(place.read_text())
     assert content["cases"] == 3
     assert [one["case"] for one in content["done"]] == ["a", "b"]
@@ -52,8 +55,8 @@ def test_each_case_is_done_or_failed_and_those_to_look_at_are_listed(planned, tm
 
 
 def test_a_case_that_has_a_result_but_was_not_sent_failed(planned, tmp_path):
-    place = manifest.place(str(tmp_path / "out"), planned)
-    manifest.write(place, planned[:1], {"a": record()}, {"a": "nobody listens"}, 0.0)
+    place = manifest.place(tmp_path / "out", planned)
+    manifest.write(place, place.parent, planned[:1], {"a": record()}, {"a": "nobody listens"}, 0.0)
     content = json.loads(place.read_text())
     assert (content["done"], [one["case"] for one in content["failed"]]) == ([], ["a"])
 
@@ -61,4 +64,4 @@ def test_a_case_that_has_a_result_but_was_not_sent_failed(planned, tmp_path):
 def test_a_case_of_the_manifests_name_is_rejected(tmp_path):
     job = Job(tmp_path / "manifest.nii", tmp_path / "out" / "manifest.nii")
     with pytest.raises(InputError, match="expected a case of another name than 'manifest'"):
-        manifest.place(str(tmp_path / "out"), [job])
+        manifest.place(tmp_path / "out", [job])
