@@ -191,7 +191,17 @@ class TrainConfig:
         for name in _MAY_BE_UNSET:
             if getattr(self, name) in (0, "", ()):
                 object.__setattr__(self, name, None)
-        checks.check_flags(self)
+        # The depth of a fingerprint is not known yet; any one halves the image at least once.
+        depth_is_open = self.depth is None and self.fingerprint is not None
+        checks.image_size(self.image_size or (), 2 if depth_is_open else self.network.multiple)
+        checks.pixel_mm(self.pixel_mm or ())
+        if self.window is not None:
+            checks.window(self.window)
+        checks.in_channels(self.in_channels)
+        has_steps, has_minutes = bool(self.epochs or self.steps), bool(self.minutes)
+        checks.budget(has_steps, has_minutes, self.deterministic)
+        checks.optimizer(self.optimizer, self.distribution, has_steps)
+        checks.distribution(self.distribution, has_minutes)
 
     def settled(self, plan: Plan | None = None) -> TrainConfig:
         """The same with nothing left open: what is not set comes from a plan, else defaults.
