@@ -134,7 +134,7 @@ def _held_out(config: CrossValidateConfig) -> list[Case]:
                 "for example with dcm2niix."
             )
         for path in (case.image, case.label):
-            protocol.suffix(path)
+            crossval.suffix(path)
     return listed
 
 

@@ -97,8 +97,8 @@ def measure(case: Case, family: Family, rng: np.random.Generator, config: StudyC
     ]
     alignments = []
     for number, rescan in enumerate(simulated if config.register else [], start=1):
-        found = register(original, rescan, points[0], points[number])
-        alignments.append(rescans.alignment(number, found, rescan))
+        rigid = register(original, rescan, points[0], points[number])
+        alignments.append(rescans.alignment(number, rigid, rescan))
     return Measured(
         case=case.name,
         examinations=tuple(Examination(point.volume_ml, point.complete) for point in points),
@@ -108,8 +108,8 @@ def measure(case: Case, family: Family, rng: np.random.Generator, config: StudyC
 
 def segmented(image: Volume, family: Family, modality: Modality | None) -> TimePoint:
     """What the family finds."""
-    found = family.segment(image, Options(modality=modality))
-    return timepoints.of_mask(dataclasses.replace(image, array_ijk=found.mask_ijk))
+    prediction = family.segment(image, Options(modality=modality))
+    return timepoints.of_mask(dataclasses.replace(image, array_ijk=prediction.mask_ijk))
 
 
 def register(original: Volume, rescan: Rescan, before: TimePoint, after: TimePoint) -> Rigid:

@@ -74,20 +74,20 @@ def get(source: Source, folder: pathlib.Path) -> pathlib.Path:
 
 
 def _check_given(archive: pathlib.Path, expected: str) -> None:
-    found = _md5(archive)
-    if found != expected:
+    actual = _md5(archive)
+    if actual != expected:
         raise ArchiveError(
-            f"{archive}: expected MD5 {expected}, found {found}; it was left as it is: move it "
+            f"{archive}: expected MD5 {expected}, found {actual}; it was left as it is: move it "
             "away to download it anew."
         )
 
 
 def _check_fetched(partial: pathlib.Path, source: Source) -> None:
-    found = _md5(partial)
-    if found != source.md5:
+    actual = _md5(partial)
+    if actual != source.md5:
         partial.unlink()
         raise ArchiveError(
-            f"{source.url}: expected MD5 {source.md5}, found {found}; the download was removed: "
+            f"{source.url}: expected MD5 {source.md5}, found {actual}; the download was removed: "
             "run this again, or name another --url."
         )
 
@@ -155,10 +155,10 @@ def _ask(source: Source, start: int) -> http.client.HTTPResponse | None:
     except urllib.error.HTTPError as error:
         if start and error.code == 416:
             return None
-        found = f"{source.url}: expected the archive, found HTTP {error.code} {error.reason}"
+        fault = f"{source.url}: expected the archive, found HTTP {error.code} {error.reason}"
         if error.code in (408, 429) or error.code >= 500:
-            raise ConnectionCutError(found) from None
-        raise ArchiveError(f"{found}; --url names another address.") from None
+            raise ConnectionCutError(fault) from None
+        raise ArchiveError(f"{fault}; --url names another address.") from None
     except (OSError, http.client.HTTPException) as error:
         raise ConnectionCutError(f"{source.url}: expected an answer, found: {error}") from None
 
@@ -225,8 +225,8 @@ def unpack(archive: pathlib.Path, name: str, folder: pathlib.Path) -> pathlib.Pa
 def _is_wanted(member: tarfile.TarInfo, archive: pathlib.Path, name: str) -> bool:
     """Whether to unpack a member: a file, but not the ._ shadow that macOS packs beside each.
 
-    Links, devices and names that lead elsewhere are refused, whatever Python's own filters know:
-    before 3.11.4 there are none.
+    Links, devices and names that lead elsewhere are rejected here, since Python's own filters came
+    with 3.11.4.
     """
     path = pathlib.PurePosixPath(member.name)
     if path.name.startswith("._"):

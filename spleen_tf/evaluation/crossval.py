@@ -19,6 +19,7 @@ from typing import NamedTuple
 import spleen_tf
 from spleen_tf.core import cores, files, locks, parallel, resume
 from spleen_tf.core.children import Children
+from spleen_tf.core.files import InputError
 from spleen_tf.core.process import CommandFailed
 from spleen_tf.datasets import cases, convert
 from spleen_tf.datasets.splits import make_splits, write_splits
@@ -87,9 +88,24 @@ def _write_inputs(setup: Setup) -> None:
 
 def link(source: str | os.PathLike[str], folder: pathlib.Path, name: str) -> None:
     """Links to a file by the name of its case, which is how predict and evaluate pair files."""
-    target = files.make_folder(folder) / (name + protocol.suffix(source))
+    target = files.make_folder(folder) / (name + suffix(source))
     target.unlink(missing_ok=True)
     target.symlink_to(pathlib.Path(source).resolve())
+
+
+def suffix(path: str | os.PathLike[str]) -> str:
+    """The ending of a NIfTI file's name as given: the file may be a link into a store without any.
+
+    Raises:
+        InputError: if it has none.
+    """
+    for ending in nifti.SUFFIXES:
+        if str(path).endswith(ending):
+            return ending
+    raise InputError(
+        f"{path}: expected a name that ends in {' or '.join(nifti.SUFFIXES)} to cross-validate "
+        "with, found another; rename it, or link to it by such a name."
+    )
 
 
 def _records(setup: Setup, plane: Plane) -> pathlib.Path:

@@ -77,7 +77,7 @@ def read_mask(path: pathlib.Path, value: int) -> Volume:
     """Reads a label map as a bool mask of one value, or of all above 0 where value is 0.
 
     Raises:
-        VolumeError: if the file cannot be read, or `labels.mask` refuses it.
+        VolumeError: if the file cannot be read, or `labels.mask` rejects it.
     """
     return labels.mask(nifti.read(path), value)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import pathlib
 from collections.abc import Mapping, Sequence
 
@@ -16,7 +15,6 @@ from spleen_tf.datasets.layouts import Case
 from spleen_tf.datasets.splits import Splits, make_splits
 from spleen_tf.imaging.planes import Plane
 from spleen_tf.inference import model_files
-from spleen_tf.io import nifti
 from spleen_tf.training.config import TrainConfig
 
 FUSED = "fused"
@@ -140,21 +138,6 @@ def settings(recipe: Sequence[str]) -> dict[str, object]:
 def default_settings() -> dict[str, object]:
     """The settings of a training without flags, as `settings` returns them."""
     return _without_places({field.name: field.default for field in dataclasses.fields(TrainConfig)})
-
-
-def suffix(path: str | os.PathLike[str]) -> str:
-    """The ending of a NIfTI file's name as given: the file may be a link into a store without any.
-
-    Raises:
-        InputError: if it has none.
-    """
-    for ending in nifti.SUFFIXES:
-        if str(path).endswith(ending):
-            return ending
-    raise InputError(
-        f"{path}: expected a name that ends in {' or '.join(nifti.SUFFIXES)} to cross-validate "
-        "with, found another; rename it, or link to it by such a name."
-    )
 
 
 def _without_places(values: Mapping[str, object]) -> dict[str, object]:

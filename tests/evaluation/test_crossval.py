@@ -208,3 +208,15 @@ def test_a_command_that_fails_names_its_log_and_the_last_line(tmp_path):
         crossval._command(Children(), log, "-c", script)
     assert str(failed.value) == f"{log}: expected exit code 0, found 1: error: the last"
     assert "first" in log.read_text()
+
+
+@pytest.mark.parametrize(
+    ("name", "ending"), [("a.nii", ".nii"), ("a.nii.gz", ".nii.gz"), ("a.b.nii.gz", ".nii.gz")]
+)
+def test_the_ending_is_that_of_the_name(name, ending):
+    assert crossval.suffix(name) == ending
+
+
+def test_a_name_without_ending_is_refused():
+    with pytest.raises(InputError, match=r"4f2a: expected a name that ends in .nii"):
+        crossval.suffix("folder.nii/4f2a")

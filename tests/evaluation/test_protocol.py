@@ -1,8 +1,5 @@
 """Which cases a fold holds out, and what a recipe settles."""
 
-import pytest
-
-from spleen_tf.core.files import InputError
 from spleen_tf.datasets.layouts import Case
 from spleen_tf.evaluation import protocol
 
@@ -23,15 +20,3 @@ def test_settings_are_those_of_the_flags_without_places(tmp_path):
     assert (settings["base_filters"], settings["depth"]) == (2, 2)
     assert not {"records", "model_dir", "splits", "fingerprint"} & settings.keys()
     assert settings.keys() == protocol.default_settings().keys()
-
-
-@pytest.mark.parametrize(
-    ("name", "ending"), [("a.nii", ".nii"), ("a.nii.gz", ".nii.gz"), ("a.b.nii.gz", ".nii.gz")]
-)
-def test_the_ending_is_that_of_the_name(name, ending):
-    assert protocol.suffix(name) == ending
-
-
-def test_a_name_without_ending_is_refused():
-    with pytest.raises(InputError, match=r"4f2a: expected a name that ends in .nii"):
-        protocol.suffix("folder.nii/4f2a")

@@ -140,11 +140,11 @@ def _affine(probability: float, degrees: float, scale: float, pixels: int) -> tr
 def _segmented(network: torch.nn.Module, slices: NDArray[np.float32]) -> NDArray[np.bool_]:
     """(I, J, K) bool from (K, 1, I, J): whole slices, padded to what the network can halve."""
     padded = [max(SIDE, math.ceil(side / _DIVISOR) * _DIVISOR) for side in slices.shape[2:]]
-    found = np.empty((slices.shape[0], *slices.shape[2:]), bool)
+    masks = np.empty((slices.shape[0], *slices.shape[2:]), bool)
     for start in range(0, len(slices), _INFERENCE_BATCH):
         part = slice(start, start + _INFERENCE_BATCH)
         images = torch.from_numpy(np.ascontiguousarray(slices[part]))
         with bfloat16():
             logits = inferers.sliding_window_inference(images, padded, _INFERENCE_BATCH, network)
-        found[part] = (logits[:, 0].float() > 0).numpy()
-    return np.ascontiguousarray(np.moveaxis(found, 0, 2))
+        masks[part] = (logits[:, 0].float() > 0).numpy()
+    return np.ascontiguousarray(np.moveaxis(masks, 0, 2))

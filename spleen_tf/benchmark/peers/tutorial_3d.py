@@ -118,5 +118,5 @@ def _segmented(network: torch.nn.Module, scan: Scan, modality: str) -> NDArray[n
         )
     item["spleen"] = MetaTensor(torch.softmax(logits.float(), 1)[0, 1:])
     back = transforms.Invertd("spleen", resampling, orig_keys="image", nearest_interp=False)
-    found: NDArray[np.bool_] = back(item)["spleen"][0].numpy() > 0.5
-    return found
+    mask: NDArray[np.bool_] = back(item)["spleen"][0].numpy() > 0.5
+    return mask
