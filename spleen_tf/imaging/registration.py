@@ -113,8 +113,7 @@ def register(
                 f"{moving.source}: expected a volume of the same part of the body as "
                 f"{fixed.source}, found none that can be registered ({reason})."
             ) from None
-    x_mm, y_mm, z_mm = map(float, fixed_center_mm)
-    return Rigid(_matrix_ras(transform), (x_mm, y_mm, z_mm))
+    return _rigid(transform)
 
 
 def centroid_ras_mm(mask: Volume) -> npt.NDArray[np.float64] | None:
@@ -164,12 +163,7 @@ def write_transform(path: str | os.PathLike[str], rigid: Rigid) -> None:
         InputError: if the file cannot be written.
     """
     itk = _simpleitk()
-    matrix = _LPS @ rigid.matrix @ _LPS
-    center = np.array(_flipped(rigid.center_ras_mm))
-    transform = itk.Euler3DTransform()
-    transform.SetMatrix(matrix[:3, :3].ravel().tolist(), 1e-6)
-    transform.SetCenter(center.tolist())
-    transform.SetTranslation((matrix[:3, :3] @ center + matrix[:3, 3] - center).tolist())
+    transform = _itk_transform(itk, rigid)
     with files.replacing(path) as partial:
         itk.WriteTransform(transform, str(partial))
 
@@ -235,15 +229,26 @@ def _mean_ras_mm(
     return mean_mm
 
 
-def _matrix_ras(transform: Any) -> npt.NDArray[np.float64]:
-    """(4, 4) of an ITK transform about a centre, between RAS+ mm."""
+def _itk_transform(itk: Any, rigid: Rigid) -> Any:
+    """An Euler3DTransform of the same movement; `_rigid` is the inverse."""
+    matrix = _LPS @ rigid.matrix @ _LPS
+    center = np.array(_flipped(rigid.center_ras_mm))
+    transform = itk.Euler3DTransform()
+    transform.SetMatrix(matrix[:3, :3].ravel().tolist(), 1e-6)
+    transform.SetCenter(center.tolist())
+    transform.SetTranslation((matrix[:3, :3] @ center + matrix[:3, 3] - center).tolist())
+    return transform
+
+
+def _rigid(transform: Any) -> Rigid:
+    """The movement that an ITK transform about a centre is; the inverse of `_itk_transform`."""
     rotation = np.reshape(transform.GetMatrix(), (3, 3))
     center = np.array(transform.GetCenter())
     matrix = np.eye(4)
     matrix[:3, :3] = rotation
     matrix[:3, 3] = center + np.array(transform.GetTranslation()) - rotation @ center
-    flipped: npt.NDArray[np.float64] = _LPS @ matrix @ _LPS
-    return flipped
+    x_mm, y_mm, z_mm = _flipped(center)
+    return Rigid(_LPS @ matrix @ _LPS, (x_mm, y_mm, z_mm))
 
 
 def _flipped(place_mm: Any) -> list[float]:

@@ -107,3 +107,12 @@ def test_volumes_that_do_not_overlap_are_rejected(phantom):
     far = [np.zeros(3), np.full(3, 5000.0)]
     with pytest.raises(RegistrationError, match="expected a volume of the same part of the body"):
         registration.register(phantom.image, phantom.image, *far)
+
+
+def test_a_movement_becomes_itk_s_transform_and_comes_back():
+    movement = Rigid.about(
+        np.array([3.0, -4.0, 5.0]), np.array([0.05, -0.1, 0.2]), np.array([1.0, -2.0, 0.5])
+    )
+    back = registration._rigid(registration._itk_transform(sitk, movement))
+    np.testing.assert_allclose(back.matrix, movement.matrix, atol=1e-12)
+    assert back.center_ras_mm == movement.center_ras_mm
