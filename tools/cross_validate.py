@@ -89,7 +89,7 @@ def main(config: CrossValidateConfig) -> None:
         dataset=str(config.dataset),
         cases=held_out,
         extra_cases=extra,
-        folds=protocol.deal(held_out, config.seed, config.num_folds, config.folds or ""),
+        folds=protocol.deal(held_out, config.seed, config.num_folds, config.folds),
         recipes=recipes,
         protocol=Protocol(
             num_folds=config.num_folds,

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import msgspec
 
 from spleen_tf.benchmark.goals import GOALS, Goal
+from spleen_tf.benchmark.machine import Machine
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,12 +50,12 @@ class Report(msgspec.Struct, frozen=True):
     """The JSON of tools/benchmark.py.
 
     Attributes:
-        machine: the processor, its cores, memory and system.
+        machine: that ran the rows.
         versions: of Python, this project and the libraries that do the work.
         rows: in the order of GOALS.
     """
 
-    machine: dict[str, str | int | float]
+    machine: Machine
     versions: dict[str, str]
     rows: tuple[Row, ...]
 
@@ -94,9 +95,8 @@ def not_measured(goal: Goal, reason: str) -> Row:
 def markdown(report: Report) -> str:
     """The report as a table in Markdown, with the machine above and the notes below it."""
     goal_of = {goal.name: goal for goal in GOALS}
-    machine = ", ".join(f"{key} {value}" for key, value in report.machine.items())
     lines = [
-        f"{machine}.",
+        f"{report.machine}.",
         "",
         "| row | measured | beside | median (spread) | reference (spread) | ratio | target | |",
         "|---|---|---|---|---|---|---|---|",

@@ -96,7 +96,9 @@ class Setup:
         return _json({"dataset": self.dataset, **protocol, "cases": sorted(names)})
 
 
-def deal(cases: Sequence[Case], seed: int, num_folds: int, asked: str = "") -> dict[int, Splits]:
+def deal(
+    cases: Sequence[Case], seed: int, num_folds: int, asked: str | None = None
+) -> dict[int, Splits]:
     """The splits of the folds that --folds names, by their number.
 
     Args:
@@ -104,7 +106,7 @@ def deal(cases: Sequence[Case], seed: int, num_folds: int, asked: str = "") -> d
             count.
         seed: of the shuffle.
         num_folds: parts that the cases are dealt into.
-        asked: numbers separated by commas; '': all.
+        asked: numbers separated by commas; None: all.
 
     Raises:
         InputError: if there are fewer cases than folds, or a number names no fold, or stands twice.

@@ -28,7 +28,7 @@ def test_seconds_are_those_of_the_call():
 
 
 def test_the_machine_and_the_versions_are_named():
-    assert machine.describe()["cores"] >= 1
+    assert machine.describe().cores >= 1
     assert machine.versions()["python"] == ".".join(map(str, sys.version_info[:3]))
     assert "numpy" in machine.versions()
 

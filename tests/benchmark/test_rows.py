@@ -4,9 +4,12 @@ import pytest
 
 from spleen_tf.benchmark import conversion, prediction, rows, suite, training
 from spleen_tf.benchmark.goals import GOALS, Goal
+from spleen_tf.benchmark.machine import Machine
 from spleen_tf.benchmark.measure import Skipped, alternating
 from spleen_tf.benchmark.rows import Measurement
 from spleen_tf.core.files import InputError
+
+MACHINE = Machine(cpu="a CPU", instructions="avx2", cores=2, system="Linux x86_64")
 
 
 def goal(target=0.5, reference="something", is_minimum=False):
@@ -40,7 +43,8 @@ def test_a_reference_that_could_not_be_measured_leaves_the_target_open():
 def test_the_table_says_what_was_missed_and_what_was_not_measured():
     missed = rows.measured(goal(), Measurement((2.0,), (2.0,)))
     skipped = rows.not_measured(goal(), "not measured: no peer")
-    table = rows.markdown(rows.Report({"cores": 2}, {}, (missed, skipped)))
+    table = rows.markdown(rows.Report(MACHINE, {}, (missed, skipped)))
+    assert table.startswith("cpu a CPU, instructions avx2, cores 2, system Linux x86_64.\n")
     assert "| `help` | work | `python -c" in table
     assert "| 2 s (2–2) | 2 s (2–2) | 1 | ≤ 3 | **missed** |" in table
     assert table.endswith("- `help`: not measured: no peer\n")

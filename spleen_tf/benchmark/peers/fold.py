@@ -14,6 +14,7 @@ import msgspec
 import numpy as np
 
 import spleen_tf
+from spleen_tf.benchmark.machine import Machine
 from spleen_tf.benchmark.peers import exchange
 from spleen_tf.benchmark.peers.exchange import Outcome, Scan, Settings
 from spleen_tf.core import files
@@ -42,7 +43,7 @@ class FoldReport(msgspec.Struct, frozen=True, kw_only=True):
         settings: of the training, with the names of its cases.
         outcome: steps, images, minutes, and what a case took.
         versions: of Python, PyTorch, MONAI and numpy.
-        machine: as in the benchmark's JSON.
+        machine: that ran it.
     """
 
     fold: int
@@ -51,7 +52,7 @@ class FoldReport(msgspec.Struct, frozen=True, kw_only=True):
     settings: Settings
     outcome: Outcome
     versions: dict[str, str]
-    machine: dict[str, str | int | float]
+    machine: Machine
 
 
 def versions(python: str) -> dict[str, str]:
