@@ -16,11 +16,13 @@ Direction = Literal["right", "anterior", "superior"]
 # Beyond what adults' spleens measure, splenomegaly included.
 PLAUSIBLE_ML = (30.0, 3000.0)
 
-# Mirrored slices show less than those that are right side up: on 14 held-out MR subjects, of right
-# and left up to 0.5 times as much, and from 2.2 times on where the header is what is wrong; of
-# front and back up to 0.4 times, and from 2.6 times on, but for a subject with a mass of a litre;
-# of head and feet up to 1.4 times, and from 0.7 times on (tools/study_quality.py). Between 1.5 and
-# 2.5 times, no bound misses a failure that another finds.
+# The volume found in mirrored slices over that in the slices as they are, on 14 held-out MR cases
+# (tools/study_quality.py):
+#   exchanged          header right    header wrong
+#   right and left     up to 0.5       from 2.2
+#   front and back     up to 0.4       from 2.6, but for a case with a mass of a litre
+#   head and feet      up to 1.4       from 0.7
+# Every bound between 1.5 and 2.5 finds the same failures.
 _MIRROR_RATIO = 1.5
 _FLIP: dict[Direction, str] = {
     "right": "left-to-right",
@@ -29,7 +31,7 @@ _FLIP: dict[Direction, str] = {
 }
 
 # Members that agree less (a mean Dice between two of them) have not found one organ. Held-out MR
-# subjects as they are have 0.78 or more, with their spleens darkened 0.31 or less.
+# cases have 0.78 or more as they are, and 0.31 or less with darkened spleens.
 LEAST_AGREEMENT = 0.5
 
 # An image has thousands of values, a mask or a map of organs few. A sample of the voxels is enough.
