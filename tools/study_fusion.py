@@ -4,8 +4,8 @@ Takes the folder that tools/cross_validate.py wrote: each case is segmented in e
 models of the fold that held it out, and the probabilities are fused by several rules (one weights
 the planes by their mean Dice in the other folds), cut at several thresholds, and cleaned or not.
 The output folder receives fusion.csv (one row per case and way) and fusion.md: for each rule the
-best threshold, the Dice with it, and the Dice that remains when each fold's threshold is chosen on
-the other folds alone.
+best threshold, the Dice with it, and the Dice that remains when each fold's threshold is chosen
+only on the other folds.
 
 Example:
     python tools/study_fusion.py --cross_validation=data/cv --dataset=data/mr_t2 \\

@@ -1,6 +1,6 @@
 """Archives of public data sets: downloaded with resumption, verified, and unpacked safely.
 
-Needs the standard library and tqdm alone, so that data can be fetched where nothing else is
+Needs only the standard library and tqdm, so that data can be fetched where nothing else is
 installed.
 """
 

@@ -1,6 +1,6 @@
 """The schema of records: one slice as the bytes of a tf.train.Example, and back.
 
-Needs protobuf alone, so that records can be checked before TensorFlow is imported.
+Needs only protobuf, so that records can be checked before TensorFlow is imported.
 """
 
 from __future__ import annotations

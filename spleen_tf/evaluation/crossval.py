@@ -221,7 +221,7 @@ def _predict(children: Children, setup: Setup, fold: int, planes: Sequence[Plane
 
 
 def _evaluate(children: Children, setup: Setup, name: str, planes: Sequence[str]) -> pathlib.Path:
-    """Measures the masks of these folds alone; returns the folder with the results."""
+    """Measures only the masks of these folds; returns the folder with the results."""
     chosen = setup.output / "evaluated_masks" / name
     names = [case for splits in setup.folds.values() for case in splits.validation]
     gather(_masks(setup, planes), chosen, names)

@@ -158,7 +158,7 @@ def _cut(
     probability_ijk: Probabilities,
     truth_ijk: npt.NDArray[np.bool_],
 ) -> Iterator[Way]:
-    """Every threshold, with all that lies above it and with the largest component alone."""
+    """Every threshold, with all that lies above it and with only the largest component."""
     for threshold in THRESHOLDS:
         above = probability_ijk >= threshold
         kept: dict[Literal["all", "largest"], npt.NDArray[np.bool_]] = {

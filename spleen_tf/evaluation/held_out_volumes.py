@@ -39,7 +39,7 @@ def read(
 
     Args:
         folder: with cases.csv and, if they are still there, the JSON files beside the masks; the
-            folder of a released family has the first alone.
+            folder of a released family has only the first.
         modality_of: of the case with this name; None: its JSON says it.
 
     Returns:

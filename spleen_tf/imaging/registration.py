@@ -1,7 +1,7 @@
 """Rigid registration of two volumes of one patient by SimpleITK, and masks moved by the result.
 
 Mattes mutual information (Mattes et al., IEEE Trans Med Imaging 2003; 22: 120-128) is maximised by
-gradient descent at three resolutions, in the body alone. Bodies are aligned, not organs: between
+gradient descent at three resolutions, only in the body. Bodies are aligned, not organs: between
 two examinations the spleen moves against the spine with each breath.
 """
 

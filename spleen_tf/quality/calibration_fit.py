@@ -21,7 +21,7 @@ from spleen_tf.quality.calibration import (
 )
 from spleen_tf.quality.evidence import Evidence
 
-# With fewer, what a left-out patient is judged by would itself be judged by one patient alone.
+# With fewer, what a left-out patient is judged by would itself be judged by only one patient.
 LEAST_PATIENTS = 4
 
 _RIDGE = 1e-2

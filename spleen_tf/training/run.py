@@ -30,7 +30,7 @@ FILE_NAME = "training.json"
 _REMEDY = "restore the file, or train in another --model_dir"
 _WILDCARDS = "*?[]"
 # What makes two trainings the same one. The others may differ between a run and its resumption,
-# but for precision: float16 goes on from float16 alone, whose loss scale it needs.
+# but for precision: float16 goes on only from float16, whose loss scale it needs.
 _IDENTITY = (
     *("image_size", "pixel_mm", "window", "in_channels", "base_filters", "max_filters"),
     *("depth", "norm", "optimizer", "ema", "batch_size", "deterministic"),

@@ -89,7 +89,7 @@ def run(
     Args:
         case_of: the cases by name.
         settings: of the training.
-        output: receives NAME.nii.gz on the image's own grid, the largest component alone.
+        output: receives NAME.nii.gz, only the largest component, on the image's own grid.
         python: the interpreter that has PyTorch and MONAI.
         label_value: as in `cases.read`.
         say: is called with each line that the training prints.
