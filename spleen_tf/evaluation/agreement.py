@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 
 @dataclasses.dataclass(frozen=True)
-class Agreement:
+class BlandAltman:
     """How far two measurements of the same cases agree.
 
     Attributes:
@@ -37,7 +37,7 @@ class Agreement:
         return outside
 
 
-def limits_of_agreement(truth_ml: Sequence[float], pred_ml: Sequence[float]) -> Agreement:
+def limits_of_agreement(truth_ml: Sequence[float], pred_ml: Sequence[float]) -> BlandAltman:
     """Bias and 95% limits of agreement (Bland & Altman, Lancet 1986; 327: 307–310).
 
     Args:
@@ -48,7 +48,7 @@ def limits_of_agreement(truth_ml: Sequence[float], pred_ml: Sequence[float]) -> 
     difference = pred - truth
     bias = float(difference.mean()) if len(difference) else math.nan
     sd = float(difference.std(ddof=1)) if len(difference) > 1 else math.nan
-    return Agreement((truth + pred) / 2, difference, bias, (bias - 1.96 * sd, bias + 1.96 * sd))
+    return BlandAltman((truth + pred) / 2, difference, bias, (bias - 1.96 * sd, bias + 1.96 * sd))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from plotly import graph_objects as go
 
-from spleen_tf.evaluation.agreement import Agreement
+from spleen_tf.evaluation.agreement import BlandAltman
 from spleen_tf.io.mesh import Mesh
 
 _BLUE, _AMBER, _RED, _GREY = "#1f5fa8", "#e09a00", "#c0392b", "#8a94a0"
@@ -55,7 +55,7 @@ def surface(mesh: Mesh) -> go.Figure:
     return figure
 
 
-def bland_altman(agreement: Agreement, cases: Sequence[str]) -> go.Figure:
+def bland_altman(agreement: BlandAltman, cases: Sequence[str]) -> go.Figure:
     """Difference against mean of two measurements of volume, with bias and 95% limits."""
     figure = go.Figure(
         go.Scatter(

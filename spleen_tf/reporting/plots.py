@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from spleen_tf.core import files
 from spleen_tf.core.files import InputError
-from spleen_tf.evaluation.agreement import Agreement, limits_of_agreement
+from spleen_tf.evaluation.agreement import BlandAltman, limits_of_agreement
 
 DPI = 100
 TEXT: dict[str, Any] = {"fontfamily": "DejaVu Sans", "parse_math": False}  # A $ stays a $.
@@ -90,7 +90,7 @@ def jpeg(figure: Figure, width_px: int) -> bytes:
     return stream.getvalue()
 
 
-def _draw_limits(axes: Axes, agreement: Agreement) -> None:
+def _draw_limits(axes: Axes, agreement: BlandAltman) -> None:
     lower, upper = agreement.limits_ml
     axes.axhline(0, color="0.75", linewidth=1, zorder=0)
     lines = [
