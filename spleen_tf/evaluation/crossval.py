@@ -23,7 +23,7 @@ from spleen_tf.core.files import InputError
 from spleen_tf.core.process import CommandFailed
 from spleen_tf.datasets import cases, convert
 from spleen_tf.datasets.splits import make_splits, write_splits
-from spleen_tf.evaluation import held_out, protocol
+from spleen_tf.evaluation import held_out, places, protocol
 from spleen_tf.evaluation.protocol import Setup
 from spleen_tf.imaging.planes import Plane
 from spleen_tf.inference import model_files
@@ -78,12 +78,12 @@ def _write_inputs(setup: Setup) -> None:
     case_of = {case.name: case for case in setup.cases}
     for fold, splits in setup.folds.items():
         for name in splits.validation:
-            link(case_of[name].image, setup.output / "images" / f"fold_{fold}", name)
-            link(case_of[name].label, setup.output / "labels", name)
+            link(case_of[name].image, setup.places.images(fold), name)
+            link(case_of[name].label, setup.places.labels, name)
         # Without validation cases, the weights of the last step are the ones that are kept.
         extra = tuple(case.name for case in setup.extra_cases)
         trained = dataclasses.replace(splits, train=(*splits.train, *extra), validation=())
-        write_splits(setup.output / "splits" / f"fold_{fold}.json", trained)
+        write_splits(setup.places.splits(fold), trained)
 
 
 def link(source: str | os.PathLike[str], folder: pathlib.Path, name: str) -> None:
@@ -108,20 +108,14 @@ def suffix(path: str | os.PathLike[str]) -> str:
     )
 
 
-def _records(setup: Setup, plane: Plane) -> pathlib.Path:
-    return setup.output / "records" / plane
-
-
-def _first_look_records(setup: Setup) -> pathlib.Path:
-    return setup.output / "records" / model_files.FIRST_LOOK
-
-
 def _convert_all(setup: Setup) -> None:
     has_first_look = setup.first_look is not None
     if has_first_look:
-        _convert(setup, protocol.FIRST_LOOK_PLANE, _first_look_records(setup), around_organ=False)
+        _convert(
+            setup, places.FIRST_LOOK_PLANE, setup.places.first_look_records, around_organ=False
+        )
     for plane in setup.recipes:
-        _convert(setup, plane, _records(setup, plane), around_organ=has_first_look)
+        _convert(setup, plane, setup.places.records(plane), around_organ=has_first_look)
 
 
 def _convert(setup: Setup, plane: Plane, records: pathlib.Path, around_organ: bool) -> None:
@@ -166,29 +160,29 @@ def _trainings(setup: Setup, fold: int) -> list[_Training]:
             f"{plane}_fold_{fold}",
             fold,
             recipe,
-            _records(setup, plane),
-            setup.model_dir(fold, plane),
+            setup.places.records(plane),
+            setup.places.model_dir(fold, plane),
         )
         for plane, recipe in setup.recipes.items()
     ]
     if setup.first_look is not None:
         name = f"{model_files.FIRST_LOOK}_fold_{fold}"
-        folders = (_first_look_records(setup), setup.first_look_dir(fold))
+        folders = (setup.places.first_look_records, setup.places.first_look_dir(fold))
         trainings.insert(0, _Training(name, fold, setup.first_look, *folders))
     return trainings
 
 
 def _train(children: Children, setup: Setup, training: _Training) -> None:
     """Trains and exports one model, unless that is done."""
-    saved_model = training.model_dir / "saved_model"
+    saved_model = places.saved_model(training.model_dir)
     if spec.onnx_path(saved_model).is_file():  # What an export writes last.
         return
-    log = setup.output / "logs" / f"train_{training.name}.txt"
+    log = setup.places.log(f"train_{training.name}")
     _command(
         *(children, log),
         *("-m", "spleen_tf.train", *training.recipe),
         f"--records={training.records}",
-        f"--splits={setup.output / 'splits' / f'fold_{training.fold}.json'}",
+        f"--splits={setup.places.splits(training.fold)}",
         f"--model_dir={training.model_dir}",
     )
     _command(
@@ -199,22 +193,17 @@ def _train(children: Children, setup: Setup, training: _Training) -> None:
     )
 
 
-def _masks(setup: Setup, planes: Sequence[str]) -> pathlib.Path:
-    """The folder for what these planes find together: planes may be added to a run."""
-    return setup.output / "predictions" / "_".join(planes)
-
-
 def _predict(children: Children, setup: Setup, fold: int, planes: Sequence[Plane]) -> None:
     """Segments a fold's held-out cases, unless that is done."""
-    masks = _masks(setup, planes)
+    masks = setup.places.masks(planes)
     if all((masks / f"{case}.json").is_file() for case in setup.folds[fold].validation):
         return
-    models = [setup.model_dir(fold, plane) for plane in planes]
+    models = [setup.places.model_dir(fold, plane) for plane in planes]
     _command(
         children,
-        setup.output / "logs" / f"predict_{masks.name}_fold_{fold}.txt",
-        *("-m", "spleen_tf.predict", *(f"--model={model / 'saved_model'}" for model in models)),
-        f"--input={setup.output / 'images' / f'fold_{fold}'}",
+        setup.places.log(f"predict_{masks.name}_fold_{fold}"),
+        *("-m", "spleen_tf.predict", *(f"--model={places.saved_model(model)}" for model in models)),
+        f"--input={setup.places.images(fold)}",
         f"--output={masks}",
         f"--tta={'true' if setup.protocol.tta else 'false'}",
     )
@@ -222,15 +211,15 @@ def _predict(children: Children, setup: Setup, fold: int, planes: Sequence[Plane
 
 def _evaluate(children: Children, setup: Setup, name: str, planes: Sequence[str]) -> pathlib.Path:
     """Measures only the masks of these folds; returns the folder with the results."""
-    chosen = setup.output / "evaluated_masks" / name
+    chosen = setup.places.evaluated_masks(name)
     names = [case for splits in setup.folds.values() for case in splits.validation]
-    gather(_masks(setup, planes), chosen, names)
-    folder = setup.output / "evaluation" / name
+    gather(setup.places.masks(planes), chosen, names)
+    folder = setup.places.evaluation(name)
     _command(
         children,
-        setup.output / "logs" / f"evaluate_{name}.txt",
+        setup.places.log(f"evaluate_{name}"),
         *("-m", "spleen_tf.evaluate", f"--predictions={chosen}"),
-        *(f"--labels={setup.output / 'labels'}", f"--output_dir={folder}"),
+        *(f"--labels={setup.places.labels}", f"--output_dir={folder}"),
         f"--label_value={setup.protocol.label_value}",
     )
     return folder

@@ -16,8 +16,9 @@ import msgspec
 
 from spleen_tf.core import files
 from spleen_tf.core.files import InputError
-from spleen_tf.evaluation import held_out_volumes, results, summary, tables
+from spleen_tf.evaluation import held_out_volumes, places, results, summary, tables
 from spleen_tf.evaluation.metrics import CaseMetrics
+from spleen_tf.evaluation.places import Places
 from spleen_tf.evaluation.protocol import Protocol
 from spleen_tf.evaluation.summary import Content
 from spleen_tf.imaging.intensity import Modality
@@ -85,9 +86,8 @@ class CrossValidation:
 
     def model_folders(self, fold: str) -> list[pathlib.Path]:
         """The SavedModel folders of a fold, in the order of planes."""
-        return [
-            self.folder / "models" / f"fold_{fold}" / plane / "saved_model" for plane in self.planes
-        ]
+        of_model = Places(self.folder).model_dir
+        return [places.saved_model(of_model(fold, plane)) for plane in self.planes]
 
     def family(self, fold: str) -> Family:
         """The models of a fold, in the order of planes; each is loaded when it is first used."""

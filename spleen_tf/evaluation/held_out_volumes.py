@@ -11,14 +11,13 @@ import msgspec
 
 from spleen_tf.core.files import InputError
 from spleen_tf.evaluation import results
+from spleen_tf.evaluation.places import Places
 from spleen_tf.evaluation.protocol import FUSED
 from spleen_tf.imaging.intensity import Modality
 from spleen_tf.inference import prediction
 from spleen_tf.inference.prediction import PredictionRecord
 from spleen_tf.quality.volume_interval import Doubt, HeldOutVolume
 
-# Where a cross-validation links to the masks that were evaluated, by plane, and to their JSON.
-MASKS = "evaluated_masks"
 # Makes the tables that are read.
 WRITER = "tools/cross_validate.py"
 
@@ -57,7 +56,7 @@ def read(
     volumes = []
     for row in rows:
         if row.plane == plane and not math.isnan(row.pred_mm3):
-            json = folder / MASKS / plane / f"{row.case}.json"
+            json = Places(folder).evaluated_masks(plane) / f"{row.case}.json"
             record = prediction.read(json) if json.is_file() else None
             modality = modality_of(row.case) or (record.modality if record else None)
             if not modality:

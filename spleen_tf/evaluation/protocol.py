@@ -13,12 +13,11 @@ from spleen_tf.core.files import InputError
 from spleen_tf.datasets import fingerprint
 from spleen_tf.datasets.layouts import Case
 from spleen_tf.datasets.splits import Splits, make_splits
+from spleen_tf.evaluation.places import Places
 from spleen_tf.imaging.planes import Plane
-from spleen_tf.inference import model_files
 from spleen_tf.training.config import TrainConfig
 
 FUSED = "fused"
-FIRST_LOOK_PLANE: Plane = "axial"
 # Where the files of a training lie, which says nothing about how it goes.
 _PLACES = ("records", "model_dir", "splits", "fingerprint")
 
@@ -80,14 +79,10 @@ class Setup:
         alone: dict[str, list[Plane]] = {plane: [plane] for plane in planes}
         return {**alone, FUSED: planes} if len(planes) > 1 else alone
 
-    def model_dir(self, fold: int, plane: Plane) -> pathlib.Path:
-        """Where the model of a fold and plane is trained."""
-        return self.output / "models" / f"fold_{fold}" / plane
-
-    def first_look_dir(self, fold: int) -> pathlib.Path:
-        """Where the first look of a fold is trained: predict finds it beside the fold's models."""
-        folder = self.output / "models" / f"fold_{fold}" / model_files.FIRST_LOOK
-        return folder / FIRST_LOOK_PLANE
+    @property
+    def places(self) -> Places:
+        """Where its files lie."""
+        return Places(self.output)
 
     def plan(self) -> dict[str, object]:
         """What makes two runs the same cross-validation; planes and folds may be added to one."""

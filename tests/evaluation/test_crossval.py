@@ -124,7 +124,8 @@ def test_a_first_look_sees_whole_volumes_and_the_others_what_is_around_the_organ
         *("train_coronal_fold_0", "train_coronal_fold_0"),
     ]
     # predict finds the first look of a member in the folder that both lie in.
-    assert setup.first_look_dir(0).parent == setup.model_dir(0, "coronal").parent / "first_look"
+    places = setup.places
+    assert places.first_look_dir(0).parent == places.model_dir(0, "coronal").parent / "first_look"
 
 
 def test_no_held_out_case_is_trained_on_or_chooses_weights(data, commands, tmp_path):
