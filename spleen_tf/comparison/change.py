@@ -181,7 +181,7 @@ def _limits(
         sources = dict.fromkeys((before_error.source, after_error.source))
         return limits_of_change(before_error.error, after_error.error), "; ".join(sources)
     unknown = [
-        f"{point.record.model} on {point.record.modality}"
+        f"{point.record.model} {point.record.version} on {point.record.modality}"
         if point.record
         else "a mask without JSON"
         for point, error in ((before, before_error), (after, after_error))

@@ -17,13 +17,12 @@ from spleen_tf.evaluation.protocol import FUSED
 from spleen_tf.evaluation.summary import Content, Statistics
 from spleen_tf.imaging.intensity import Modality
 from spleen_tf.inference import model_files, released
-from spleen_tf.inference.prediction import PredictionRecord
+from spleen_tf.inference.prediction import PredictionRecord, joined
 from spleen_tf.quality import calibration
 
 _MEASURE = "volume_error_percent"
 # With fewer, a standard deviation says little.
 _LEAST_CASES = 4
-_MEMBERS_BETWEEN = " + "  # As PredictionRecord.model has them.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,35 +88,35 @@ def of_record(
         None where it is not known, or was measured on another modality.
     """
     if given is None:
-        return of_model(record.model, record.modality) if record else None
+        return of_model(record.model, record.version, record.modality) if record else None
     return given if record is None or given.is_valid_for(record.modality) else None
 
 
-def of_model(model: str, modality: Modality | None) -> FamilyError | None:
+def of_model(model: str, version: str, modality: Modality | None) -> FamilyError | None:
     """The error of the released family that a JSON of predict names.
 
     Args:
-        model: the names of its members, as `PredictionRecord.model`.
+        model, version: of its members, as `PredictionRecord` has them.
         modality: of the volume; None: not known.
 
     Returns:
         None where no released family has these members, or it was not cross-validated on volumes of
-        this modality.
+        this modality. Of an earlier version, the error is not known.
     """
-    measured = _of_released().get(model)
+    measured = _of_released().get((model, version))
     return measured if measured and measured.is_valid_for(modality) else None
 
 
 @functools.cache
-def _of_released() -> dict[str, FamilyError]:
-    """The errors of the released families that were cross-validated, by their members' names."""
+def _of_released() -> dict[tuple[str, str], FamilyError]:
+    """The errors of the released families that were cross-validated, by members and version."""
     errors = {}
     for name in sorted(released.NAMES):
         if folder := released.find(name):
             models = model_files.find([folder])
             if measured := _measured(folder, models):
-                members = _MEMBERS_BETWEEN.join(info.name for info in models.values())
-                errors[members] = measured
+                members = joined([info.name for info in models.values()])
+                errors[members, joined([info.version for info in models.values()])] = measured
     return errors
 
 

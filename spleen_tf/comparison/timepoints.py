@@ -94,7 +94,7 @@ def pair(before: str | os.PathLike[str], after: str | os.PathLike[str]) -> list[
         )
     if left_out := sorted(earlier.keys() ^ later.keys()):
         warnings.warn(
-            f"{before}, {after}: {len(left_out)} cases have one examination only and are left out: "
+            f"{before}, {after}: left out, since they have one examination only: "
             f"{files.listed(left_out, 5)}",
             InputWarning,
             stacklevel=2,

@@ -10,7 +10,7 @@ from spleen_tf.core import versions
 from spleen_tf.imaging.intensity import Modality
 from spleen_tf.inference.finding import Case, Finding
 from spleen_tf.inference.member import Member
-from spleen_tf.inference.prediction import PredictionRecord, Size
+from spleen_tf.inference.prediction import PredictionRecord, Size, joined
 from spleen_tf.quality import checks, reference
 from spleen_tf.quality.calibration import Calibration
 from spleen_tf.quality.measurements import Measurements, measure
@@ -116,18 +116,13 @@ def _models(members: Sequence[Member]) -> _Models:
     rates: list[float] = [info.learning_rate for info in infos]
     sizes: list[Size] = [info.image_size for info in infos]
     return _Models(
-        model=_joined([info.name for info in infos]),
-        model_sha256=_joined([member.sha256 for member in members]),
-        image_size=sizes[0] if len(set(sizes)) == 1 else _joined(map(_size_text, sizes)),
-        learning_rate=rates[0] if len(set(rates)) == 1 else _joined(map(str, rates)),
-        version=_joined([info.version for info in infos]),
+        model=joined([info.name for info in infos]),
+        model_sha256=joined([member.sha256 for member in members]),
+        image_size=sizes[0] if len(set(sizes)) == 1 else joined(map(_size_text, sizes)),
+        learning_rate=rates[0] if len(set(rates)) == 1 else joined(map(str, rates)),
+        version=joined([info.version for info in infos]),
         runtime=runtime(members),
     )
-
-
-def _joined(values: Iterable[str]) -> str:
-    listed = list(values)
-    return listed[0] if len(set(listed)) == 1 else " + ".join(listed)
 
 
 def _size_text(size: Size) -> str:

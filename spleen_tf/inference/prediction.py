@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -184,3 +184,9 @@ def read(path: str | os.PathLike[str]) -> PredictionRecord | None:
     except msgspec.ValidationError:
         return None
     return None if record.seconds is UNSET else record
+
+
+def joined(values: Iterable[str]) -> str:
+    """What a record has of its members: the one value that all share, or each of theirs."""
+    listed = list(values)
+    return listed[0] if len(set(listed)) == 1 else " + ".join(listed)

@@ -10,7 +10,9 @@ from spleen_tf.core.files import InputError
 from spleen_tf.inference import model_files, released
 
 FAMILY = released.find("spleen_mr_t2")
-MEMBERS = " + ".join(info.name for info in model_files.find([FAMILY]).values())
+INFOS = list(model_files.find([FAMILY]).values())
+MEMBERS = " + ".join(info.name for info in INFOS)
+VERSION = INFOS[0].version
 
 
 @pytest.fixture
@@ -51,18 +53,24 @@ def test_a_family_without_enough_measured_cases_is_rejected(family, left):
 
 
 def test_a_released_family_is_found_by_the_members_that_a_json_names():
-    measured = family_error.of_model(MEMBERS, "MR")
+    measured = family_error.of_model(MEMBERS, VERSION, "MR")
     assert measured.source.startswith("14 held-out cases of spleen_mr_t2, error ")
     assert measured == family_error.of_family("spleen_mr_t2")
 
 
 def test_an_error_that_was_measured_on_mr_is_not_that_on_ct():
-    assert family_error.of_model(MEMBERS, "CT") is None
-    assert family_error.of_model(MEMBERS, None) == family_error.of_model(MEMBERS, "MR")
+    assert family_error.of_model(MEMBERS, VERSION, "CT") is None
+    assert family_error.of_model(MEMBERS, VERSION, None) == family_error.of_model(
+        MEMBERS, VERSION, "MR"
+    )
 
 
 def test_models_that_were_not_released_have_no_known_error():
-    assert family_error.of_model("mine", "MR") is None
+    assert family_error.of_model("mine", VERSION, "MR") is None
+
+
+def test_the_error_of_an_earlier_version_is_not_known():
+    assert family_error.of_model(MEMBERS, "1.0.0", "MR") is None
 
 
 def test_a_stated_error_has_no_bias():

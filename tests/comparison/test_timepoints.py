@@ -107,7 +107,7 @@ def test_folders_pair_by_name_and_a_mask_goes_before_its_json(tmp_path, save_jso
 def test_a_case_with_one_examination_is_left_out_with_a_warning(tmp_path):
     for name in ("before/a", "before/b", "after/a"):
         save_mask(tmp_path / f"{name}.nii.gz", voxels=1)
-    with pytest.warns(InputWarning, match="1 cases have one examination only and are left out: b"):
+    with pytest.warns(InputWarning, match="left out, since they have one examination only: b"):
         pairs = timepoints.pair(tmp_path / "before", tmp_path / "after")
     assert [one.case for one in pairs] == ["a"]
 

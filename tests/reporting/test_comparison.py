@@ -7,7 +7,7 @@ import pytest
 
 from spleen_tf import predict
 from spleen_tf.imaging.volume import Volume
-from spleen_tf.inference import prediction
+from spleen_tf.inference import model_files, prediction, released
 from spleen_tf.io import nifti
 from spleen_tf.jobs.config import PredictConfig
 from spleen_tf.reporting import comparison, report
@@ -47,7 +47,7 @@ def test_the_part_has_both_volumes_and_the_change(before, image, later):
     for text in ("102.4 mL", "128.0 mL", "+25.6 mL", "+25.0%"):
         assert text in part
     assert "The change cannot be judged" in part
-    assert "no measurement error is known for a mask without JSON and mine on MR" in part
+    assert "no measurement error is known for a mask without JSON and mine 1.0.0 on MR" in part
     assert "data:image" not in part
 
 
@@ -64,11 +64,12 @@ def test_a_result_that_asks_for_a_review_is_not_taken_for_right(
     tmp_path, save_json, image, before_ml, review, heading, kind
 ):
     """128 mL after 120 or 40 mL, by a family whose limits are -33.5% and +50.3%."""
-    members = " + ".join(f"spleen_mr_t2_{plane}" for plane in ("axial", "coronal", "sagittal"))
-    before = save_json(tmp_path / "before.json", before_ml, model=members)
+    infos = list(model_files.find([released.find("spleen_mr_t2")]).values())
+    model = {"model": " + ".join(info.name for info in infos), "version": infos[0].version}
+    before = save_json(tmp_path / "before.json", before_ml, **model)
     reasons = ["low predicted Dice: 0.20, below 0.75"] if review else []
-    changes = {"model": members, "review": review, "reasons": reasons}
-    later = prediction.read(save_json(tmp_path / "later.json", 128.0, **changes))
+    later = save_json(tmp_path / "later.json", 128.0, **model, review=review, reasons=reasons)
+    later = prediction.read(later)
     part = comparison.earlier(before, None, image, block(10), later)
     assert f"<h2>{heading}" in part
     assert f'class="notice {kind}"' in part
