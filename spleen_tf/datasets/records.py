@@ -60,15 +60,32 @@ def encode(image: Volume, label: Volume, plane: Plane, identity: Identity) -> It
         )
     images = planes.split(image.array_ijk, image.affine, plane)
     labels = planes.split(label.array_ijk, image.affine, plane)
-    count, height, width = images.shape
+    count = len(images)
     backwards = planes.stored_index(0, count, image.affine, plane) > 0
     stored_indices = range(count)[::-1] if backwards else range(count)
-    first = SliceRecord(
+    blank = _blank_record(image, plane, identity)
+    little_endian = dtype.newbyteorder("<")
+    in_turn = zip(stored_indices, _contiguous(images), _contiguous(labels), strict=True)
+    for stored_index, image_hw, label_hw in in_turn:
+        record = dataclasses.replace(
+            blank,
+            image=image_hw.astype(little_endian, copy=False).tobytes(),
+            label=label_hw.tobytes(),
+            slice_index=stored_index,
+            has_spleen=int(label_hw.max() > 0),
+        )
+        yield schema.to_bytes(record)
+
+
+def _blank_record(image: Volume, plane: Plane, identity: Identity) -> SliceRecord:
+    """What the records of all slices of a volume have in common."""
+    count, height, width = planes.split(image.array_ijk, image.affine, plane).shape
+    return SliceRecord(
         image=b"",
         label=b"",
         height=height,
         width=width,
-        dtype=dtype.name,
+        dtype=image.array_ijk.dtype.name,
         plane=plane,
         slice_index=0,
         num_slices=count,
@@ -79,17 +96,6 @@ def encode(image: Volume, label: Volume, plane: Plane, identity: Identity) -> It
         has_spleen=0,
         **dataclasses.asdict(identity),
     )
-    little_endian = dtype.newbyteorder("<")
-    in_turn = zip(stored_indices, _contiguous(images), _contiguous(labels), strict=True)
-    for stored_index, image_hw, label_hw in in_turn:
-        record = dataclasses.replace(
-            first,
-            image=image_hw.astype(little_endian, copy=False).tobytes(),
-            label=label_hw.tobytes(),
-            slice_index=stored_index,
-            has_spleen=int(label_hw.max() > 0),
-        )
-        yield schema.to_bytes(record)
 
 
 def decode(serialized: tf.Tensor) -> dict[str, tf.Tensor]:

@@ -80,16 +80,7 @@ def make(seed: int, modality: Modality, max_size: int = 256, protocol: str = "")
     Raises:
         InputError: if an argument is out of its range.
     """
-    if modality not in MODALITIES:
-        raise InputError(f"modality: expected one of {', '.join(MODALITIES)}, found {modality!r}.")
-    if protocol not in ("", *PROTOCOLS[modality]):
-        expected = ", ".join(PROTOCOLS[modality])
-        raise InputError(
-            f"protocol: expected one of {expected} for {modality}, found {protocol!r}."
-        )
-    for name, number, least in (("seed", seed, 0), ("max_size", max_size, MIN_SIZE)):
-        if number < least:
-            raise InputError(f"{name}: expected at least {least}, found {number}.")
+    _check(seed, modality, max_size, protocol)
     root = np.random.default_rng([seed, MODALITIES.index(modality)])
     patient_rng, scan_rng, scene_rng, noise_rng = root.spawn(4)
     patient = Patient(patient_rng)
@@ -109,6 +100,19 @@ def make(seed: int, modality: Modality, max_size: int = 256, protocol: str = "")
         patient.spleen_ml,
         protocol,
     )
+
+
+def _check(seed: int, modality: str, max_size: int, protocol: str) -> None:
+    if modality not in MODALITIES:
+        raise InputError(f"modality: expected one of {', '.join(MODALITIES)}, found {modality!r}.")
+    if protocol not in ("", *PROTOCOLS[modality]):
+        expected = ", ".join(PROTOCOLS[modality])
+        raise InputError(
+            f"protocol: expected one of {expected} for {modality}, found {protocol!r}."
+        )
+    for name, number, least in (("seed", seed, 0), ("max_size", max_size, MIN_SIZE)):
+        if number < least:
+            raise InputError(f"{name}: expected at least {least}, found {number}.")
 
 
 def _pose(rng: np.random.Generator, patient: Patient) -> NDArray[Any]:
