@@ -26,7 +26,7 @@ from spleen_tf.evaluation import held_out, held_out_volumes, results, summary
 from spleen_tf.evaluation.agreement import limits_of_change
 from spleen_tf.evaluation.quality_study import Measurement
 from spleen_tf.inference import model_files, prediction
-from spleen_tf.inference.runtimes import OnnxModel
+from spleen_tf.inference.runtimes import OnnxModel, SavedModel
 from spleen_tf.io import nifti, readers
 from spleen_tf.jobs import bids
 from spleen_tf.quality import calibration
@@ -278,10 +278,36 @@ def _onnx_model():
 
 
 def _run_onnx(path):
+    _run(OnnxModel(path.with_name("saved_model")))
+
+
+def _run(model):
     slices_nhw = np.arange(60, dtype=np.float32).reshape(3, 4, 5)
-    model = OnnxModel(path.with_name("saved_model"))
     model.load()
     model.probability(slices_nhw, (1.5, 1.5), (-160.0, 240.0))
+
+
+SAVED_MODEL = (
+    *("saved_model.pb", "fingerprint.pb", "variables/variables.index"),
+    "variables/variables.data-00000-of-00001",
+)
+
+
+def _saved_model(file):
+    """A released SavedModel: one of its files is mutated."""
+    source = next((ROOT / "models").glob("spleen_*/**/fingerprint.pb")).parent
+    depth = file.count("/")
+    beside = {
+        "../" * depth + name: (source / name).read_bytes() for name in SAVED_MODEL if name != file
+    }
+    return Target(
+        name=file,
+        seeds=((source / file).read_bytes(),),
+        read=lambda path: _run(SavedModel(path.parents[depth], "cpu", "float32")),
+        file=f"saved_model/{file}",
+        mutate=fuzzing.mutated_bytes,
+        beside=beside,
+    )
 
 
 CASE_JSON = {
@@ -446,9 +472,15 @@ TARGETS = {
         _json("c/cv.json", lambda p: held_out.read(p.parent, _Anything()), *_released("*/cv.json")),
     )
 }
-# Decoded by native libraries, which cannot be held to limits in this process.
+# Read by native libraries, which cannot be held to limits in this process.
 NATIVE = {
-    name: _series(name, _dicom_slices(encode, (48, 36, 3)))
-    for name, encode in dicom_files.ENCODINGS.items()
-    if name != "RLE"
+    target.name: target
+    for target in (
+        *(
+            _series(name, _dicom_slices(encode, (48, 36, 3)))
+            for name, encode in dicom_files.ENCODINGS.items()
+            if name != "RLE"
+        ),
+        *map(_saved_model, SAVED_MODEL),
+    )
 }

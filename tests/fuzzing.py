@@ -35,7 +35,7 @@ class Target:
         read: reads the file; other files that it needs lie beside it.
         file: its name below a folder.
         mutate: from a sound content and a source of chance to a mutated one.
-        beside: the other files, by their names.
+        beside: the other files, by their paths from its folder.
     """
 
     name: str
@@ -50,7 +50,9 @@ class Target:
         path = folder / self.file
         path.parent.mkdir(parents=True, exist_ok=True)
         for name, content in self.beside.items():
-            path.with_name(name).write_bytes(content)
+            other = path.parent / name
+            other.parent.mkdir(exist_ok=True)
+            other.write_bytes(content)
         return path
 
 

@@ -19,7 +19,7 @@ from spleen_tf.network import spec
 PIXELS_PER_BATCH = {"CPU": 1 << 18, "GPU": 1 << 21}
 
 
-_ONNX_INPUTS = {"slices", "pixel_mm", "window"}
+_INPUTS = {"slices", "pixel_mm", "window"}
 _ONNX_REMEDY = "write it again with spleen_tf.export, or use --runtime=tensorflow"
 
 RuntimeName = Literal["onnx", "openvino", "tensorflow"]
@@ -89,8 +89,14 @@ class SavedModel:
         with serving.loading(self._folder):
             # An attribute, since a SavedModel is dropped with the last reference to it.
             self._loaded = tf.saved_model.load(str(self._folder))
+            windowed = self._loaded.signatures["windowed"]
+            if (
+                windowed.structured_input_signature[1].keys() != _INPUTS
+                or "probability" not in windowed.structured_outputs
+            ):
+                raise ValueError("its signature windowed has other inputs or outputs")
             # Models of other makers have the signatures alone.
-            return self._loaded.signatures["windowed"], getattr(self._loaded, "inner", None)
+            return windowed, getattr(self._loaded, "inner", None)
 
     @property
     def pixels_per_batch(self) -> int:
@@ -110,15 +116,29 @@ class SavedModel:
         windowed, inner = self._functions
         slices = tf.constant(slices_nhw)
         spacing, ends = tf.constant(pixel_mm, tf.float32), tf.constant(window, tf.float32)
+        first, last = margins
         try:
             if any(margins) and inner is not None:
                 outputs = inner(slices, spacing, ends, tf.constant(margins))
-                return np.asarray(outputs["probability"].numpy())
-            outputs = windowed(slices=slices, pixel_mm=spacing, window=ends)
+                first, last = 0, 0
+            else:
+                outputs = windowed(slices=slices, pixel_mm=spacing, window=ends)
         except tf.errors.ResourceExhaustedError as error:
             raise MemoryError(str(error)) from None
-        first, last = margins
-        return np.asarray(outputs["probability"].numpy()[first : len(slices_nhw) - last])
+        except tf.errors.OpError as error:
+            reason = error.message.partition("\n")[0]
+            raise self._unfit(f"does not run ({reason})") from error
+        probability_nhw = np.asarray(outputs["probability"].numpy())
+        probability_nhw = probability_nhw[first : len(probability_nhw) - last]
+        if not _is_of(probability_nhw, slices_nhw, margins):
+            raise self._unfit("gives other values than probabilities")
+        return probability_nhw
+
+    def _unfit(self, found: str) -> InputError:
+        return InputError(
+            f"{self._folder}: expected a SavedModel that spleen_tf.export wrote, found one that "
+            f"{found}."
+        )
 
 
 class OnnxModel:
@@ -155,7 +175,7 @@ class OnnxModel:
             metadata = session.get_modelmeta().custom_metadata_map
         except _onnx_errors() as error:
             raise self._unfit("does not load") from error
-        if not inputs >= _ONNX_INPUTS or "probability" not in outputs:
+        if not inputs >= _INPUTS or "probability" not in outputs:
             raise self._unfit("has other inputs or outputs")
         if spec.has_saved_model(self._folder) and (
             metadata.get(spec.ONNX_WEIGHTS_KEY) != spec.weights_sha256(self._folder)
@@ -198,10 +218,17 @@ class OnnxModel:
                 raise MemoryError(str(error)) from None
             raise self._unfit("does not run") from error
         probability_nhw = np.asarray(probability_nhw[first : len(probability_nhw) - last])
-        expected_shape = (len(slices_nhw) - sum(margins), *slices_nhw.shape[1:])
-        if probability_nhw.shape != expected_shape or probability_nhw.dtype != np.float32:
+        if not _is_of(probability_nhw, slices_nhw, margins):
             raise self._unfit("gives other values than probabilities")
         return probability_nhw
+
+
+def _is_of(
+    probability_nhw: npt.NDArray[Any], slices_nhw: npt.NDArray[Any], margins: tuple[int, int]
+) -> bool:
+    """Whether these may be the probabilities of the slices but for so many first and last ones."""
+    expected_shape = (len(slices_nhw) - sum(margins), *slices_nhw.shape[1:])
+    return probability_nhw.shape == expected_shape and probability_nhw.dtype == np.float32
 
 
 @functools.cache

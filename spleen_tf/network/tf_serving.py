@@ -13,6 +13,8 @@ from collections.abc import Mapping
 import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
+from spleen_tf.network import serving
+
 WARM_UP = pathlib.PurePath("assets.extra", "tf_serving_warmup_requests")
 BATCHING = "batching_params.pbtxt"
 
@@ -35,8 +37,11 @@ def write_volumes(saved_model: pathlib.Path, folder: pathlib.Path, name: str) ->
         saved_model: as export wrote it.
         folder: of the version; it must not be there yet.
         name: of the model on the server.
+
+    Raises:
+        InputError: if the SavedModel does not load.
     """
-    loaded = tf.saved_model.load(str(saved_model))
+    loaded = _load(saved_model)
     module = _copy_of(loaded)
     module.raw = _raw(loaded.signatures["windowed"])
     signatures = {kind: loaded.signatures[kind] for kind in ("serving_default", "windowed")}
@@ -69,7 +74,7 @@ def write_images(saved_model: pathlib.Path, folder: pathlib.Path, name: str) -> 
     Args:
         saved_model, folder, name: as in `write_volumes`.
     """
-    loaded = tf.saved_model.load(str(saved_model))
+    loaded = _load(saved_model)
     network = loaded.signatures["network"]
     module = _copy_of(loaded)
     tf.saved_model.save(module, str(folder), signatures={"serving_default": network})
@@ -104,6 +109,11 @@ def models_config(names: list[str], base_path: str) -> str:
         for name in names
     )
     return f"model_config_list {{\n{configs}}}\n"
+
+
+def _load(saved_model: pathlib.Path) -> tf.Module:
+    with serving.loading(saved_model):
+        return tf.saved_model.load(str(saved_model))
 
 
 def _copy_of(loaded: tf.Module) -> tf.Module:
