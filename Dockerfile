@@ -14,7 +14,7 @@ COPY . .
 RUN python3 -m venv /opt/spleen_tf \
     && /opt/spleen_tf/bin/pip install --no-cache-dir --require-hashes -r requirements-predict.lock \
     && /opt/spleen_tf/bin/pip install --no-cache-dir --no-deps .
-# The bill of materials: every Python package with its version, hashes and licence.
+# The bill of materials: every Python package with its version and licence; the lock has the hashes.
 RUN /opt/spleen_tf/bin/python3 -m pip uninstall --yes pip \
     && python3 -m venv /opt/sbom \
     && /opt/sbom/bin/pip install --no-cache-dir "cyclonedx-bom>=5,<8" \

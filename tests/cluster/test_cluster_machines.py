@@ -58,6 +58,7 @@ def test_a_job_survives_the_kill_of_one_of_two_dask_workers(
         _wait_for(lambda: len(masks(tmp_path / "dask")) >= 2, job)
         busy = int(_loads(tmp_path / "worker1.log") > 0)
         workers[busy].send_signal(signal.SIGKILL)
+        assert len(masks(tmp_path / "dask")) < 10  # There is work left for the other.
         assert job.wait(_PATIENCE_S) == 0, (tmp_path / "job.log").read_text()
     assert masks(tmp_path / "dask") == masks(tmp_path / "local")
     assert _loads(tmp_path / f"worker{busy}.log") == 1
