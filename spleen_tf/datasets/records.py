@@ -44,6 +44,8 @@ class Identity:
 def encode(image: Volume, label: Volume, plane: Plane, identity: Identity) -> Iterator[bytes]:
     """Serialized Examples of a volume's slices, at native resolution, in the view's order.
 
+    `schema.from_bytes` gives a slice back; in the graph, `parse` and `image_values` do.
+
     Args:
         image: int16 or float32.
         label: uint8 on the same grid.
@@ -98,32 +100,14 @@ def _blank_record(image: Volume, plane: Plane, identity: Identity) -> SliceRecor
     )
 
 
-def decode(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
-    """The inverse of encode, in the graph, for one Example.
-
-    Returns:
-        FIELDS by name; image as float32 [height, width] and label as uint8 [height, width].
-    """
-    example = parse(serialized)
-    shape = [example["height"], example["width"]]
-    return {
-        **example,
-        "image": tf.reshape(image_values(example["image"], example["dtype"]), shape),
-        "label": tf.reshape(tf.io.decode_raw(example["label"], tf.uint8), shape),
-    }
-
-
 def parse(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
-    """FIELDS of one Example, or of a vector of them, with image and label as raw bytes."""
+    """FIELDS of one Example, in the graph, with image and label as raw bytes."""
     spec = {
         name: tf.io.FixedLenFeature(field.shape, tf.as_dtype(field.dtype))
         for name, field in FIELDS.items()
     }
-    if serialized.shape.rank == 0:
-        one: dict[str, tf.Tensor] = tf.io.parse_single_example(serialized, spec)
-        return one
-    several: dict[str, tf.Tensor] = tf.io.parse_example(serialized, spec)
-    return several
+    fields: dict[str, tf.Tensor] = tf.io.parse_single_example(serialized, spec)
+    return fields
 
 
 def image_values(raw: tf.Tensor, dtype: tf.Tensor) -> tf.Tensor:
