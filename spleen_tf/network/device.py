@@ -31,7 +31,7 @@ def setup(device: str, precision: str) -> str:
 
     Args:
         device: 'auto', 'cpu', 'gpu' or 'gpu:N'.
-        precision: one of spec.PRECISIONS.
+        precision: a spec.Precision.
 
     Returns:
         What was chosen and why: 'POLICY: reason'.
@@ -57,7 +57,7 @@ def precision_policy(precision: str, base_filters: int | None = None) -> tuple[s
     AVX512-BF16 costs a training more than it gains; docs/experiments.md has the measurements.
 
     Args:
-        precision: one of spec.PRECISIONS.
+        precision: a spec.Precision.
         base_filters: of the network that is to be trained; None: not known, or not trained.
     """
     if precision != "auto":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
-from typing import Literal, get_args
+from typing import Literal
 
 from spleen_tf.core import files
 from spleen_tf.imaging.intensity import ModelModality
@@ -12,7 +12,6 @@ from spleen_tf.imaging.intensity import ModelModality
 Norm = Literal["batch", "group", "instance"]
 
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
-PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
 RuntimeChoice = Literal["auto", "onnx", "openvino", "tensorflow"]
 
