@@ -10,7 +10,7 @@ from typing import Any
 from spleen_tf.core import events
 from spleen_tf.core.flag_kinds import Kind, kinds
 
-VERBOSITY = "1: also log, on stderr, the cause of each refusal."
+VERBOSITY = "1: also logs, on stderr, the cause of each rejected file."
 
 
 def text(program: str, config_type: type, description: str) -> str:

@@ -14,8 +14,7 @@ RUNNER_HELP = (
     "again does only what is missing, and places may be gs:// or s3://."
 )
 OPTION_HELP = (
-    "An option of the runner, such as direct_num_workers=4 or dask_client_address=tcp://HOST:8786; "
-    "may be repeated."
+    "An option of the runner, such as direct_num_workers=4 or dask_client_address=tcp://HOST:8786."
 )
 
 
