@@ -18,6 +18,7 @@ from packaging.requirements import Requirement
 
 import spleen_tf
 from spleen_tf.inference import released
+from spleen_tf.phantom import generate
 
 ROOT = pathlib.Path(__file__).parent.parent
 LOCK = (ROOT / "requirements.lock").read_text(encoding="utf-8")
@@ -194,6 +195,32 @@ def test_a_wheel_predicts_by_itself_away_from_the_checkout(wheel, tmp_path):
     assert record["model"].startswith("spleen_mr_t2")
     assert record["modality"] == "MR"
     assert "ONNX Runtime" in done.stdout
+
+
+@pytest.mark.slow
+def test_a_wheel_predicts_with_the_packages_of_its_own_lock(wheel, tmp_path):
+    """NumPy 2 is among them, and TensorFlow is not."""
+    venv.create(tmp_path / "env", with_pip=True)
+    python = tmp_path / "env" / "bin" / "python"
+    install = [python, "-m", "pip", "install", "--quiet", "--no-compile"]
+    lock = ["--require-hashes", "--requirement", ROOT / "requirements-predict.lock"]
+    done = subprocess.run([*install, *lock], capture_output=True, text=True)
+    if re.search("No matching distribution|Max retries|Connection", done.stderr):
+        pytest.skip("no package index can be reached")
+    assert done.returncode == 0, done.stderr
+    subprocess.run([*install, "--no-deps", "--no-index", wheel], check=True)
+    image = generate.make(4, "CT", max_size=64, protocol="portal venous").image
+    nibabel.save(nibabel.Nifti1Image(image.array_ijk, image.affine), tmp_path / "ct.nii.gz")
+    done = subprocess.run(
+        [python, "-m", "spleen_tf.predict", "--input=ct.nii.gz", "--output=mask.nii.gz"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    record = json.loads((tmp_path / "mask.json").read_text(encoding="utf-8"))
+    assert record["voxels"] > 0
+    assert record["runtime"].startswith("onnx")
 
 
 def test_the_citation_has_the_version_of_the_package():
