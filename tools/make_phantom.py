@@ -10,12 +10,9 @@ Example:
 
 from __future__ import annotations
 
-import concurrent.futures
 import dataclasses
-import multiprocessing
 import pathlib
 import sys
-from collections.abc import Iterator
 
 # Lets the program run from a checkout in which the package is not installed.
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
@@ -23,7 +20,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 import numpy as np
 import tqdm
 
-from spleen_tf.core import children, cores, files, flags, parallel
+from spleen_tf.core import cores, files, flags, parallel
 from spleen_tf.core.files import InputError
 from spleen_tf.core.flags import flag
 from spleen_tf.datasets import layouts
@@ -89,7 +86,11 @@ def main(config: PhantomConfig) -> None:
     for dataset, _ in datasets:
         _clear(dataset)
     bar = tqdm.tqdm(
-        _make_all(tasks, config.workers), total=len(tasks), desc="make", unit="case", disable=None
+        parallel.in_processes(_make, tasks, config.workers),
+        total=len(tasks),
+        desc="make",
+        unit="case",
+        disable=None,
     )
     entries = list(bar)
     for dataset, modality in datasets:
@@ -138,25 +139,6 @@ def _clear(dataset: pathlib.Path) -> None:
     for folder in ("imagesTr", "labelsTr"):
         for path in files.make_folder(dataset / folder).glob("phantom_*.nii.gz"):
             path.unlink()
-
-
-def _make_all(tasks: list[Task], processes: int) -> Iterator[dict[str, str | float]]:
-    if processes == 1 or len(tasks) == 1:
-        yield from map(_make, tasks)
-        return
-    # "spawn" behaves the same on every system.
-    context = multiprocessing.get_context("spawn")
-    count = min(processes, len(tasks))
-    with (
-        parallel.watching_workers(),
-        concurrent.futures.ProcessPoolExecutor(
-            count, mp_context=context, initializer=children.as_worker
-        ) as pool,
-    ):
-        try:
-            yield from pool.map(_make, tasks)
-        finally:
-            pool.shutdown(cancel_futures=True)
 
 
 def _make(task: Task) -> dict[str, str | float]:

@@ -1,29 +1,62 @@
-"""Tasks side by side, each on a share of the cores of its own."""
+"""Work side by side: on items in other processes, or tasks that each keep to cores of their own."""
 
 from __future__ import annotations
 
-import contextlib
+import collections
+import multiprocessing
 import queue
 from collections.abc import Callable, Iterator, Sequence
 from concurrent import futures
 from concurrent.futures.process import BrokenProcessPool
+from typing import TypeVar
 
 import tqdm
 
-from spleen_tf.core import cores
+from spleen_tf.core import children, cores
 from spleen_tf.core.process import CommandFailed
 
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
 
-@contextlib.contextmanager
-def watching_workers() -> Iterator[None]:
-    """Raises CommandFailed, which says what to do, where a process of a pool was killed."""
-    try:
-        yield
-    except BrokenProcessPool:
-        raise CommandFailed(
-            "expected every worker process to finish, found one killed, most likely because memory "
-            "ran out; use fewer --workers."
-        ) from None
+
+def in_processes(
+    work: Callable[[_Item], _Result], items: Sequence[_Item], workers: int
+) -> Iterator[_Result]:
+    """The results of work on each item, in order.
+
+    One worker is this process. Several are processes of their own, one item ahead of the caller
+    each, so that few results wait. They are spawned, because a fork of a process that runs
+    TensorFlow's threads may hang.
+
+    Args:
+        work: a function that can be pickled; so can each item and result.
+        items: what to work on.
+        workers: 1 or more.
+
+    Raises:
+        CommandFailed: if a worker was killed.
+        Exception: the first that work raised.
+    """
+    count = min(workers, len(items))
+    if count < 2:
+        yield from map(work, items)
+        return
+    context = multiprocessing.get_context("spawn")
+    with futures.ProcessPoolExecutor(count, context, initializer=children.as_worker) as pool:
+        waiting = collections.deque(items)
+        ahead: collections.deque[futures.Future[_Result]] = collections.deque()
+        try:
+            while waiting or ahead:
+                while waiting and len(ahead) <= count:
+                    ahead.append(pool.submit(work, waiting.popleft()))
+                yield ahead.popleft().result()
+        except BrokenProcessPool:
+            raise CommandFailed(
+                "expected every worker process to finish, found one killed, most likely because "
+                "memory ran out; use fewer --workers."
+            ) from None
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 def side_by_side(

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import collections
-import concurrent.futures
 import contextlib
 import dataclasses
-import multiprocessing
+import functools
 import os
 import pathlib
 import shutil
@@ -17,10 +15,10 @@ from typing import NamedTuple
 
 import tqdm
 
-from spleen_tf.core import children, events, files, locks, parallel
+from spleen_tf.core import events, files, locks, parallel
 from spleen_tf.core.files import InputWarning
 from spleen_tf.datasets import cases, gate, metadata, shards
-from spleen_tf.datasets.encode import Loaded, case_record, load, load_quietly, slices
+from spleen_tf.datasets.encode import Loaded, case_record, load_quietly, slices
 from spleen_tf.datasets.encode import Options as Options
 from spleen_tf.datasets.layouts import SPLITS, Case, Split
 from spleen_tf.datasets.metadata import CaseRecord
@@ -194,30 +192,11 @@ def _write_shards(
 
 def _load_all(members: Sequence[Case], options: Options) -> Iterator[Loaded]:
     """Loads cases in order; with several workers, a few of them ahead in other processes."""
-    if options.workers == 1 or len(members) < 2:
-        for case in members:
-            yield load(case, options)
-        return
-    # "spawn", because a fork of a process that runs TensorFlow's threads may hang.
-    context = multiprocessing.get_context("spawn")
-    with (
-        parallel.watching_workers(),
-        concurrent.futures.ProcessPoolExecutor(
-            options.workers, mp_context=context, initializer=children.as_worker
-        ) as pool,
-    ):
-        waiting = collections.deque(members)
-        ahead: collections.deque[concurrent.futures.Future[Loaded]] = collections.deque()
-        try:
-            while waiting or ahead:
-                while waiting and len(ahead) <= options.workers:  # Bounds the memory.
-                    ahead.append(pool.submit(load_quietly, waiting.popleft(), options))
-                loaded = ahead.popleft().result()
-                for message in loaded.warnings:
-                    warnings.warn(message, InputWarning, stacklevel=2)
-                yield loaded
-        finally:
-            pool.shutdown(cancel_futures=True)
+    quietly = functools.partial(load_quietly, options=options)
+    for loaded in parallel.in_processes(quietly, members, options.workers):
+        for message in loaded.warnings:
+            warnings.warn(message, InputWarning, stacklevel=2)
+        yield loaded
 
 
 def _publish(staging: pathlib.Path, output: pathlib.Path) -> None:

@@ -77,7 +77,7 @@ def load(case: Case, options: Options) -> Loaded:
 
 
 def load_quietly(case: Case, options: Options) -> Loaded:
-    """load in another process, which hands its warnings over to be shown in order."""
+    """`load`, perhaps in another process, which hands its warnings over to be shown in order."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         loaded = load(case, options)

@@ -1,6 +1,6 @@
 """Tasks side by side: which cores they have, and what a failure stops."""
 
-import concurrent.futures
+import math
 import os
 import threading
 import time
@@ -33,12 +33,17 @@ def test_one_job_has_all_cores_and_many_share_few(monkeypatch):
 
 
 def test_a_killed_worker_is_a_failure_with_a_remedy():
-    with (
-        pytest.raises(CommandFailed, match="found one killed"),
-        parallel.watching_workers(),
-        concurrent.futures.ProcessPoolExecutor(1) as pool,
-    ):
-        pool.submit(os._exit, 9).result()
+    with pytest.raises(CommandFailed, match="found one killed"):
+        list(parallel.in_processes(os._exit, [9, 9], workers=2))
+
+
+def test_results_of_processes_come_in_the_order_of_the_items():
+    assert list(parallel.in_processes(math.sqrt, [9, 4, 1, 0], workers=2)) == [3, 2, 1, 0]
+
+
+def test_one_worker_is_this_process():
+    assert list(parallel.in_processes(lambda item: os.getpid(), [0, 0], 1)) == [os.getpid()] * 2
+    assert list(parallel.in_processes(lambda item: os.getpid(), [0], 4)) == [os.getpid()]
 
 
 def test_nothing_is_begun_after_a_failure():
