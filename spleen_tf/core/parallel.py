@@ -38,6 +38,7 @@ def in_processes(
         Exception: the first that work raised.
     """
     count = min(workers, len(items))
+    earlier = set(multiprocessing.active_children())
     if count < 2:
         yield from map(work, items)
         return
@@ -55,6 +56,10 @@ def in_processes(
                 "expected every worker process to finish, found one killed, most likely because "
                 "memory ran out; use fewer --workers."
             ) from None
+        except (KeyboardInterrupt, GeneratorExit):  # Nobody waits for what they are working on.
+            for worker in set(multiprocessing.active_children()) - earlier:
+                worker.terminate()
+            raise
         finally:
             pool.shutdown(cancel_futures=True)
 

@@ -37,6 +37,14 @@ def test_a_killed_worker_is_a_failure_with_a_remedy():
         list(parallel.in_processes(os._exit, [9, 9], workers=2))
 
 
+def test_workers_end_at_once_where_nobody_waits_for_them_any_more():
+    results = parallel.in_processes(time.sleep, [0, 300, 300], workers=2)
+    next(results)
+    start = time.monotonic()
+    results.close()  # As a signal does, which stops the caller.
+    assert time.monotonic() - start < 100
+
+
 def test_results_of_processes_come_in_the_order_of_the_items():
     assert list(parallel.in_processes(math.sqrt, [9, 4, 1, 0], workers=2)) == [3, 2, 1, 0]
 
