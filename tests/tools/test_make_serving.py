@@ -128,7 +128,7 @@ def test_mlserver_answers_over_a_socket(repository, expected, tmp_path):
     settings |= {"metrics_port": port + 1000, "parallel_workers": 0}
     (repository / "v2" / "settings.json").write_text(json.dumps(settings))
     server = subprocess.Popen(
-        [python, "-m", "mlserver.cli", "start", str(repository / "v2")],
+        [python, "-m", "mlserver.cli.main", "start", str(repository / "v2")],
         stdout=(tmp_path / "server.log").open("w"),
         stderr=subprocess.STDOUT,
     )
