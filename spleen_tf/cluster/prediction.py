@@ -144,7 +144,7 @@ def _tasks(config: PredictConfig, outline: storage.Outline) -> list[Task]:
     if local.input and not plan.is_batch(local.input):
         raise InputError(f"{config.input}: expected a folder of volumes for --runner, found one.")
     jobs = plan.of(local)
-    manifest.place(local.output, jobs)
+    manifest.place(pathlib.Path(local.output), jobs)
     tasks = []
     for job in jobs:
         places = {path: outline.place_of(path) for path in (job.source, *job.outputs)}
