@@ -213,7 +213,7 @@ def _sha256_of_counts(array_ijk: NDArray[Any]) -> str | None:
     halves = array_ijk.itemsize // 2
     counts = np.zeros((halves, 65536), np.int64)
     for slab in np.moveaxis(array_ijk, int(np.argmax(array_ijk.strides)), 0):
-        words = np.ascontiguousarray(slab).view(np.uint16).reshape(-1, halves)
+        words = slab.ravel(order="K").view(np.uint16).reshape(-1, halves)
         for half in range(halves):
             counts[half] += np.bincount(words[:, half], minlength=65536)
     has_few_values = np.count_nonzero(counts, axis=1).max() <= checks.FEW_VALUES

@@ -138,8 +138,6 @@ def _diameter(
 
     Centres of pixels would make it a pixel too short, and their corners too long on a slant.
     """
-    from scipy.spatial import ConvexHull, distance  # Imports half of SciPy.
-
     rows, columns = np.flatnonzero(slice_hw.any(axis=1)), np.flatnonzero(slice_hw.any(axis=0))
     height, width = slice_hw.shape
     left = np.argmax(slice_hw[rows], axis=1) - 0.5
@@ -148,10 +146,11 @@ def _diameter(
     bottom = height - np.argmax(slice_hw[::-1, columns], axis=0) - 0.5
     edges = [(rows, left), (rows, right), (top, columns), (bottom, columns)]
     points_mm = np.concatenate([np.stack(pair, axis=1) for pair in edges]) * pixel_mm
-    outline_mm = points_mm[ConvexHull(points_mm).vertices]
-    apart_mm = distance.cdist(outline_mm, outline_mm)
+    # Some hundred points: SciPy's convex hull saves less time than its import takes.
+    row_mm, column_mm = points_mm.T
+    apart_mm = np.hypot(np.subtract.outer(row_mm, row_mm), np.subtract.outer(column_mm, column_mm))
     pair = np.unravel_index(apart_mm.argmax(), apart_mm.shape)
-    return float(apart_mm[pair]), outline_mm[list(pair)]
+    return float(apart_mm[pair]), points_mm[list(pair)]
 
 
 def _thickness_mm(
