@@ -41,12 +41,21 @@ def setup(device: str, precision: str) -> str:
     """
     _choose_device(device)
     policy, reason = precision_policy(precision)
+    rewrite_graphs(policy)
+    _return_freed_memory()
+    return f"{policy}: {reason}"
+
+
+def rewrite_graphs(policy: str) -> None:
+    """Says how TensorFlow rewrites the convolutions of graphs that it first runs from here on.
+
+    Args:
+        policy: the Keras policy that float32 graphs are to follow; 'float32': none is rewritten.
+    """
     # Each is set on or off, so that an earlier choice in this process does not stay.
     tf.config.optimizer.set_experimental_options(
         {rewrite: name == policy for name, rewrite in _REWRITES.items()}
     )
-    _return_freed_memory()
-    return f"{policy}: {reason}"
 
 
 def precision_policy(precision: str, base_filters: int | None = None) -> tuple[str, str]:
