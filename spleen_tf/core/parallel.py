@@ -38,10 +38,10 @@ def in_processes(
         Exception: the first that work raised.
     """
     count = min(workers, len(items))
-    earlier = set(multiprocessing.active_children())
     if count < 2:
         yield from map(work, items)
         return
+    earlier = set(multiprocessing.active_children())
     context = multiprocessing.get_context("spawn")
     with futures.ProcessPoolExecutor(count, context, initializer=children.as_worker) as pool:
         waiting = collections.deque(items)
