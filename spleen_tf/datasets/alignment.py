@@ -73,13 +73,13 @@ def better_offset(image: Volume, label_ijk: NDArray[np.bool_], modality: Modalit
     if box is None or volume_ml < _LEAST_ML:
         return None
     around = _with_margin(box, image)
-    factors = [max(1, round(_STEP_MM / mm)) for mm in image.zooms_mm]
+    factors = blocks.factors_for(image, _STEP_MM)
     window = intensity.default_window(image.array_ijk, modality)
     grey = blocks.means(np.clip(image.array_ijk[around], *window), factors)
     inside = blocks.means(label_ijk[around], factors)
     if min(grey.shape) < _LEAST_VOXELS:
         return None
-    voxel_mm = image.zooms_mm * factors
+    voxel_mm = image.zooms_mm * np.array(factors, np.float64)
     agreement, offsets = _agreement(
         _edges(grey, voxel_mm), _edges(inside, voxel_mm), [int(_SEARCH_MM // mm) for mm in voxel_mm]
     )

@@ -213,12 +213,8 @@ def calibrate(
     Raises:
         InputError: if masks of too few patients were found.
     """
-    usable = [
-        (number, m, m.evidence)
-        for number, m in enumerate(measurements)
-        if m.evidence and not m.second_opinion
-    ]
-    patients = [m.case for _, m, _ in usable]
+    usable = [(m, m.evidence) for m in measurements if m.evidence and not m.second_opinion]
+    patients = [m.case for m, _ in usable]
     if len(set(patients)) < calibration_fit.LEAST_PATIENTS:
         raise InputError(
             f"{source}: expected a mask for {calibration_fit.LEAST_PATIENTS} patients or more, "
@@ -226,8 +222,8 @@ def calibrate(
         )
     sound = [m for m in measurements if m.corruption == UNCORRUPTED]
     learnt, judgements = calibration_fit.fit(
-        [evidence for _, _, evidence in usable],
-        [1.0 if m.dice is None else m.dice for _, m, _ in usable],
+        [evidence for _, evidence in usable],
+        [1.0 if m.dice is None else m.dice for m, _ in usable],
         patients,
         members,
         {m.case: m.known_brightness for m in sound if m.known_brightness is not None},
@@ -235,10 +231,10 @@ def calibrate(
     counts = collections.Counter(modality_of[name] for name in sorted(set(patients)))
     only = next(iter(counts)) if len(counts) == 1 else None
     learnt = msgspec.structs.replace(learnt, modality=only, patients_by_modality=dict(counts))
-    judgement_of = {number: j for (number, _, _), j in zip(usable, judgements, strict=True)}
+    judgement_of = {(m.case, m.corruption): j for (m, _), j in zip(usable, judgements, strict=True)}
     judged = [
-        Judged(m, modality_of[m.case], judgement_of.get(number))
-        for number, m in enumerate(measurements)
+        Judged(m, modality_of[m.case], judgement_of.get((m.case, m.corruption)))
+        for m in measurements
     ]
     return learnt, judged
 
