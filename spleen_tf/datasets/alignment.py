@@ -79,7 +79,7 @@ def better_offset(image: Volume, label_ijk: NDArray[np.bool_], modality: Modalit
     inside = blocks.means(label_ijk[around], factors)
     if min(grey.shape) < _LEAST_VOXELS:
         return None
-    voxel_mm = image.zooms_mm * np.array(factors, np.float64)
+    voxel_mm: NDArray[np.float64] = image.zooms_mm * np.array(factors)
     agreement, offsets = _agreement(
         _edges(grey, voxel_mm), _edges(inside, voxel_mm), [int(_SEARCH_MM // mm) for mm in voxel_mm]
     )
